@@ -1,0 +1,1 @@
+"""The registry is this folder: one module per runtime."""

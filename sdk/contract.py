@@ -1,0 +1,214 @@
+"""What an artifact promises: its tensors, its plan, its thresholds, its model; to and from JSON.
+
+The reader owns the schema: the exporter imports this module and writes what it describes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from sdk.errors import ArtifactInvalid
+
+SCHEMA_VERSION = 1
+"""Raised by every change that an older reader would misunderstand."""
+
+FILE = "contract.json"
+"""Name of the contract inside an artifact."""
+
+_REMEDY = "export the model again with this version of imdl-sdk, or install the version that the artifact was made for"
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Tensor:
+    """One named tensor that goes into or comes out of a graph."""
+
+    name: str
+    dtype: str
+    """NumPy's name of the type: uint8, int64, float32."""
+    shape: tuple[int | str, ...]
+    """Extents in order; a name stands for one that varies, ``()`` is a scalar."""
+    meaning: str
+    """What it holds, with its unit and range."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Graph:
+    """One ONNX file of the artifact."""
+
+    file: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Tiling:
+    """How a graph of local operations is run piece by piece with the same result as in one piece."""
+
+    halo: int
+    """Pixels of the input needed around a tile, on each side that is not a side of the frame."""
+    align: int
+    """Tile origins are multiples of this many pixels."""
+    height: int
+    """Preferred height of a tile without its halo, px."""
+    width: int
+    """Preferred width of a tile without its halo, px."""
+    strides: Mapping[str, int]
+    """Input pixels per pixel of each output; an output of stride s has ceil(H / s) rows."""
+
+    def __post_init__(self) -> None:
+        if self.halo < 0 or min(self.align, self.height, self.width, *self.strides.values()) < 1:
+            raise ArtifactInvalid(f"a tiling has a negative halo or an empty extent: {self}", remedy=_REMEDY)
+        if any(self.align % stride for stride in self.strides.values()):
+            raise ArtifactInvalid(
+                f"tiles aligned to {self.align} px do not fall on the outputs' grids {dict(self.strides)}",
+                remedy="let every stride divide align",
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One graph of the plan and when it is run."""
+
+    graph: str
+    when: Literal["always", "shrinking", "localising"] = "always"
+    """``shrinking``: working size below the frame's long side; ``localising``: the score reached ``min_score``."""
+    tiling: Tiling | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ParityRow:
+    """How far one run of the artifact was from the torch model on one real photograph."""
+
+    case: str
+    backend: str
+    precision: str
+    size: tuple[int, int]
+    """Height and width of the frame, px."""
+    max_abs_heatmap: float
+    max_abs_score: float
+    budget: float
+    """Largest difference that the export gate accepts."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Contract:
+    """Everything the SDK has to know about an artifact."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    """Name under which the artifact is loaded, for instance ``psccnet-lite``."""
+    version: str
+    model: str
+    """Name of the model's definition."""
+    settings: Mapping[str, str | int | float | bool]
+    """The fields of the model's configuration."""
+    status: Literal["preview", "release"]
+    graphs: Mapping[str, Graph]
+    plan: tuple[Step, ...]
+    working_size: int
+    """Default long side at which a frame is analysed, px; 0 is the frame's own size."""
+    working_sizes: tuple[int, ...]
+    """Those whose accuracy was measured; only for these is a verdict given."""
+    score_thresholds: Mapping[str, float]
+    """Score reached by the fraction of authentic photographs that the key names: "0.01", "0.05"."""
+    mask_threshold: float
+    """Heatmap level from which a pixel belongs to the mask, in [0, 1]."""
+    minimum_side: int
+    """Short side below which nothing was measured, px."""
+    precisions: tuple[str, ...]
+    """Precisions that the model is allowed to be run in: "f32", "bf16"."""
+    licence: str
+    commercial_use: bool
+    training_data: str
+    citation: str
+    commit: str
+    """The project's commit that wrote the artifact."""
+    sha256: Mapping[str, str]
+    """Digest of every other file of the artifact, in hexadecimal."""
+    parity: tuple[ParityRow, ...] = ()
+
+    def __post_init__(self) -> None:
+        missing = sorted({step.graph for step in self.plan} - set(self.graphs))
+        if missing:
+            raise ArtifactInvalid(f"the plan of {self.name} runs graphs it does not have: {missing}", remedy=_REMEDY)
+        levels = {"mask_threshold": self.mask_threshold, **self.score_thresholds}
+        outside = sorted(key for key, level in levels.items() if not 0.0 <= level <= 1.0)
+        if outside:
+            raise ArtifactInvalid(f"thresholds of {self.name} lie outside [0, 1]: {outside}", remedy=_REMEDY)
+        lost = sorted({"0.01", "0.05"} - set(self.score_thresholds))
+        if lost:
+            raise ArtifactInvalid(f"{self.name} lacks the score thresholds for the rates {lost}", remedy=_REMEDY)
+
+    def to_json(self) -> str:
+        """The contract as text, stable from run to run."""
+        return json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        """Read what :meth:`to_json` wrote; an unknown or missing key or a wrong type is an error."""
+        try:
+            fields = json.loads(text)
+        except ValueError as error:
+            raise ArtifactInvalid(f"the contract is not JSON: {error}", remedy=_REMEDY) from error
+        version = fields.get("schema_version") if isinstance(fields, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ArtifactInvalid(
+                f"the contract has schema version {version!r}, this imdl-sdk reads {SCHEMA_VERSION}", remedy=_REMEDY
+            )
+        return _record(cls, fields, "contract")
+
+
+def _record(kind: type[T], value: object, where: str) -> T:
+    """A dataclass from a JSON object with exactly its fields."""
+    if not isinstance(value, dict):
+        raise _mismatch(where, "an object", value)
+    hints = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(typing.cast("type[Any]", kind))}
+    unknown = sorted(set(value) - set(fields))
+    required = {name for name, field in fields.items() if field.default is dataclasses.MISSING}
+    missing = sorted(required - set(value))
+    if unknown or missing:
+        raise ArtifactInvalid(f"{where} has unknown keys {unknown} and lacks {missing}", remedy=_REMEDY)
+    items = {name: _value(hints[name], item, f"{where}.{name}") for name, item in value.items()}
+    return typing.cast("type[Any]", kind)(**items)  # type: ignore[no-any-return]
+
+
+def _value(kind: object, value: object, where: str) -> object:
+    """``value`` as the annotation ``kind`` says; nothing is converted but lists to tuples and int to float."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        return _items(args, value, where)
+    if origin is Mapping:
+        if not isinstance(value, dict):
+            raise _mismatch(where, "an object", value)
+        return {key: _value(args[1], item, f"{where}[{key!r}]") for key, item in value.items()}
+    for alternative in args if origin is types.UnionType else (kind,):
+        if dataclasses.is_dataclass(alternative) and value is not None:
+            return _record(typing.cast("type[object]", alternative), value, where)
+        if type(value) is alternative or (origin is Literal and value in args):  # type(): True must not pass for 1
+            return value
+    if kind is float and type(value) is int:
+        return float(value)
+    raise _mismatch(where, kind.__name__ if isinstance(kind, type) else str(kind), value)
+
+
+def _items(kinds: tuple[object, ...], value: object, where: str) -> tuple[object, ...]:
+    """A tuple from a JSON list, of any length (``tuple[X, ...]``) or of the annotation's."""
+    if not isinstance(value, list):
+        raise _mismatch(where, "a list", value)
+    if kinds[-1:] == (Ellipsis,):
+        kinds = (kinds[0],) * len(value)
+    if len(kinds) != len(value):
+        raise _mismatch(where, f"a list of {len(kinds)}", value)
+    return tuple(_value(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
+
+
+def _mismatch(where: str, wanted: str, value: object) -> ArtifactInvalid:
+    return ArtifactInvalid(f"{where} must be {wanted}, got {value!r:.80}", remedy=_REMEDY)

@@ -1,0 +1,84 @@
+"""Every error raised on purpose: what happened, then what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+
+class SdkError(Exception):
+    """Base of every error raised on purpose; ``problem`` and ``remedy`` are also attributes."""
+
+    def __init__(self, problem: str, *, remedy: str) -> None:
+        super().__init__(f"{problem}\n  -> {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by attributes: errors travel from worker processes."""
+        return _rebuild, (type(self), self.problem, self.remedy)
+
+
+def _rebuild(kind: type[SdkError], problem: str, remedy: str) -> SdkError:
+    error = kind.__new__(kind)
+    SdkError.__init__(error, problem, remedy=remedy)
+    return error
+
+
+class BadFrame(SdkError):
+    """An array is not a frame: wrong shape, dtype or colour order."""
+
+
+class LimitExceeded(SdkError):
+    """An input exceeds one of the limits on bytes, pixels, frames or seconds; the limit is named."""
+
+
+class UnsupportedImage(SdkError):
+    """The file's kind, mode or bit depth is not one that is analysed."""
+
+
+class DecodeFailed(SdkError):
+    """The file claims to be an image and its pixels cannot be decoded."""
+
+
+class ArtifactInvalid(SdkError):
+    """An artifact is missing, incomplete, of another schema, or does not match its checksums."""
+
+
+class DeviceUnavailable(SdkError):
+    """The device that was asked for cannot be used here; no other is used instead."""
+
+
+class PrecisionUnavailable(SdkError):
+    """The precision that was asked for is not allowed for the model or not offered by the machine."""
+
+
+class MissingExtra(SdkError):
+    """A Python package of an optional extra is not installed."""
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the package {package}, which is not installed",
+                         remedy=f"pip install 'imdl-sdk[{extra}]'")
+
+
+class BackendUnavailable(SdkError):
+    """No backend can run an artifact here; carries each backend's own reasons."""
+
+    def __init__(self, artifact: str, reasons: Mapping[str, list[str]]) -> None:
+        why = "".join(f"\n  {backend}: {reason}" for backend in reasons for reason in reasons[backend])
+        super().__init__(f"no backend can run {artifact} on this machine:{why}",
+                         remedy="pip install 'imdl-sdk[cpu]', then: imdl doctor")
+
+
+class UnknownName(SdkError):
+    """A name that is not in a registry or among the settings of a thing."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        choices = sorted(known)
+        close = difflib.get_close_matches(name, choices, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose one of: {', '.join(choices)}"
+        super().__init__(f"no {kind} named {name!r}", remedy=hint)
+
+
+class AnalyzerClosed(SdkError):
+    """An Analyzer was used after ``close()``."""
