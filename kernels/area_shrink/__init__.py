@@ -1,0 +1,1 @@
+"""Exact area averaging of a frame down to a working size."""

@@ -1,0 +1,34 @@
+"""``area_shrink`` in torch: the same two matrix products as the reference and the ONNX function."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kernels.area_shrink.reference import working_shape
+
+__all__ = ["area_shrink", "working_shape"]
+
+
+def area_weights(
+    size: int,
+    target: int,
+) -> Tensor:  # float32 [target, size]
+    """:func:`.reference.area_weights`; coordinates in int64, cast last."""
+    start = torch.arange(target, dtype=torch.int64)[:, None] * size
+    sample = torch.arange(size, dtype=torch.int64)[None, :] * target
+    overlap = torch.minimum(start + size, sample + target) - torch.maximum(start, sample)
+    return overlap.clamp(min=0).to(torch.float32) / size
+
+
+def area_shrink(
+    frame: Tensor,  # uint8 [N, H, W, 3]
+    working_size: int,  # px, not above the long side
+) -> Tensor:  # float32 [N, h, w, 3], 0..255
+    """:func:`.reference.area_shrink`, across first: rows are contiguous and the product shrinks the data at once."""
+    height, width = frame.shape[1:3]
+    rows, columns = working_shape(height, width, working_size)
+    down = area_weights(height, rows).to(frame.device)
+    across = area_weights(width, columns).to(frame.device)
+    narrow = torch.matmul(across, frame.to(torch.float32))
+    return torch.matmul(down, narrow.flatten(2)).unflatten(2, (columns, 3))

@@ -1,0 +1,1 @@
+"""PSCC-Net's spatio-channel correlation on reshaped features."""

@@ -1,0 +1,1 @@
+"""PyTorch models of image-manipulation detection and localization, and how they are fitted."""

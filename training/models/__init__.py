@@ -1,0 +1,43 @@
+"""The registry is this folder: one module per model, each with ``Config`` and ``build``.
+
+A module may also name ``VARIANTS``: models of their own that are settings of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+
+from training.errors import UnknownName
+from training.nn.detector import Detector
+
+
+def names() -> list[str]:
+    """Every model that can be created, variants included."""
+    found = [module.name for module in iter_modules(__path__)]
+    return sorted(found + [variant for name in found for variant in _variants(name)])
+
+
+def create(name: str, **settings: object) -> Detector:
+    """Build the model ``name`` with fresh weights; ``settings`` are fields of its ``Config``."""
+    module, preset = _find(name)
+    known = [field.name for field in fields(module.Config)]
+    for setting in settings:
+        if setting not in known:
+            raise UnknownName(f"setting of {name}", setting, known)
+    return module.build(module.Config(**{**preset, **settings}))
+
+
+def _find(name: str) -> tuple[ModuleType, dict[str, object]]:
+    for base in (module.name for module in iter_modules(__path__)):
+        if name == base:
+            return import_module(f"{__name__}.{base}"), {}
+        if name in _variants(base):
+            return import_module(f"{__name__}.{base}"), _variants(base)[name]
+    raise UnknownName("model", name, names())
+
+
+def _variants(base: str) -> dict[str, dict[str, object]]:
+    return getattr(import_module(f"{__name__}.{base}"), "VARIANTS", {})

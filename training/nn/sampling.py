@@ -1,0 +1,64 @@
+"""Bilinear sampling with aligned corners, as separable gathers whose coordinates are exact integers.
+
+Position k of ``grid`` lies at ``k (size - 1) / (grid - 1)``: its whole part and remainder come from int64 division and
+only the weight is cast, so the same graph is exact in bf16.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+Shape = tuple[int, int]
+
+
+def neighbours(size: int, grid: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Pixels around each of ``grid`` positions: int64 [2 grid] (low, high, low, high ...) and the high one's weight [grid]."""
+    scaled = torch.arange(grid, dtype=torch.int64, device=device) * (size - 1)
+    low = scaled // (grid - 1)
+    high = torch.clamp(low + 1, max=size - 1)
+    weight = (scaled - low * (grid - 1)).to(torch.float32) / (grid - 1)
+    return torch.stack([low, high], dim=1).flatten(), weight
+
+
+def pick(
+    x: Tensor,  # [N, C, H, W]
+    grid: int,
+) -> Tensor:  # [N, C, 2 grid, 2 grid]
+    """Values of ``x`` at the neighbours of every grid position."""
+    for axis in (2, 3):
+        index, _ = neighbours(x.shape[axis], grid, x.device)
+        x = x.index_select(axis, index)
+    return x
+
+
+def pick_resized(
+    x: Tensor,  # [N, C, h, w]
+    shape: Shape,  # H, W of the finer map, at least 2 px
+    grid: int,
+) -> Tensor:  # [N, C, 2 grid, 2 grid]
+    """:func:`pick` from ``x`` resized to ``shape`` with aligned corners, without making the resized map."""
+    for axis, size in zip((2, 3), shape, strict=True):
+        index, _ = neighbours(size, grid, x.device)
+        own, last = x.shape[axis], size - 1
+        low = index * (own - 1) // last
+        high = torch.clamp(low + 1, max=own - 1)
+        weight = (index * (own - 1) - low * last).to(torch.float32) / last
+        weight = weight.to(x.dtype)[:, None] if axis == 2 else weight.to(x.dtype)  # noqa: PLR2004
+        below, above = x.index_select(axis, low), x.index_select(axis, high)
+        x = below + (above - below) * weight
+    return x
+
+
+def lerp_rows_columns(
+    x: Tensor,  # [N, C, 2 grid, 2 grid], from pick
+    shape: Shape,
+    grid: int,
+) -> Tensor:  # [N, C, grid, grid]
+    """Blend the 2x2 neighbours of every grid position."""
+    _, down = neighbours(shape[0], grid, x.device)
+    _, across = neighbours(shape[1], grid, x.device)
+    x = x.unflatten(2, (grid, 2))
+    x = x[:, :, :, 0] + (x[:, :, :, 1] - x[:, :, :, 0]) * down.to(x.dtype)[:, None]
+    x = x.unflatten(3, (grid, 2))
+    return x[..., 0] + (x[..., 1] - x[..., 0]) * across.to(x.dtype)
