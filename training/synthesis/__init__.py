@@ -1,0 +1,43 @@
+"""Manipulated images from authentic ones, deterministic from (seed, index).
+
+``synthesize`` is the door: it draws a kind, crops, lets the kind's one function forge, and sends every sample through life.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from training.synthesis.copy_move import copy_move
+from training.synthesis.enhancement import enhancement
+from training.synthesis.life import history, life, working_side
+from training.synthesis.removal import removal
+from training.synthesis.sample import Crop, Forge, Sample, pick
+from training.synthesis.splice import splice
+
+KINDS: dict[str, Forge] = {"splice": splice, "copy_move": copy_move, "removal": removal, "enhancement": enhancement}
+EASY = {"authentic": 0.25, "splice": 0.3, "copy_move": 0.05, "removal": 0.12, "enhancement": 0.28}
+HARD = {"authentic": 0.25, "splice": 0.32, "copy_move": 0.15, "removal": 0.13, "enhancement": 0.15}
+
+
+class Photographs(Protocol):
+    """Where crops come from."""
+
+    def crop(self, rng: np.random.Generator, side: int) -> Crop:
+        """A random window of a random photograph, ``side`` x ``side`` px."""
+
+
+def synthesize(photographs: Photographs, *, seed: int, index: int, size: int, hardness: float = 1.0) -> Sample:
+    """Sample ``index`` of the endless sequence ``seed``: ``size`` x ``size`` px, ``hardness`` in [0, 1] as a curriculum wants."""
+    rng = np.random.default_rng((seed, index))
+    side = working_side(size, rng, hardness)
+    kind = pick(rng, {name: (1 - hardness) * EASY[name] + hardness * HARD[name] for name in HARD})
+
+    def draw() -> Crop:
+        return history(photographs.crop(rng, side), rng)
+
+    base = draw()
+    authentic = Sample(base.frame, np.zeros((side, side), np.bool_), {"kind": "authentic", "origin": base.origin})
+    made = authentic if kind == "authentic" else KINDS[kind](base, draw, rng, hardness)
+    return life(made, rng, size=size, hardness=hardness)
