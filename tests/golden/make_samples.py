@@ -133,7 +133,9 @@ def enhancement(photographs: Path) -> tuple[Frame, Mask]:
     red = ((hue > 160) | (hue < 8)) & (saturation > 70) & (near > 0)
     shape = cv2.morphologyEx(red.astype(np.uint8) * 255, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
     shape = cv2.morphologyEx(shape, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    yellow = cv2.merge([((hue.astype(int) + 30) % 180).astype(np.uint8), saturation, cv2.convertScaleAbs(value, None, 1.25)])
+    yellow = cv2.merge(
+        [((hue.astype(int) + 30) % 180).astype(np.uint8), saturation, cv2.convertScaleAbs(value, None, 1.25)]
+    )
     alpha = cv2.GaussianBlur(shape, (0, 0), 1.5).astype(np.float32) / 255
     return blend(frame, cv2.cvtColor(yellow, cv2.COLOR_HSV2BGR), alpha), np.where(alpha >= 0.5, 255, 0).astype(np.uint8)
 

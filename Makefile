@@ -1,0 +1,47 @@
+# Everything runs in .venv, made here from pyproject.toml and constraints.txt. No compiler is needed.
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+CXX_FILES = $(shell git ls-files '*.c' '*.cc' '*.cpp' '*.cu' '*.cuh' '*.h' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint dist bench
+
+help:  ## these lines
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.run  ## analyse the bundled photographs; overlays go to overlays/
+	@$(VENV)/bin/python -m sdk demo
+
+test: $(VENV)/.dev  ## run every test; PYTEST_ARGS adds options
+	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev  ## ruff, mypy, import-linter, clang-format
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-cache
+	@$(if $(CXX_FILES),$(VENV)/bin/clang-format --dry-run --Werror $(CXX_FILES),echo "clang-format: no C++ here yet")
+
+dist: $(VENV)/.dev  ## wheel and source distribution into dist/
+	@$(VENV)/bin/python -m build --outdir dist
+
+bench: $(VENV)/.dev  ## measure speed and memory into benchmarks/results, then fill README's tables
+	@$(VENV)/bin/python -m benchmarks.latency
+	@$(VENV)/bin/python -m benchmarks.table
+
+$(VENV)/bin/python:
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "  -> apt-get install python3-venv, or: make PYTHON=python3.11" >&2; exit 1; }
+
+# A stamp is older than what it was made from: then, and only then, pip runs again.
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing what running needs into $(VENV)" >&2
+	@$(PIP) --editable '.[cpu]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing what developing needs into $(VENV)" >&2
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.run
