@@ -164,12 +164,31 @@ SAMPLES = (
     Sample(file="river.jpg", title="A church by a frozen river", kind="authentic", sources=("Kodak_ProBack.jpg",)),
     Sample(file="valley.jpg", title="A valley in the Alps", kind="authentic", sources=("Nikon_E775.jpg",)),
     Sample(file="gun.jpg", title="A field gun before a house", kind="authentic", sources=("Nikon_E950.jpg",)),
-    Sample(file="garden.jpg", title="A field gun in a garden", kind="splice",
-           sources=("Trust_PowerCam_Zoom_LCD_710.JPG", "Nikon_E950.jpg"), make=splice),
-    Sample(file="butterflies.jpg", title="Two butterflies", kind="copy-move", sources=("Kodak_DX4330.jpg",), make=copy_move),
-    Sample(file="signpost.jpg", title="A signpost without two of its plates", kind="removal", sources=("Sony_DSC-HX5V_2_.jpg",), make=removal),
-    Sample(file="tulips.jpg", title="Yellow tulips", kind="enhancement", sources=("Panasonic_DMC-LC40.jpg",), make=enhancement),
-)  # fmt: skip
+    Sample(
+        file="garden.jpg",
+        title="A field gun in a garden",
+        kind="splice",
+        sources=("Trust_PowerCam_Zoom_LCD_710.JPG", "Nikon_E950.jpg"),
+        make=splice,
+    ),
+    Sample(
+        file="butterflies.jpg", title="Two butterflies", kind="copy-move", sources=("Kodak_DX4330.jpg",), make=copy_move
+    ),
+    Sample(
+        file="signpost.jpg",
+        title="A signpost without two of its plates",
+        kind="removal",
+        sources=("Sony_DSC-HX5V_2_.jpg",),
+        make=removal,
+    ),
+    Sample(
+        file="tulips.jpg",
+        title="Yellow tulips",
+        kind="enhancement",
+        sources=("Panasonic_DMC-LC40.jpg",),
+        make=enhancement,
+    ),
+)
 
 
 def read(photographs: Path, name: str) -> Frame:
@@ -192,10 +211,19 @@ def write(sample: Sample, photographs: Path, folder: Path) -> dict[str, object]:
         cv2.imwrite(str(folder / mask_name), mask, [cv2.IMWRITE_PNG_BILEVEL, 1])
     height, width = read(folder, sample.file).shape[:2]
     return {
-        "file": sample.file, "title": sample.title, "kind": sample.kind, "mask": mask_name, "width": width,
-        "height": height, "sha256": hashlib.sha256(target.read_bytes()).hexdigest(), "recipe": sample.recipe,
-        "seed": SEED if sample.make else None, "sources": list(sample.sources), "credit": CREDIT, "licence": LICENCE,
-    }  # fmt: skip
+        "file": sample.file,
+        "title": sample.title,
+        "kind": sample.kind,
+        "mask": mask_name,
+        "width": width,
+        "height": height,
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "recipe": sample.recipe,
+        "seed": SEED if sample.make else None,
+        "sources": list(sample.sources),
+        "credit": CREDIT,
+        "licence": LICENCE,
+    }
 
 
 def main(arguments: list[str]) -> None:

@@ -1,0 +1,98 @@
+"""What every test may ask for: the shared data folder, a seeded generator, a GPU; and what a skip is worth.
+
+``REQUIRE_ALL=1`` turns every skip into a failure, except those for want of a GPU and those for want of the data
+folder when none was named. ``REQUIRE_GPU=1`` does so for the GPU's.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import zlib
+from collections.abc import Generator
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch and the runtimes are imported
+
+import cv2
+import numpy as np
+import pytest
+
+cv2.setNumThreads(2)
+NO_DATA = "no shared data: pytest --shared-data PATH names a folder with train/, dev/ and odd/"
+NO_GPU = "no NVIDIA GPU on this machine"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shared-data", type=Path, help="folder with train/, dev/ and odd/ of real photographs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    folder = config.getoption("shared_data")
+    if folder is not None and not folder.is_dir():
+        raise pytest.UsageError(f"--shared-data {folder} is not a folder\n  -> name one, or leave the option out")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    gpu = Path("/dev/nvidiactl").exists()
+    lacks = {
+        "gpu": None if gpu else NO_GPU,
+        "tensorrt": NO_GPU
+        if not gpu
+        else None
+        if importlib.util.find_spec("tensorrt")
+        else "tensorrt is not installed",
+    }
+    if os.environ.get("REQUIRE_GPU") == "1":
+        return
+    for item in items:
+        for marker, reason in lacks.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _not_excused(report: pytest.TestReport | pytest.CollectReport) -> bool:
+    reason = str(report.longrepr)
+    return report.skipped and not hasattr(report, "wasxfail") and NO_GPU not in reason and NO_DATA not in reason
+
+
+def _fail(report: pytest.TestReport | pytest.CollectReport) -> None:
+    report.outcome = "failed"
+    report.longrepr = f"skipped although REQUIRE_ALL=1: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if os.environ.get("REQUIRE_ALL") == "1" and _not_excused(report):
+        _fail(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if os.environ.get("REQUIRE_ALL") == "1" and _not_excused(report):
+        _fail(report)
+    return report
+
+
+@pytest.fixture(scope="session")
+def shared_data(request: pytest.FixtureRequest) -> Path:
+    """The folder of real photographs given with ``--shared-data``."""
+    folder = request.config.getoption("shared_data")
+    if folder is None:
+        pytest.skip(NO_DATA)
+    return folder.resolve()
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A generator seeded by the test's own name: other tests do not change its numbers."""
+    return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout."""
+    return Path(__file__).parents[1]
