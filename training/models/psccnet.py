@@ -3,7 +3,8 @@
 Xiaohong Liu, Yaojie Liu, Jun Chen, Xiaoming Liu, "PSCC-Net: Progressive Spatio-Channel Correlation Network for Image
 Manipulation Detection and Localization", IEEE TCSVT 2022; the authors' public code (MIT) where the paper is silent.
 
-Where we differ: convolutions start from Kaiming's initialisation, not from ImageNet; masks are returned as logits and
+Where we differ: the trunk starts from Kaiming's initialisation, not from ImageNet (the heads keep PyTorch's, as
+published: larger logits would make the unscaled softmax one-hot from the start); masks are returned as logits and
 their sigmoid is applied where the next scale is modulated; ``layout="paper"`` (default) transposes the channel product
 back as equation 4 implies, ``layout="released"`` reproduces the published weights' missing transpose.
 """
@@ -170,5 +171,5 @@ class PSCCNet(nn.Module):
 def build(config: Config) -> Detector:
     """PSCC-Net with fresh weights, pixels in and probabilities out."""
     net = PSCCNet(config)
-    initialise(net)
+    initialise(net.trunk)
     return Detector(net, settings=asdict(config))
