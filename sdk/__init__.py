@@ -1,1 +1,81 @@
-"""Image manipulation detection and localisation."""
+"""Find manipulated images, and where they were manipulated.
+
+    analysis = sdk.analyze("photo.jpg")
+    print(analysis.verdict, analysis.score)
+    analysis.save_overlay("photo-overlay.png")
+
+Nothing heavy is imported before it is used: neither OpenCV nor a runtime.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from sdk.errors import (
+    AnalyzerClosed,
+    ArtifactInvalid,
+    BackendUnavailable,
+    BadFrame,
+    DecodeFailed,
+    DeviceUnavailable,
+    LimitExceeded,
+    MissingExtra,
+    PrecisionUnavailable,
+    RunFailed,
+    SdkError,
+    UnknownName,
+    UnsupportedImage,
+)
+
+if TYPE_CHECKING:
+    from sdk.analyzer import Analyzer, load
+    from sdk.defaults import analyze, close
+    from sdk.limits import Limits
+    from sdk.results import Analysis
+
+    __version__: str
+
+__all__ = [
+    "Analysis",
+    "Analyzer",
+    "AnalyzerClosed",
+    "ArtifactInvalid",
+    "BackendUnavailable",
+    "BadFrame",
+    "DecodeFailed",
+    "DeviceUnavailable",
+    "LimitExceeded",
+    "Limits",
+    "MissingExtra",
+    "PrecisionUnavailable",
+    "RunFailed",
+    "SdkError",
+    "UnknownName",
+    "UnsupportedImage",
+    "__version__",
+    "analyze",
+    "close",
+    "load",
+]
+
+_HOMES = {
+    "Analysis": "sdk.results",
+    "Analyzer": "sdk.analyzer",
+    "Limits": "sdk.limits",
+    "analyze": "sdk.defaults",
+    "close": "sdk.defaults",
+    "load": "sdk.analyzer",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name == "__version__":
+        return import_module("importlib.metadata").version("imdl-sdk")
+    raise AttributeError(f"module 'sdk' has no attribute {name!r}")  # what Python itself would raise
+
+
+def __dir__() -> list[str]:
+    return __all__

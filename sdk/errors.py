@@ -70,6 +70,10 @@ class BackendUnavailable(SdkError):
                          remedy="pip install 'imdl-sdk[cpu]', then: imdl doctor")
 
 
+class RunFailed(SdkError):
+    """A runtime failed while it ran a graph: memory, a shape it cannot take, a fault of its own."""
+
+
 class UnknownName(SdkError):
     """A name that is not in a registry or among the settings of a thing."""
 

@@ -1,0 +1,305 @@
+"""Analyzer: a loaded artifact. Inputs become frames, frames become results; from any thread, in any process."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sdk import artifact, backends, plan
+from sdk.decoding import Decoder, Mode
+from sdk.errors import AnalyzerClosed, ArtifactInvalid, RunFailed, SdkError, UnknownName
+from sdk.frames import Color, as_frame, to_display
+from sdk.limits import Limits
+from sdk.results import Analysis, Latency, Runtime
+from sdk.verdict import judge
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sdk.artifact import Artifact
+    from sdk.backend import Session
+
+BATCH_PIXELS = 1 << 22
+"""Pixels that are analysed at once at most; beyond a few megapixels a batch costs memory and gains no speed."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How to make an Analyzer: all that travels when one is pickled."""
+
+    model: str | Path | None
+    """Name of a shipped artifact, None for the default one, or the path of an artifact."""
+    device: str = "auto"
+    backend: str | None = None
+    precision: str = "auto"
+    working_size: int | None = None
+    """Long side at which frames are analysed, px; 0 is their own size, None the artifact's default."""
+    threads: int | None = None
+    min_score: float = 0.0
+    decode: Mode = "worker"
+    limits: Limits | None = None
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    device: str = "auto",
+    backend: str | None = None,
+    precision: str = "auto",
+    working_size: int | None = None,
+    threads: int | None = None,
+    min_score: float = 0.0,
+    decode: Mode = "worker",
+    limits: Limits | None = None,
+) -> Analyzer:
+    """Load an artifact, ready to analyse.
+
+    Args:
+        model: name of a shipped artifact, None for the default one, or the path of an artifact directory.
+        device: "cpu"; "cuda", which is CUDA or an error; or "auto", whose choice is told in every result.
+        backend: name of a runtime; None chooses the fastest that can run the artifact.
+        precision: "f32"; "bf16"; or "auto", the fastest that the model is allowed and the machine offers.
+        working_size: long side at which frames are analysed, px; 0 is their own size, None the artifact's default.
+        threads: CPU threads of the runtime; None leaves it to the runtime.
+        min_score: score from which frames are localised; below it a result has no heatmap and is made faster.
+        decode: "worker" decodes files in a process of their own; "inline" in this one, for trusted files only.
+        limits: what a file may cost before it is refused.
+    """
+    analyzer = Analyzer(
+        Recipe(
+            model=model,
+            device=device,
+            backend=backend,
+            precision=precision,
+            working_size=working_size,
+            threads=threads,
+            min_score=min_score,
+            decode=decode,
+            limits=limits,
+        )
+    )
+    analyzer.open()
+    return analyzer
+
+
+class Analyzer:
+    """A loaded artifact. Safe to share between threads, to use after a fork, and to pickle."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        path = artifact.find(recipe.model)
+        if path.parent != artifact.SHIPPED:  # a relative path means nothing to the process that unpickles it
+            recipe = dataclasses.replace(recipe, model=path.resolve())
+        self.recipe = recipe
+        self.artifact = artifact.read(path)
+        size = recipe.working_size
+        self.working_size = self.artifact.contract.working_size if size is None else size
+        """Long side at which frames are analysed, px; 0 is their own size."""
+        if self.working_size != 0 and self.working_size < _SMALLEST:
+            raise UnknownName("working size", str(size), map(str, self.artifact.contract.working_sizes))
+        self._decoder = Decoder(recipe.limits, mode=recipe.decode)
+        # By process id: sessions of the parent have no threads in a forked child, and dropping them there may hang.
+        self._opened: dict[int, _Opened] = {}
+        self._closed = False
+
+    def open(self) -> None:
+        """Load every graph now, so that what is missing is told here and the first analysis is no slower."""
+        opened = self._here()
+        for step in self.artifact.contract.plan:
+            opened.session(step.graph)
+
+    def analyze(self, source: object, *, color: Color = "rgb", min_score: float | None = None) -> Analysis:
+        """Analyse one path, file's bytes, uint8 array, PIL image, or DLPack or CUDA array.
+
+        ``color`` is the channel order of an array; ``min_score`` overrides that of :func:`load`.
+        """
+        return self.analyze_batch([source], color=color, min_score=min_score)[0]
+
+    def analyze_batch(
+        self, sources: Iterable[object], *, color: Color = "rgb", min_score: float | None = None
+    ) -> list[Analysis]:
+        """Analyse many inputs; those of one shape run together. Results come in the order of the inputs."""
+        self._here()
+        least = self.recipe.min_score if min_score is None else min_score
+        inputs = [self._input(source, color) for source in sources]
+        results: dict[int, Analysis] = {}
+        for group in _groups([item.frame.shape for item in inputs], self.working_size):
+            results.update(zip(group, self._analyze([inputs[i] for i in group], least), strict=True))
+        return [results[i] for i in range(len(inputs))]
+
+    def warmup(self, height: int = 512, width: int = 512) -> None:
+        """Analyse a grey frame of that size, so that the runtime has planned for it before the first real one."""
+        self._run(np.full((1, height, width, 3), 128, np.uint8), 0.0)
+
+    def close(self) -> None:
+        """Release sessions and decoding processes. Idempotent; analyses that other threads are in may fail."""
+        self._closed = True
+        self._decoder.close()
+        opened = self._opened.pop(os.getpid(), None)
+        if opened:
+            opened.close()
+
+    def __enter__(self) -> Analyzer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Analyzer, (self.recipe,)
+
+    def __repr__(self) -> str:
+        terms = self.artifact.contract
+        preview = ", PREVIEW weights" if terms.status == "preview" else ""
+        return f"Analyzer({terms.name} {terms.version}{preview}, working size {self.working_size or 'native'})"
+
+    @property
+    def choice(self) -> backends.Choice:
+        """Backend, device and precision that are used in this process, and why no others."""
+        return self._here().choice
+
+    def _here(self) -> _Opened:
+        """The sessions of this process."""
+        if self._closed:
+            raise AnalyzerClosed("this Analyzer was closed", remedy="load another, or close it later")
+        pid = os.getpid()
+        opened = self._opened.get(pid)
+        if opened is None:  # setdefault is atomic: two threads get the same one, with no lock that a fork could freeze
+            opened = self._opened.setdefault(pid, _Opened(self.artifact, self.recipe))
+        return opened
+
+    def _input(self, source: object, color: Color) -> _Input:
+        start = time.perf_counter()
+        if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
+            decoded = self._decoder.decode(source)
+            ms = 1e3 * (time.perf_counter() - start)
+            return _Input(decoded.frame, decoded.orientation, decoded.decoder, decoded.notes, ms)
+        frame = as_frame(source, color=color)
+        kind = f"{type(source).__module__.partition('.')[0]}.{type(source).__name__}"
+        if isinstance(source, np.ndarray) and np.may_share_memory(frame, source):
+            frame = frame.copy()  # the result keeps it, the caller may draw on his
+        return _Input(frame, 1, f"none: {kind}", (), 1e3 * (time.perf_counter() - start))
+
+    def _run(self, frames: NDArray[np.uint8], min_score: float) -> plan.Answer:
+        opened = self._here()
+        try:
+            return plan.execute(
+                self.artifact.contract, opened.session, frames, working_size=self.working_size, min_score=min_score
+            )
+        except SdkError:
+            raise
+        except (RuntimeError, ValueError, MemoryError) as error:  # what the runtimes raise, by way of pybind11
+            if self._closed:
+                raise AnalyzerClosed("this Analyzer was closed during an analysis", remedy="close it later") from error
+            raise RunFailed(
+                f"{opened.choice.backend} failed on frames of shape {frames.shape}: {' '.join(str(error).split())}",
+                remedy="try a smaller working_size, or another backend: imdl doctor",
+            ) from error
+
+    def _analyze(self, inputs: Sequence[_Input], min_score: float) -> list[Analysis]:
+        """Results for inputs of one shape."""
+        start = time.perf_counter()
+        frames = inputs[0].frame[None] if len(inputs) == 1 else np.stack([item.frame for item in inputs])
+        answer = self._run(frames, min_score)
+        if not np.isfinite(answer.score).all():
+            raise ArtifactInvalid(
+                f"{self.artifact.name} gave a score that is not a number", remedy='load it with precision="f32"'
+            )
+        heatmaps = iter(() if answer.heatmap is None else answer.heatmap)
+        results = []
+        for item, score, localised in zip(inputs, answer.score, answer.localised, strict=True):
+            heatmap = next(heatmaps) if localised else None
+            total = item.decode_ms + 1e3 * (time.perf_counter() - start)
+            latency = Latency({"decode": item.decode_ms, **answer.stages}, total, len(inputs))
+            results.append(self._result(item, float(score), heatmap, latency))
+        return results
+
+    def _result(self, item: _Input, score: float, heatmap: NDArray[np.float32] | None, latency: Latency) -> Analysis:
+        terms = self.artifact.contract
+        choice = self.choice
+        return Analysis(
+            frame=to_display(item.frame, item.orientation),
+            heatmap=None if heatmap is None else to_display(heatmap, item.orientation),
+            score=score,
+            mask_threshold=terms.mask_threshold,
+            verdict=judge(score, item.frame, terms, working_size=self.working_size),
+            latency=latency,
+            runtime=Runtime(
+                model=terms.name,
+                version=terms.version,
+                status=terms.status,
+                artifact=self.artifact.digest,
+                backend=choice.backend,
+                device=choice.device,
+                precision=choice.precision,
+                working_size=self.working_size,
+                decoder=item.decoder,
+                against=choice.against,
+            ),
+            orientation=item.orientation,
+            notes=item.notes,
+        )
+
+
+_SMALLEST = 32
+"""Working size below which the models' coarsest maps have no pixel, px."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Input:
+    """A frame as stored, and how it was reached."""
+
+    frame: NDArray[np.uint8]
+    orientation: int
+    decoder: str
+    notes: tuple[str, ...]
+    decode_ms: float
+
+
+class _Opened:
+    """The sessions of one process, each opened when first asked for."""
+
+    def __init__(self, loaded: Artifact, recipe: Recipe) -> None:
+        self.choice = backends.choose(loaded, device=recipe.device, backend=recipe.backend, precision=recipe.precision)
+        self._artifact, self._threads = loaded, recipe.threads
+        self._sessions: dict[str, Session] | None = {}
+        self._lock = threading.Lock()
+
+    def session(self, graph: str) -> Session:
+        with self._lock:
+            if self._sessions is None:
+                raise AnalyzerClosed("this Analyzer was closed during an analysis", remedy="close it later")
+            if graph not in self._sessions:
+                self._sessions[graph] = backends.get(self.choice.backend).open(
+                    self._artifact,
+                    graph,
+                    device=self.choice.device,
+                    precision=self.choice.precision,
+                    threads=self._threads,
+                )
+            return self._sessions[graph]
+
+    def close(self) -> None:
+        with self._lock:
+            sessions, self._sessions = self._sessions or {}, None
+        for session in sessions.values():
+            session.close()
+
+
+def _groups(shapes: Sequence[tuple[int, ...]], working_size: int) -> list[list[int]]:
+    """Indices of frames that are analysed together: of one shape, and within ``BATCH_PIXELS``."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for index, shape in enumerate(shapes):
+        by_shape.setdefault(shape, []).append(index)
+    groups = []
+    for (height, width, _), indices in by_shape.items():
+        scale = min(1.0, working_size / max(height, width)) if working_size else 1.0
+        count = max(1, int(BATCH_PIXELS / (height * width * scale**2)))
+        groups += [indices[i : i + count] for i in range(0, len(indices), count)]
+    return groups

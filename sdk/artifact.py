@@ -1,0 +1,105 @@
+"""Find, read and verify an artifact: a directory with graphs, weights and a contract."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from pathlib import Path
+
+from sdk import contract
+from sdk.contract import Contract
+from sdk.errors import ArtifactInvalid, UnknownName
+
+DEFAULT = "psccnet-lite"
+"""Name of the shipped artifact that is used when none is named."""
+
+SHIPPED = Path(__file__).parent / "artifacts"
+"""Folder of the artifacts that come with the package."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Artifact:
+    """An artifact that was read and whose files matched their checksums."""
+
+    path: Path
+    contract: Contract
+    digest: str
+    """SHA-256 of the contract, which holds the SHA-256 of every other file, in hexadecimal."""
+
+    @property
+    def name(self) -> str:
+        """Name and version, for messages."""
+        return f"{self.contract.name}-{self.contract.version}"
+
+    def file(self, graph: str) -> Path:
+        """The ONNX file of the graph named ``graph``."""
+        if graph not in self.contract.graphs:
+            raise UnknownName("graph", graph, self.contract.graphs)
+        return self.path / self.contract.graphs[graph].file
+
+
+def names() -> list[str]:
+    """Every artifact that ships with the package."""
+    if not SHIPPED.is_dir():
+        return []
+    return sorted(path.name for path in SHIPPED.iterdir() if (path / contract.FILE).is_file())
+
+
+def find(model: str | Path | None = None) -> Path:
+    """Directory of an artifact: a shipped one by name (None is the default), one of the user's by path."""
+    name = model or DEFAULT
+    if name in names():
+        return SHIPPED / name
+    if isinstance(name, Path) or Path(name).name != name or Path(name).is_dir():
+        return Path(name)
+    if not names():
+        raise ArtifactInvalid(
+            "no artifact ships with this copy of imdl-sdk",
+            remedy=f"python -m export onnx {DEFAULT}, then sdk.load(path)",
+        )
+    raise UnknownName("model", name, names())
+
+
+def read(path: Path) -> Artifact:
+    """Read the artifact at ``path`` and check every file against its SHA-256."""
+    file = path / contract.FILE
+    if not file.is_file():
+        raise ArtifactInvalid(
+            f"{path} is not an artifact: it has no {contract.FILE}", remedy="python -m export onnx MODEL"
+        )
+    text = file.read_bytes()
+    terms = Contract.from_json(text.decode("utf-8", "replace"))
+    artifact = Artifact(path.resolve(), terms, hashlib.sha256(text).hexdigest())
+    damaged = problems(artifact)
+    if damaged:
+        raise ArtifactInvalid(
+            f"{path} is damaged:" + "".join(f"\n  {problem}" for problem in damaged),
+            remedy="install or export it again",
+        )
+    return artifact
+
+
+def problems(artifact: Artifact) -> list[str]:
+    """What is wrong with the artifact's files, one sentence each; empty when all match their SHA-256."""
+    listed = artifact.contract.sha256
+    unlisted = {graph.file for graph in artifact.contract.graphs.values()} - set(listed)
+    found = [f"{file} has no checksum" for file in sorted(unlisted)]
+    for file, expected in sorted(listed.items()):
+        path = artifact.path / file
+        if Path(file).name != file:
+            found.append(f"{file} lies outside the artifact")
+        elif not path.is_file():
+            found.append(f"{file} is missing")
+        elif digest(path) != expected:
+            found.append(f"{file} does not match its SHA-256")
+    return found
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    total = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(functools.partial(stream.read, 1 << 20), b""):
+            total.update(block)
+    return total.hexdigest()

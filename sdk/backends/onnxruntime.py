@@ -1,0 +1,113 @@
+"""ONNX Runtime: the reference on every CPU, and the way to CUDA where its GPU build is installed."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, cast
+
+from sdk.errors import DeviceUnavailable, MissingExtra
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sdk.artifact import Artifact
+    from sdk.backend import Arrays, Pending
+
+RANK = 20
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def reasons_against(artifact: Artifact, *, device: str) -> list[str]:
+    """Why this machine cannot run ``artifact`` on ``device``; for CUDA a graph is opened, since only that is proof."""
+    if find_spec("onnxruntime") is None:
+        return ["onnxruntime is not installed"]
+    if device == "cpu":
+        return []
+    if _PROVIDERS[device] not in _runtime().get_available_providers():
+        return ["the installed onnxruntime has no CUDA provider; onnxruntime-gpu has"]
+    if not _gpus():
+        return ["no NVIDIA driver with a GPU was found"]
+    try:
+        open(artifact, artifact.contract.plan[0].graph, device=device, precision="f32", threads=None).close()
+    except DeviceUnavailable as error:
+        return [error.problem]
+    return []
+
+
+def precisions(device: str) -> tuple[str, ...]:
+    """Only f32: the graphs are float32, and ONNX Runtime computes in what is written."""
+    return ("f32",)
+
+
+def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads: int | None) -> _Session:
+    """Load ``graph`` on ``device``."""
+    runtime = _runtime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # warnings about provider placement are judged below, not printed
+    options.intra_op_num_threads = threads or 0
+    # TF32 keeps 10 bits of mantissa, which nobody asked for.
+    settings = {"use_tf32": "0"} if device == "cuda" else {}
+    provider = _PROVIDERS[device]
+    try:
+        session = runtime.InferenceSession(artifact.file(graph), options, providers=[(provider, settings)])
+    except Exception as error:  # the runtime raises classes of its own, none documented as the one for this
+        raise DeviceUnavailable(
+            f"onnxruntime cannot open {graph} of {artifact.name} on {device}: {error}", remedy="imdl doctor"
+        ) from error
+    if session.get_providers()[0] != provider:
+        raise DeviceUnavailable(f"onnxruntime could not start its {provider}", remedy="imdl doctor")
+    return _Session(session)
+
+
+class _Session:
+    """An ``InferenceSession``, whose ``run`` is safe to call from any number of threads."""
+
+    def __init__(self, session: Any) -> None:  # noqa: ANN401  the runtime has no types
+        self._session = session
+        self._outputs = [output.name for output in session.get_outputs()]
+        self._lock = threading.Lock()
+        self._worker: ThreadPoolExecutor | None = None
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Outputs for ``feeds``, in fresh arrays."""
+        return dict(zip(self._outputs, self._session.run(self._outputs, dict(feeds)), strict=True))
+
+    def submit(self, feeds: Mapping[str, NDArray[Any]]) -> Pending:
+        """Start on ``feeds`` in a thread of this session."""
+        with self._lock:
+            self._worker = self._worker or ThreadPoolExecutor(1, thread_name_prefix="imdl-onnxruntime")
+            return cast("Pending", self._worker.submit(self.run, feeds))
+
+    def close(self) -> None:
+        """Stop the thread; the runtime frees its memory with the last reference."""
+        with self._lock:
+            if self._worker:
+                self._worker.shutdown()
+            self._worker = None
+        self._session = None
+
+
+def _runtime() -> Any:  # noqa: ANN401  the runtime has no types
+    try:
+        return import_module("onnxruntime")
+    except ImportError as error:
+        raise MissingExtra("onnxruntime", extra="cpu", purpose="the backend onnxruntime") from error
+
+
+def _gpus() -> int:
+    """Number of NVIDIA GPUs; asked of NVML, because asking CUDA would spoil a later fork."""
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_uint(0)
+    if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)):
+        return 0
+    nvml.nvmlShutdown()
+    return count.value

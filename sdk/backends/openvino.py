@@ -1,0 +1,108 @@
+"""OpenVINO: the fastest on x86 CPUs, with bf16 where the CPU has matrix units for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sdk.errors import BackendUnavailable, MissingExtra
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sdk.artifact import Artifact
+    from sdk.backend import Arrays
+
+RANK = 10
+
+
+def reasons_against(artifact: Artifact, *, device: str) -> list[str]:
+    """Why this machine cannot run ``artifact`` on ``device``."""
+    if find_spec("openvino") is None:
+        return ["openvino is not installed"]
+    if device != "cpu":
+        return [f"openvino does not run on {device}"]
+    if "CPU" not in _runtime().Core().available_devices:
+        return ["the installed openvino has no CPU plugin"]
+    return []
+
+
+def precisions(device: str) -> tuple[str, ...]:
+    """f32, and bf16 where OpenVINO itself lists it (without such units it is slower than f32)."""
+    offered = _runtime().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("f32", "bf16") if "BF16" in offered else ("f32",)
+
+
+def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads: int | None) -> _Session:
+    """Load ``graph``; the precision is always set, because left alone OpenVINO takes bf16 on CPUs that have it."""
+    core = _runtime().Core()
+    settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    try:
+        return _Session(core.compile_model(core.read_model(artifact.file(graph)), "CPU", settings))
+    except RuntimeError as error:
+        raise BackendUnavailable(artifact.name, {"openvino": [f"cannot open {graph}: {error}"]}) from error
+
+
+class _Session:
+    """A compiled model and a pool of its infer requests, each used by one caller at a time."""
+
+    def __init__(self, compiled: Any) -> None:  # noqa: ANN401  the runtime has no types
+        self._compiled = compiled
+        self._outputs = [output.get_any_name() for output in compiled.outputs]
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+        # More requests than streams gain no speed and cost the memory of their buffers each.
+        self._running = threading.Semaphore(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Outputs for ``feeds``, in fresh arrays."""
+        with self._running:
+            return self.submit(feeds).result()
+
+    def submit(self, feeds: Mapping[str, NDArray[Any]]) -> _Pending:
+        """Start on ``feeds`` with an idle request, or a new one: who submits twice must not wait for himself."""
+        with self._lock:
+            request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
+        # ascontiguousarray would make a vector of a scalar.
+        arrays = {name: np.require(array, requirements="C") for name, array in feeds.items()}
+        request.start_async(arrays, share_inputs=True)
+        return _Pending(self, request, arrays)
+
+    def collect(self, request: Any) -> Arrays:  # noqa: ANN401  the runtime has no types
+        """Wait for ``request``, copy its outputs and make it idle again."""
+        request.wait()
+        outputs = {name: request.get_tensor(name).data.copy() for name in self._outputs}
+        with self._lock:
+            self._idle.append(request)
+        return outputs
+
+    def close(self) -> None:
+        """Drop requests and model; OpenVINO frees them with the last reference."""
+        with self._lock:
+            self._idle.clear()
+        self._compiled = None
+
+
+class _Pending:
+    """A started request; holds its inputs, which the request reads in place."""
+
+    def __init__(self, session: _Session, request: Any, arrays: Arrays) -> None:  # noqa: ANN401
+        self._session, self._request, self._arrays = session, request, arrays
+
+    def result(self) -> Arrays:
+        """Wait for the outputs."""
+        return self._session.collect(self._request)
+
+
+def _runtime() -> Any:  # noqa: ANN401  the runtime has no types
+    try:
+        return import_module("openvino")
+    except ImportError as error:
+        raise MissingExtra("openvino", extra="cpu", purpose="the backend openvino") from error

@@ -1,0 +1,58 @@
+"""``sdk.analyze``: analyse without loading first. One Analyzer by model and device is kept for the next call."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from sdk.analyzer import Analyzer, load
+from sdk.frames import Color
+from sdk.results import Analysis
+
+_analyzers: dict[tuple[str, str], Analyzer] = {}
+_lock = threading.Lock()
+
+
+def analyze(
+    frame: object,
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    color: Color = "rgb",
+    min_score: float = 0.0,
+) -> Analysis:
+    """Analyse one path, file's bytes, uint8 RGB array, PIL image, or DLPack or CUDA array.
+
+    The model is loaded at the first call and kept until :func:`close`. :func:`sdk.load` offers more choices.
+    """
+    key = (str(model), device)
+    with _lock:
+        if key not in _analyzers:
+            _analyzers[key] = load(model, device=device)
+        analyzer = _analyzers[key]
+    return analyzer.analyze(frame, color=color, min_score=min_score)
+
+
+def close() -> None:
+    """Release every model that :func:`analyze` keeps; a later call loads again."""
+    with _lock:
+        analyzers = list(_analyzers.values())
+        _analyzers.clear()
+    for analyzer in analyzers:
+        analyzer.close()
+
+
+def _after_fork() -> None:
+    """A thread of the parent may have held the lock; what it guards is of no use in the child."""
+    global _lock, _inherited  # noqa: PLW0603  the one place where the child parts from the parent
+    _lock = threading.Lock()
+    _inherited = dict(_analyzers)
+    _analyzers.clear()
+
+
+_inherited: dict[tuple[str, str], Analyzer] = {}
+"""The parent's analyzers in a child: kept, because a runtime that is torn down without its threads may hang."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

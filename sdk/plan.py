@@ -1,0 +1,167 @@
+"""Execute an artifact's plan: named graphs over named arrays, in one piece or, where that is exact, in tiles."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sdk.errors import ArtifactInvalid
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sdk.backend import Arrays, Session
+    from sdk.contract import Contract, Graph, Step, Tiling
+
+_BATCH = "N"
+"""Name of the batch axis in the contract's shapes."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """What a plan made of frames of one shape."""
+
+    score: NDArray[np.float32]
+    """[N] in [0, 1]."""
+    heatmap: NDArray[np.float32] | None
+    """[M, H, W] in [0, 1], one for each frame whose score reached ``min_score``, in order; None if none did."""
+    localised: NDArray[np.bool_]
+    """[N], whether the frame reached ``min_score``."""
+    stages: dict[str, float]
+    """Milliseconds by graph."""
+
+
+def execute(
+    contract: Contract,
+    session: Callable[[str], Session],
+    frames: NDArray[np.uint8],  # [N, H, W, 3]
+    *,
+    working_size: int,
+    min_score: float = 0.0,
+) -> Answer:
+    """Run the contract's plan on ``frames`` with the sessions that ``session`` gives for graph names."""
+    height, width = frames.shape[1:3]
+    shrinking = 0 < working_size < max(height, width)
+    arrays: Arrays = {
+        "frame": frames,
+        # Without shrinking the pixels are the frame; the cast to float is left to whoever reads a part of it.
+        "pixels": frames,
+        "working_size": np.array(working_size, np.int64),
+        "height": np.array(height, np.int64),
+        "width": np.array(width, np.int64),
+    }
+    stages: dict[str, float] = {}
+    localised = np.ones(len(frames), np.bool_)
+    for step in contract.plan:
+        if step.when == "localising":
+            localised = arrays["score"] >= min_score
+        if (step.when == "shrinking" and not shrinking) or not localised.any():
+            continue
+        start = time.perf_counter()
+        graph = contract.graphs[step.graph]
+        feeds = _feeds(graph, arrays, None if localised.all() else localised)
+        arrays |= _run(step, session(step.graph), graph, feeds)
+        stages[step.graph] = 1e3 * (time.perf_counter() - start)
+    return Answer(arrays["score"], arrays.get("heatmap"), localised, stages)
+
+
+def _feeds(graph: Graph, arrays: Arrays, rows: NDArray[np.bool_] | None) -> Arrays:
+    """The graph's inputs, of a batch only the frames in ``rows``."""
+    missing = sorted({tensor.name for tensor in graph.inputs} - set(arrays))
+    if missing:
+        raise ArtifactInvalid(f"no earlier step of the plan makes {missing} for {graph.file}", remedy="export it again")
+    batched = {tensor.name for tensor in graph.inputs if rows is not None and tensor.shape[:1] == (_BATCH,)}
+    return {
+        tensor.name: arrays[tensor.name][rows] if tensor.name in batched else arrays[tensor.name]
+        for tensor in graph.inputs
+    }
+
+
+def _run(step: Step, session: Session, graph: Graph, feeds: Arrays) -> Arrays:
+    """Outputs of one graph, tiled if the step says how and the pixels are more than one tile."""
+    dtypes = {tensor.name: tensor.dtype for tensor in graph.inputs}
+
+    def run(piece: Mapping[str, NDArray[Any]]) -> Arrays:
+        return session.run({name: array.astype(dtypes[name], copy=False) for name, array in piece.items()})
+
+    if step.tiling is None:
+        return run(feeds)
+    if len(feeds) != 1:
+        raise ArtifactInvalid(f"{graph.file} is tiled and has {len(feeds)} inputs, not one", remedy="export it again")
+    ((name, pixels),) = feeds.items()
+    return run_tiled(lambda tile: run({name: tile}), pixels, step.tiling)
+
+
+def run_tiled(
+    run: Callable[[NDArray[Any]], Arrays],
+    pixels: NDArray[Any],  # [N, H, W, C]
+    tiling: Tiling,
+) -> Arrays:  # each [N, C', ceil(H / s), ceil(W / s)] for its stride s
+    """What ``run(pixels)`` gives, from runs over tiles with a halo, each written into place.
+
+    Tiles that stay in the caches make this faster than one run, and intermediate maps are never whole in memory.
+    """
+    height, width = pixels.shape[1:3]
+    rows = spans(height, tiling.height, halo=tiling.halo, align=tiling.align)
+    columns = spans(width, tiling.width, halo=tiling.halo, align=tiling.align)
+    if len(rows) == len(columns) == 1:
+        return run(pixels)
+    whole: Arrays = {}
+    for row in rows:
+        for column in columns:
+            crop = np.ascontiguousarray(pixels[:, row.start : row.end, column.start : column.end])
+            for name, part in run(crop).items():
+                stride = tiling.strides[name]
+                if name not in whole:
+                    size = (math.ceil(height / stride), math.ceil(width / stride))
+                    whole[name] = np.empty((*part.shape[:2], *size), part.dtype)
+                to_rows, from_rows = row.slices(stride)
+                to_columns, from_columns = column.slices(stride)
+                whole[name][:, :, to_rows, to_columns] = part[:, :, from_rows, from_columns]
+    return whole
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Span:
+    """One tile along one axis, px of the input: ``low`` to ``high`` is kept of what ``start`` to ``end`` gives."""
+
+    low: int
+    high: int
+    start: int
+    end: int
+
+    def slices(self, stride: int) -> tuple[slice, slice]:
+        """Where the kept part lies in the whole output and in the tile's output, for an output of that stride."""
+        low, high, offset = self.low // stride, math.ceil(self.high / stride), self.start // stride
+        return slice(low, high), slice(low - offset, high - offset)
+
+
+def spans(size: int, tile: int, *, halo: int, align: int) -> list[Span]:
+    """Cut ``size`` px into tiles of about ``tile`` px and a halo, all of one extent.
+
+    Runtimes plan memory and kernels anew for every shape they meet, so all crops get the same extent: those at the
+    border are moved inwards, not clipped, which gives them more halo than they need. An extent congruent to ``size``
+    modulo ``align`` lets the last crop end at the border and still start on the grid of every output.
+    """
+    core = _up(math.ceil(size / math.ceil(size / tile)), align)
+    margin = _up(halo, align)
+    extent = core + 2 * margin
+    extent += (size - extent) % align
+    if extent >= size:
+        return [Span(0, size, 0, size)]
+    return list(_cut(size, core, margin, extent))
+
+
+def _cut(size: int, core: int, margin: int, extent: int) -> Iterator[Span]:
+    for low in range(0, size, core):
+        start = min(max(0, low - margin), size - extent)
+        yield Span(low, min(low + core, size), start, start + extent)
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

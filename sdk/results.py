@@ -1,0 +1,170 @@
+"""What one model found in one frame."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from sdk import overlay
+from sdk.errors import BadFrame
+from sdk.verdict import Verdict
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SCHEMA = Path(__file__).with_name("analysis.schema.json")
+"""JSON schema of what :meth:`Analysis.to_json` writes."""
+
+MAX_REGIONS = 100
+"""Regions reported at most, the largest first."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Region:
+    """A connected part of the mask."""
+
+    x0: int
+    y0: int
+    x1: int
+    """First column to the right of it, px."""
+    y1: int
+    """First row below it, px."""
+    area: int
+    """Pixels of the mask in it."""
+    probability: float
+    """Mean of the heatmap over these pixels, in [0, 1]."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Latency:
+    """Where the time went, milliseconds."""
+
+    stages: Mapping[str, float]
+    """``decode`` and the graphs that were run; those of a batch were run on ``batch`` frames at once."""
+    total: float
+    """From the input to the result, with everything between the stages."""
+    batch: int = 1
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name} {ms:.1f}" for name, ms in self.stages.items())
+        return f"Latency({self.total:.1f} ms: {parts}{f'; batch of {self.batch}' if self.batch > 1 else ''})"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Runtime:
+    """What produced a result: enough to produce it again."""
+
+    model: str
+    version: str
+    status: str
+    """``preview``: weights that are to be replaced; ``release``."""
+    artifact: str
+    """SHA-256 of the artifact, in hexadecimal."""
+    backend: str
+    device: str
+    precision: str
+    working_size: int
+    """Long side at which the frame was analysed, px; 0 is its own size."""
+    decoder: str
+    """What made pixels of the input: decoder and version, or the kind of array that was given."""
+    against: Mapping[str, list[str]]
+    """What would have been preferred, as "backend on device", and why it was not used."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Analysis:
+    """What one model found in one frame, in display orientation."""
+
+    frame: NDArray[np.uint8] = dataclasses.field(repr=False)
+    """The pixels that were analysed, [H, W, 3] RGB."""
+    heatmap: NDArray[np.float32] | None
+    """Probability that a pixel was manipulated, [H, W] in [0, 1]; None if the score stayed below ``min_score``."""
+    score: float
+    """Probability that the frame was manipulated anywhere, in [0, 1]."""
+    mask_threshold: float
+    """Heatmap level from which a pixel belongs to the mask, in [0, 1]."""
+    verdict: Verdict
+    """What the artifact's thresholds make of the score."""
+    latency: Latency
+    runtime: Runtime
+    orientation: int = 1
+    """EXIF orientation of the input, 1..8. The stored pixels were analysed; frame and heatmap are turned upright."""
+    notes: tuple[str, ...] = ()
+    """What had to be done to the input before it was a frame."""
+
+    def __post_init__(self) -> None:
+        if self.heatmap is not None and self.heatmap.shape != self.frame.shape[:2]:
+            raise BadFrame(
+                f"a heatmap of shape {self.heatmap.shape} does not belong to a frame of shape {self.frame.shape}",
+                remedy="give the heatmap at the frame's own size",
+            )
+
+    @property
+    def localised(self) -> bool:
+        """Whether there is a heatmap."""
+        return self.heatmap is not None
+
+    @property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """Pixels at or above the threshold, [H, W]."""
+        return None if self.heatmap is None else self.heatmap >= self.mask_threshold
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The connected parts of the mask (eight neighbours), the largest first, found anew at every access."""
+        if self.heatmap is None:
+            return ()
+        return regions(self.heatmap, self.mask_threshold)
+
+    def save_overlay(self, path: str | Path) -> Path:
+        """Write frame, heatmap, outline of the mask and verdict as one picture; the suffix says which format."""
+        return overlay.save(self, Path(path))
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything but the arrays, of plain types; ``Analysis`` schema of ``sdk/analysis.schema.json``."""
+        height, width = self.frame.shape[:2]
+        mask = self.mask
+        return {
+            "score": self.score,
+            "verdict": {"name": self.verdict.name, "reason": self.verdict.reason, "found": self.verdict.found},
+            "localised": self.localised,
+            "size": {"height": height, "width": width},
+            "orientation": self.orientation,
+            "mask_threshold": self.mask_threshold,
+            "mask_share": None if mask is None else float(mask.mean()),
+            "regions": [dataclasses.asdict(region) for region in self.regions],
+            "latency_ms": dataclasses.asdict(self.latency),
+            "runtime": dataclasses.asdict(self.runtime),
+            "notes": list(self.notes),
+        }
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """:meth:`to_dict` as text, on one line unless ``indent`` says otherwise."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+    def __repr__(self) -> str:
+        height, width = self.frame.shape[:2]
+        mask = self.mask
+        where = "not localised" if mask is None else f"mask={mask.mean():.1%} of {width}x{height}"
+        preview = ", PREVIEW weights" if self.runtime.status == "preview" else ""
+        model = f"{self.runtime.model} {self.runtime.version}{preview}"
+        return f"Analysis({self.verdict}, score={self.score:.3f}, {where}, {self.latency.total:.1f} ms, {model})"
+
+
+def regions(heatmap: NDArray[np.float32], threshold: float) -> tuple[Region, ...]:
+    """Connected parts of ``heatmap >= threshold``, the largest first, ``MAX_REGIONS`` at most."""
+    mask = (heatmap >= threshold).view(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    found = []
+    for label in sorted(range(1, count), key=lambda label: -stats[label, cv2.CC_STAT_AREA])[:MAX_REGIONS]:
+        x, y, width, height, area = (int(value) for value in stats[label])
+        box = np.s_[y : y + height, x : x + width]
+        probability = float(heatmap[box][labels[box] == label].mean(dtype=np.float64))
+        found.append(Region(x, y, x + width, y + height, area, probability))
+    return tuple(found)

@@ -1,0 +1,80 @@
+"""What a score means: the artifact's thresholds, and whether the frame is one of those for which they were measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sdk.contract import Contract
+
+FLAT_DEVIATION = 2.0
+"""Standard deviation of the grey levels below which a frame has no content to judge, in levels of 0..255."""
+CLIPPED_SHARE = 0.95
+"""Share of pixels that are black or white in all channels above which a frame is saturated."""
+_BLACK, _WHITE = 1, 254
+_SAMPLES = 1 << 20
+"""About how many pixels the two statistics are taken from."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """A score in words. There is no "authentic": absence of evidence proves nothing."""
+
+    name: Literal["manipulated", "suspicious", "inconclusive", "no_evidence"]
+    reason: str
+
+    @property
+    def found(self) -> bool:
+        """Whether there is evidence of manipulation, strong or weak."""
+        return self.name in {"manipulated", "suspicious"}
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def judge(
+    score: float,
+    frame: NDArray[np.uint8],  # [H, W, 3]
+    contract: Contract,
+    *,
+    working_size: int,
+) -> Verdict:
+    """The verdict on ``frame``; outside what was measured it is ``inconclusive``, whatever the score."""
+    outside = unmeasured(frame, contract, working_size=working_size)
+    if outside:
+        return Verdict("inconclusive", outside)
+    strong, weak = contract.score_thresholds["0.01"], contract.score_thresholds["0.05"]
+    if score >= strong:
+        return Verdict("manipulated", f"score {score:.3f} reaches {strong:.3f}, as 1 % of authentic frames do")
+    if score >= weak:
+        return Verdict("suspicious", f"score {score:.3f} reaches {weak:.3f}, as 5 % of authentic frames do")
+    return Verdict("no_evidence", f"score {score:.3f} stays below {weak:.3f}, as 95 % of authentic frames do")
+
+
+def unmeasured(frame: NDArray[np.uint8], contract: Contract, *, working_size: int) -> str:
+    """Why the thresholds say nothing about this frame; empty if they do."""
+    side = min(frame.shape[:2])
+    if side < contract.minimum_side:
+        return f"the short side is {side} px, accuracy was measured from {contract.minimum_side} px up"
+    if working_size not in contract.working_sizes:
+        measured = ", ".join(_size(size) for size in contract.working_sizes)
+        return f"accuracy at working size {_size(working_size)} was not measured, only at {measured}"
+    step = max(1, math.isqrt(frame.shape[0] * frame.shape[1] // _SAMPLES))
+    sample: NDArray[Any] = frame[::step, ::step]
+    clipped = float(((sample.min(axis=2) >= _WHITE) | (sample.max(axis=2) <= _BLACK)).mean())
+    if clipped > CLIPPED_SHARE:
+        return f"{clipped:.0%} of the pixels are pure black or white"
+    deviation = float(sample.mean(axis=2, dtype=np.float32).std())
+    if deviation < FLAT_DEVIATION:
+        return f"the frame is flat: its grey levels deviate by {deviation:.1f} of 255"
+    return ""
+
+
+def _size(working_size: int) -> str:
+    return str(working_size) if working_size else "native"
