@@ -1,0 +1,183 @@
+"""Path or bytes to frame: header first, pixels in a worker process with limits and a deadline."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import queue
+import stat
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdk import pillow
+from sdk.decoding_process import WorkerProcess
+from sdk.errors import DecodeFailed, UnknownName
+from sdk.limits import Limits, check_bytes
+
+__all__ = ["Decoded", "Decoder", "Limits", "Mode", "Source"]
+
+Mode: TypeAlias = Literal["worker", "inline"]
+Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """The pixels of a file and how they were reached."""
+
+    frame: NDArray[np.uint8]
+    """RGB, [H, W, 3], as stored: not turned upright."""
+    orientation: int
+    """EXIF orientation, 1 to 8; :func:`sdk.frames.to_display` applies it."""
+    format: str
+    """Format of the file by its content: JPEG, PNG, ..."""
+    decoder: str
+    """Libraries that decoded it, with versions."""
+    notes: tuple[str, ...]
+    """What was done to reach 8-bit RGB and what was left aside."""
+
+    @property
+    def width(self) -> int:
+        """Columns as stored, px."""
+        return int(self.frame.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows as stored, px."""
+        return int(self.frame.shape[0])
+
+    def __repr__(self) -> str:
+        return f"Decoded({self.width}x{self.height}, {self.format}, orientation={self.orientation}, notes={self.notes})"
+
+
+class Decoder:
+    """Decodes files, from any number of threads at once; usable after fork and under pickle.
+
+    ``mode="worker"`` decodes in ``workers`` processes, started when first needed, each replaced after a crash or a
+    missed deadline. ``mode="inline"`` decodes in the caller's process, for files that are trusted: there the limits
+    on seconds and memory do not hold, and a codec's crash is the caller's.
+    """
+
+    def __init__(self, limits: Limits | None = None, *, mode: Mode = "worker", workers: int = 2) -> None:
+        if mode not in ("worker", "inline"):
+            raise UnknownName("way of decoding", mode, ("worker", "inline"))
+        self.limits = limits or Limits()
+        self.mode = mode
+        self._workers = max(1, workers)
+        # By process id: after a fork the child makes workers of its own and leaves the parent's alone.
+        self._pools: dict[int, _Pool] = {}
+        self._close = weakref.finalize(self, _close_pools, self._pools)
+
+    def decode(self, source: Source) -> Decoded:
+        """Pixels of the file at a path, or of the file's bytes."""
+        name, data = _checked(source, self.limits)
+        if self.mode == "inline":
+            return _decode_inline(name, data, self.limits)
+        with self._pool().worker() as worker:
+            frame, reply = worker.decode(name, data)
+        return Decoded(frame, orientation=int(reply["orientation"]), format=str(reply["format"]),
+                       decoder=str(reply["decoder"]), notes=tuple(map(str, reply["notes"])))
+
+    def close(self) -> None:
+        """Stop the workers. Idempotent; a later ``decode`` starts new ones."""
+        _close_pools(self._pools)
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the settings; processes stay where they are."""
+        return partial(Decoder, mode=self.mode, workers=self._workers), (self.limits,)
+
+    def _pool(self) -> _Pool:
+        pid = os.getpid()
+        pool = self._pools.get(pid)
+        if pool is None:  # setdefault is atomic: two threads get the same pool, with no lock that a fork could freeze
+            pool = self._pools.setdefault(pid, _Pool(self.limits, self._workers))
+        return pool
+
+
+class _Pool:
+    """A fixed number of places for workers; the place used last is taken first, so that unneeded ones stay empty."""
+
+    def __init__(self, limits: Limits, size: int) -> None:
+        self._limits = limits
+        self._places: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
+        for _ in range(size):
+            self._places.put(None)
+
+    @contextlib.contextmanager
+    def worker(self) -> Iterator[WorkerProcess]:
+        worker = self._places.get()
+        try:
+            if worker is None or not worker.alive:
+                if worker is not None:
+                    worker.close()
+                    worker = None
+                worker = WorkerProcess(self._limits)
+            yield worker
+        finally:
+            self._places.put(worker if worker is not None and worker.alive else None)
+
+    def drain(self, *, ours: bool) -> None:
+        """Stop the workers that are idle, or only let go of them if they belong to another process."""
+        with contextlib.suppress(queue.Empty):
+            for _ in range(self._places.qsize()):
+                worker = self._places.get_nowait()
+                self._places.put(None)
+                if worker is not None:
+                    (worker.close if ours else worker.forget)()
+
+
+def _close_pools(pools: dict[int, _Pool]) -> None:
+    for pid in list(pools):
+        pool = pools.pop(pid, None)
+        if pool is not None:
+            pool.drain(ours=pid == os.getpid())
+
+
+def _checked(source: Source, limits: Limits) -> tuple[str, Path | memoryview]:
+    """A name for messages and the source, after what can be known without reading it."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = memoryview(source).cast("B")
+        name, size = f"the file given as {len(data):,} bytes", len(data)
+        checked: Path | memoryview = data
+    else:
+        checked = Path(source).absolute()
+        name, size = pillow.readable(source), _size(checked, pillow.readable(source))
+    if size == 0:
+        raise DecodeFailed(f"{name} is empty", remedy="fetch the file again from its source")
+    check_bytes(name, size, limits)
+    return name, checked
+
+
+def _size(path: Path, name: str) -> int:
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise DecodeFailed(f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}",
+                           remedy="check the path") from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise DecodeFailed(f"{name} is {kind}", remedy="give the path of an image file, or its bytes")
+    return status.st_size
+
+
+def _decode_inline(name: str, source: Path | memoryview, limits: Limits) -> Decoded:
+    try:
+        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
+            picture = pillow.read(file, name=name, limits=limits)
+    except OSError as error:
+        raise DecodeFailed(f"{name} cannot be opened: {error.strerror or error}", remedy="check the path") from error
+    return Decoded(np.array(picture.image), orientation=picture.orientation, format=picture.format,
+                   decoder=picture.decoder, notes=picture.notes)

@@ -1,0 +1,201 @@
+"""The parent's side of the worker process: start it, ask it, stop it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+
+from sdk.errors import DecodeFailed, LimitExceeded, SdkError, UnsupportedImage
+from sdk.limits import Limits
+from sdk.pillow import readable
+
+START_SECONDS = 30.0
+"""Time for the worker to start; its own allowance, so that a loaded machine does not make files look guilty."""
+REPLY_BYTES = 65536
+KEPT_BYTES = 32 * 2**20
+REFUSALS = {kind.__name__: kind for kind in (DecodeFailed, LimitExceeded, UnsupportedImage)}
+"""Errors that a worker may name; it is not trusted to send objects."""
+# The worker imports sdk's modules without running sdk/__init__, and finds the standard library before anything that
+# lies beside the user's script.
+BOOTSTRAP = """
+import json, sys, types
+start = json.loads(sys.argv[1])
+sys.path += start["path"]
+package = sys.modules["sdk"] = types.ModuleType("sdk")
+package.__path__ = [start["package"]]
+from sdk.decoding_worker import serve
+serve(start)
+"""
+
+
+class WorkerProcess:
+    """One process that decodes one file at a time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._shared = _anonymous_file("imdl-frame")
+        self._noise = _anonymous_file("imdl-noise")
+        path = [str(Path(PIL.__file__).parent.parent), *(str(Path(entry).absolute()) for entry in sys.path)]
+        start = {"path": path, "package": str(Path(__file__).parent), "shared": self._shared, "limits": asdict(limits)}
+        command = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(start)]
+        try:
+            # A session of its own: Ctrl-C at the terminal is for the user's program to handle.
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._noise,
+                                             pass_fds=(self._shared,), start_new_session=True, bufsize=0)
+            self._receive(START_SECONDS)
+        except (OSError, ValueError, LimitExceeded, _WorkerDied) as error:
+            said = self._said()
+            self.close()
+            raise DecodeFailed(f"the decoding process did not start: {said or error}",
+                               remedy='raise Limits(memory=...), or for trusted files use decode="inline"') from error
+
+    def decode(self, name: str, source: Path | memoryview) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Pixels [H, W, 3] of ``source`` and what the worker says about it.
+
+        A refusal is raised as the error that the worker named and leaves it usable. A crash or a missed deadline
+        stops it: :attr:`alive` is then false.
+        """
+        try:
+            self._send(name, source)
+            reply = json.loads(self._receive(self._limits.seconds))
+            if "error" in reply:
+                raise _refusal(reply)
+            return self._pixels(int(reply["width"]), int(reply["height"])), self._with_noise(reply)
+        except SdkError as error:
+            if isinstance(error, LimitExceeded) and not self.alive:
+                raise LimitExceeded(f"{name} {error.problem}", remedy=error.remedy) from None
+            raise
+        except (_WorkerDied, OSError, ValueError, KeyError) as error:
+            said = f" and printed: {self._said()}" if self._said() else ""
+            self.close()
+            raise DecodeFailed(f"{name} cannot be decoded: the decoding process {error}{said}",
+                               remedy="the file is damaged or hostile; a new process takes the next one") from error
+        except BaseException:  # an interrupt leaves an answer under way that nobody reads
+            self.close()
+            raise
+        finally:
+            self._tidy()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take another file."""
+        return self._shared >= 0 and self._process.poll() is None
+
+    def close(self) -> None:
+        """Stop the process and release what it shares. Idempotent."""
+        process = getattr(self, "_process", None)
+        if process is not None:
+            process.kill()
+            process.wait()
+        self.forget()
+
+    def forget(self) -> None:
+        """Release this process's ends and leave the worker alone: it belongs to the parent of a fork."""
+        process = getattr(self, "_process", None)
+        if process is not None:
+            process.returncode = process.returncode or 0
+            process.stdin.close()
+            process.stdout.close()
+        for descriptor in {self._shared, self._noise} - {-1}:
+            os.close(descriptor)
+        self._shared = self._noise = -1
+
+    def _send(self, name: str, source: Path | memoryview) -> None:
+        request = {"name": name, "path": os.fsencode(source).hex() if isinstance(source, Path) else None}
+        if isinstance(source, memoryview):
+            _write(self._shared, source)
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+
+    def _receive(self, seconds: float) -> bytes:
+        """One line of the worker, within ``seconds``."""
+        assert self._process.stdout is not None
+        descriptor, deadline, line = self._process.stdout.fileno(), time.monotonic() + seconds, b""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        while not line.endswith(b"\n"):
+            if not poll.poll(max(0.0, 1e3 * (deadline - time.monotonic()))):
+                self.close()
+                raise LimitExceeded(f"took longer than the limit seconds={seconds:g}",
+                                    remedy="if it is trusted, raise it: Limits(seconds=...)")
+            piece = os.read(descriptor, REPLY_BYTES)
+            line += piece
+            if not piece or len(line) > REPLY_BYTES:
+                raise _WorkerDied(self._fate())
+        return line
+
+    def _fate(self) -> str:
+        self._process.kill()
+        code = self._process.wait()
+        return f"was stopped by signal {-code}" if code < 0 else f"ended with status {code}"
+
+    def _pixels(self, width: int, height: int) -> NDArray[np.uint8]:
+        """The frame, copied out: nothing that the worker still holds can change it afterwards."""
+        if width <= 0 or height <= 0 or width * height > self._limits.pixels:
+            raise _WorkerDied(f"answered with a frame of {width} x {height}")
+        frame = np.empty((height, width, 3), np.uint8)
+        rest, offset = frame.data.cast("B"), 0
+        while rest:
+            count = os.preadv(self._shared, [rest], offset)
+            if count == 0:
+                raise _WorkerDied("answered with too few pixels")
+            rest, offset = rest[count:], offset + count
+        return frame
+
+    def _said(self) -> str:
+        """The last line that a codec printed."""
+        if self._noise < 0:
+            return ""
+        size = os.fstat(self._noise).st_size
+        text = os.pread(self._noise, 400, max(0, size - 400)).decode(errors="replace")
+        return readable(text.strip().rpartition("\n")[2])
+
+    def _with_noise(self, reply: dict[str, Any]) -> dict[str, Any]:
+        said = self._said()
+        return {**reply, "notes": [*reply["notes"], f"the decoder printed: {said}"]} if said else reply
+
+    def _tidy(self) -> None:
+        """Forget what was printed, and give back memory; a little is kept because fresh pages cost time."""
+        if self._shared < 0:
+            return
+        os.ftruncate(self._noise, 0)
+        os.lseek(self._noise, 0, os.SEEK_SET)
+        if os.fstat(self._shared).st_size > KEPT_BYTES:
+            os.ftruncate(self._shared, KEPT_BYTES)
+
+
+class _WorkerDied(Exception):
+    """The worker is gone or talks nonsense."""
+
+
+def _refusal(reply: dict[str, Any]) -> SdkError:
+    kind = REFUSALS.get(reply["error"], DecodeFailed)
+    return kind(str(reply["problem"]), remedy=str(reply["remedy"]))
+
+
+def _anonymous_file(name: str) -> int:
+    """Descriptor of a file without a path, in memory where the system has that."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _write(descriptor: int, data: memoryview) -> None:
+    rest = data.cast("B")
+    os.ftruncate(descriptor, len(rest))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -1,0 +1,112 @@
+"""Arrays and PIL images to frames, and frames to display orientation."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sdk import pillow
+from sdk.cuda_arrays import OnCuda, to_host
+from sdk.errors import BadFrame, UnknownName
+
+Color: TypeAlias = Literal["rgb", "bgr"]
+
+
+@runtime_checkable
+class OnDlpack(Protocol):
+    """An array of any library that can hand over its memory."""
+
+    def __dlpack__(self, *, stream: None = None) -> object:
+        """The capsule."""
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Kind and number of the device."""
+
+
+Element = TypeVar("Element", bound=np.generic)
+HOST_DEVICES = (1, 3)
+"""DLPack device types whose memory the processor reads: CPU and pinned host memory."""
+
+
+def as_frame(source: object, *, color: Color = "rgb") -> NDArray[np.uint8]:
+    """``source`` as a frame: uint8 RGB [H, W, 3], contiguous.
+
+    Takes uint8 arrays [H, W, 3], [H, W, 4] (alpha is composited on white, as for files), [H, W] and [H, W, 1] (grey,
+    repeated), from NumPy, DLPack or ``__cuda_array_interface__``; and PIL images of any mode that is read from files.
+    ``color`` is the channel order of an array; PIL images know theirs. A frame that is already right is not copied.
+    """
+    if color not in ("rgb", "bgr"):
+        raise UnknownName("colour order", color, ("rgb", "bgr"))
+    if isinstance(source, Image.Image):
+        return np.asarray(pillow.to_rgb(source)[0])
+    array = _host_array(source)
+    if array.dtype != np.uint8:
+        raise BadFrame(f"a frame has 8-bit samples 0..255, got dtype {array.dtype}", remedy=_dtype_remedy(array.dtype))
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
+        raise BadFrame(f"a frame is [H, W, 3], got shape {list(array.shape)}", remedy=_shape_remedy(array.shape))
+    return _rgb(array, color)
+
+
+def to_display(array: NDArray[Element], orientation: int) -> NDArray[Element]:
+    """A stored array [H, W, ...] as it is to be shown, by EXIF ``orientation`` 1 to 8; 5 to 8 swap height and width."""
+    if not 1 <= orientation <= 8:
+        raise BadFrame(f"an EXIF orientation is 1 to 8, got {orientation}", remedy="use 1 where there is none")
+    if orientation in (3, 4, 6, 7):
+        array = array[::-1]
+    if orientation in (2, 3, 7, 8):
+        array = array[:, ::-1]
+    if orientation >= 5:
+        array = np.swapaxes(array, 0, 1)
+    return np.ascontiguousarray(array)
+
+
+def _rgb(array: NDArray[np.uint8], color: Color) -> NDArray[np.uint8]:
+    """[H, W, 1 | 3 | 4] in ``color`` order to contiguous [H, W, 3] RGB."""
+    if array.shape[2] == 1:
+        return np.repeat(array, 3, axis=2)
+    if color == "bgr":
+        array = array[:, :, [2, 1, 0, 3][: array.shape[2]]]
+    array = np.ascontiguousarray(array)
+    return array if array.shape[2] == 3 else np.asarray(pillow.to_rgb(Image.fromarray(array))[0])
+
+
+def _host_array(source: object) -> NDArray[Any]:
+    if isinstance(source, np.ndarray):
+        return source
+    if isinstance(source, OnCuda):
+        return to_host(source)
+    if not isinstance(source, OnDlpack):
+        raise BadFrame(f"a frame is an array or a PIL image, got {type(source).__name__}",
+                       remedy="give a path, bytes, a uint8 array [H, W, 3], a PIL image, or a DLPack or CUDA array")
+    kind = int(source.__dlpack_device__()[0])
+    if kind not in HOST_DEVICES:
+        raise BadFrame(f"the array lies on a device that is not read here (DLPack type {kind})",
+                       remedy="copy it to the host first")
+    try:
+        return np.from_dlpack(cast(Any, source))
+    except (RuntimeError, TypeError, ValueError, BufferError) as error:
+        raise BadFrame(f"the array cannot be read through DLPack: {error}",
+                       remedy="detach it from gradients and give uint8 samples") from error
+
+
+def _dtype_remedy(dtype: np.dtype[Any]) -> str:
+    if dtype.kind == "f":
+        return "if its values are 0..1: (255 * array).round().astype('uint8')"
+    if dtype == np.uint16:
+        return "drop the low byte: (array >> 8).astype('uint8')"
+    return "convert it to uint8 with values 0..255"
+
+
+def _shape_remedy(shape: tuple[int, ...]) -> str:
+    if 0 in shape:
+        return "give a frame that has pixels"
+    if len(shape) == 4:
+        return "give one frame at a time, or a list of frames to analyze_batch"
+    if len(shape) == 3 and shape[0] in (1, 3, 4):
+        return "channels come last: array.transpose(1, 2, 0)"
+    return "give rows, columns and 3 channels (RGB), 4 (with alpha) or 1 (grey)"
