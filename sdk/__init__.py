@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sdk.limits import Limits
     from sdk.results import Analysis
 
-    __version__: str
+__version__ = "0.1.0"
 
 __all__ = [
     "Analysis",
@@ -72,8 +72,6 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    if name == "__version__":
-        return import_module("importlib.metadata").version("imdl-sdk")
     raise AttributeError(f"module 'sdk' has no attribute {name!r}")  # what Python itself would raise
 
 

@@ -1,0 +1,225 @@
+"""The command line, ``imdl`` or ``python -m sdk``: stdout is for machines, stderr for people, the exit code answers."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import sdk
+from sdk.errors import SdkError
+
+SUFFIXES = {
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".heic",
+    ".heif",
+    ".jfif",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".png",
+    ".tif",
+    ".tiff",
+    ".webp",
+}
+"""What is analysed of a folder; a file that is named is analysed whatever its suffix."""
+
+FAILED, FOUND, CLEAN = 2, 1, 0
+
+
+def analyze(args: argparse.Namespace) -> int:
+    """Analyse files, folders and globs: one line for each file.
+
+    Exit code: 2 if a file failed, else 1 if one is judged manipulated or suspicious, else 0.
+    """
+    status = CLEAN
+    paths = [path for pattern in args.paths for path in expand(pattern)]
+    with loaded(args) as analyzer:
+        for path in progress(paths, sys.stderr):
+            try:
+                analysis = analyzer.analyze(path)
+                saved = analysis.save_overlay(overlay_path(args.save, path)) if args.save else None
+            except SdkError as error:
+                status = FAILED
+                print_failure(path, error, as_json=args.json)
+                continue
+            status = max(status, FOUND if analysis.verdict.found else CLEAN)
+            if args.json:
+                line = {"path": str(path), **analysis.to_dict()}
+                print(json.dumps(line | {"overlay": str(saved)} if saved else line), flush=True)
+            else:
+                print(f"{analysis.verdict.name}\t{analysis.score:.3f}\t{path}", flush=True)
+    return status
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Tell what is installed, what an analysis would run on and why on nothing else. Exit code 2 if it cannot run."""
+    from sdk.doctor import report
+
+    lines, healthy = report(args.model)
+    print("\n".join(lines))
+    return CLEAN if healthy else FAILED
+
+
+def models(args: argparse.Namespace) -> int:
+    """List the models that ship with the package, or verify their files (or those of an artifact) by SHA-256."""
+    from sdk import artifact
+
+    status = CLEAN
+    for model in [args.model] if args.model else artifact.names():
+        try:
+            found = artifact.read(artifact.find(model))
+        except SdkError as error:
+            status = FAILED
+            print(f"{model}\tdamaged")
+            print(error, file=sys.stderr)
+            continue
+        terms = found.contract
+        use = "commercial use allowed" if terms.commercial_use else "no commercial use"
+        fact = f"verified\t{found.digest}" if args.action == "verify" else f"{terms.status}\t{terms.licence}, {use}"
+        print(f"{terms.name}\t{terms.version}\t{fact}")
+    return status
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Analyse the photographs that come with the package and print what was found beside the truth."""
+    samples = Path(sdk.__file__).parent / "samples"
+    right = 0
+    entries = json.loads((samples / "samples.json").read_text(encoding="utf-8"))
+    with loaded(args) as analyzer:
+        for entry in entries:
+            analysis = analyzer.analyze(samples / entry["file"])
+            found = analysis.verdict.found
+            as_it_is = found == (entry["kind"] != "authentic")
+            right += as_it_is
+            saved = analysis.save_overlay(args.save / f"{Path(entry['file']).stem}.jpg")
+            print(
+                f"{'right' if as_it_is else 'WRONG'}  truth {entry['kind']:<12} {analysis.verdict.name:<12} "
+                f"score {analysis.score:.3f}  {entry['title']} ({saved})",
+                flush=True,
+            )
+    print(f"{right} of {len(entries)} right; overlays are in {args.save}/", file=sys.stderr)
+    return CLEAN
+
+
+def loaded(args: argparse.Namespace) -> sdk.Analyzer:
+    """The Analyzer that the options ask for; preview weights are announced."""
+    analyzer = sdk.load(
+        args.model,
+        device=args.device,
+        precision=args.precision,
+        working_size=args.working_size,
+        min_score=args.min_score,
+    )
+    terms = analyzer.artifact.contract
+    if terms.status == "preview":
+        print(f"{terms.name} {terms.version} has PREVIEW weights: its verdicts are a demonstration", file=sys.stderr)
+    return analyzer
+
+
+def expand(pattern: str) -> list[Path]:
+    """The files that an argument stands for; one that stands for nothing is kept, to be reported."""
+    path = Path(pattern)
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if path.exists():
+        return [path]
+    return [Path(name) for name in sorted(glob.glob(pattern, recursive=True))] or [path]  # noqa: PTH207  absolute too
+
+
+def overlay_path(folder: Path, path: Path) -> Path:
+    """A name in ``folder`` that tells apart files of one name in several folders."""
+    return folder / ("-".join(part for part in path.parts if part not in ("..", path.anchor)) + ".overlay.png")
+
+
+def print_failure(path: Path, error: SdkError, *, as_json: bool) -> None:
+    """A failed file's line, and its reason for people."""
+    if as_json:
+        failure = {"type": type(error).__name__, "problem": error.problem, "remedy": error.remedy}
+        print(json.dumps({"path": str(path), "error": failure}), flush=True)
+        return
+    print(f"failed\t-\t{path}", flush=True)
+    print(f"{path}: {error}", file=sys.stderr)
+
+
+def progress(paths: Sequence[Path], terminal: TextIO) -> Iterator[Path]:
+    """The paths; on a terminal with a bar below whatever else is printed."""
+    for done, path in enumerate(paths):
+        if terminal.isatty() and len(paths) > 1:
+            bar = "#" * (30 * done // len(paths))
+            terminal.write(f"\r[{bar:<30}] {done}/{len(paths)} {path.name[:40]:<40}\r")
+            terminal.flush()
+        yield path
+    if terminal.isatty() and len(paths) > 1:
+        terminal.write(f"{'':<90}\r")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The verbs and their options; the functions' docstrings are the help."""
+    top = argparse.ArgumentParser(prog="imdl", description="Find manipulated images, and where they were manipulated.")
+    top.add_argument("--version", action="version", version=sdk.__version__)
+    verbs = top.add_subparsers(required=True, metavar="VERB")
+    many = verb(verbs, analyze)
+    many.add_argument("paths", nargs="+", metavar="PATH", help="file, folder or glob")
+    many.add_argument("--json", action="store_true", help="JSON lines, as sdk/analysis.schema.json describes")
+    many.add_argument("--save", type=Path, metavar="DIR", help="write an overlay of each file into this folder")
+    _running(many)
+    shown = verb(verbs, demo)
+    shown.add_argument("--save", type=Path, metavar="DIR", default=Path("overlays"), help="folder (default: overlays)")
+    _running(shown)
+    verb(verbs, doctor).add_argument("--model", help="name or path of the artifact that is to run")
+    listed = verb(verbs, models)
+    listed.add_argument("action", choices=["list", "verify"], nargs="?", default="list")
+    listed.add_argument("model", nargs="?", help="name or path of one artifact (default: all that ship)")
+    return top
+
+
+def verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """Add a verb whose name, help and deed are one function."""
+    added = verbs.add_parser(
+        run.__name__,
+        help=str(run.__doc__).split("\n", maxsplit=1)[0],
+        description=run.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    added.set_defaults(run=run)
+    return added
+
+
+def _running(options: argparse.ArgumentParser) -> None:
+    """Options of the verbs that analyse, as in ``sdk.load``."""
+    options.add_argument("--model", help="name of a shipped model, or path of an artifact")
+    options.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    options.add_argument("--precision", default="auto", help="auto, f32 or bf16 (default: auto)")
+    options.add_argument("--working-size", type=_size, metavar="PX", help="long side for the analysis, or native")
+    options.add_argument("--min-score", type=float, default=0.0, help="localise from this score on (default: 0)")
+
+
+def _size(text: str) -> int:
+    return 0 if text == "native" else int(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb; the exit code is its answer."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except SdkError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # the reader of stdout left; what Python would flush at exit has no reader either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

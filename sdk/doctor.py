@@ -1,0 +1,76 @@
+"""What is installed, what an artifact would be run with and why with nothing else, and what may go wrong."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from sdk import artifact, backends
+from sdk.errors import SdkError
+
+PACKAGES = (
+    "imdl-sdk",
+    "numpy",
+    "Pillow",
+    "opencv-python-headless",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt",
+    "pillow-heif",
+)
+
+CV2 = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+"""Distributions that all write the module ``cv2``; of two, the one installed last wins, or half of each."""
+
+
+def report(model: str | Path | None = None) -> tuple[list[str], bool]:
+    """Lines for a reader, and whether the artifact can be run here."""
+    lines = [f"python {platform.python_version()} on {platform.system()} {platform.machine()}"]
+    lines += [f"{package} {installed(package) or 'not installed'}" for package in PACKAGES]
+    lines += [f"warning: {warning}" for warning in warnings()]
+    try:
+        loaded = artifact.read(artifact.find(model))
+        lines.append(f"artifact {loaded.name} ({loaded.contract.status}), SHA-256 {loaded.digest}")
+        lines += _possibilities(loaded)
+        choice = backends.choose(loaded)
+    except SdkError as error:
+        return [*lines, f"cannot analyse: {error}"], False
+    lines.append(f"chosen: {choice.backend} on {choice.device} in {choice.precision}")
+    return lines, True
+
+
+def installed(package: str) -> str | None:
+    """The version of an installed distribution."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def warnings() -> list[str]:
+    """What is installed and should not be, or should be known, one sentence each."""
+    found = []
+    flavours = [name for name in CV2 if installed(name)]
+    if len(flavours) > 1:
+        found.append(f"{' and '.join(flavours)} overwrite each other's cv2; uninstall all, then install one")
+    if installed("onnxruntime") and installed("onnxruntime-gpu"):
+        found.append("onnxruntime and onnxruntime-gpu overwrite each other; uninstall both, then install one")
+    if installed("openvino-telemetry"):
+        found.append(
+            "openvino brought openvino-telemetry, which imdl-sdk does not use: analysing opens no connection; "
+            "openvino runs without it: pip uninstall openvino-telemetry"
+        )
+    return found
+
+
+def _possibilities(loaded: artifact.Artifact) -> list[str]:
+    """Every backend on every device, the preferred first: what it offers, or what is against it."""
+    lines = []
+    for device in backends.DEVICES:
+        for name in backends.by_preference():
+            backend = backends.get(name)
+            reasons = backend.reasons_against(loaded, device=device)
+            lines.append(f"{name} on {device}: " + ("; ".join(reasons) or ", ".join(backend.precisions(device))))
+    return lines
