@@ -1,0 +1,173 @@
+"""README's tables, written from committed results: no figure is typed by hand.
+
+    python -m benchmarks.table [--check]
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- /table -->``; everything between them is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sdk import artifact as artifacts
+from sdk.artifact import Artifact
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).with_name("results")
+README = ROOT / "README.md"
+PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+BASELINE = ("eager torch", "f32")
+"""Contender and precision that speed-ups are told against."""
+
+Row = Mapping[str, Any]
+
+
+def markdown(headings: Mapping[str, str], rows: Iterable[Row]) -> str:
+    """Rows under headings (key to title); numbers to the right, a dash for what was not measured."""
+    rows = list(rows)
+    numeric = {key for key in headings if any(isinstance(row.get(key), int | float) for row in rows)}
+    lines = [list(headings.values()), ["--:" if key in numeric else "---" for key in headings]]
+    lines += [[_cell(row.get(key)) for key in headings] for row in rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if not isinstance(value, float):
+        return str(value)
+    if value != 0 and abs(value) < 1e-2:
+        return f"{value:.0e}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
+
+
+def results(kind: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """Every committed result of a kind, by file name."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return [result for result in found if result["kind"] == kind]
+
+
+def latency(folder: Path = RESULTS) -> str:
+    """Time and error side by side, so that neither can be quoted alone."""
+    headings = {
+        "frame": "frame", "contender": "run by", "precision": "precision", "median_ms": "median ms", "iqr_ms": "IQR ms",
+        "speedup": "× eager torch", "max_abs_heatmap": "largest difference of the heatmap",
+    }  # fmt: skip
+    parts = []
+    for result in results("latency", folder):
+        rows = sorted(result["rows"], key=lambda row: (row["height"] * row["width"], -row["median_ms"]))
+        shown = [row | {"frame": f"{row['width']}x{row['height']}", "speedup": _speedup(row, rows)} for row in rows]
+        absent = "".join(f"Not run: {name} ({why}).\n" for name, why in result["absent"].items())
+        parts.append(f"{_caption(result)}\n\n{markdown(headings, shown)}{absent and chr(10) + absent}")
+    return "\n".join(parts)
+
+
+def _speedup(row: Row, rows: Iterable[Row]) -> str | None:
+    same = ("height", "width")
+    base = [
+        other["median_ms"]
+        for other in rows
+        if (other["contender"], other["precision"]) == BASELINE and all(other[key] == row[key] for key in same)
+    ]
+    return f"{base[0] / row['median_ms']:.1f}" if base else None
+
+
+def _caption(result: Mapping[str, Any]) -> str:
+    machine, protocol = result["provenance"], result["protocol"]
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    return (
+        f"`{result['model']}` {result['version']} ({result['status']}), {protocol['threads']} threads, one frame per "
+        f"call, median of {protocol['rounds']} interleaved rounds; {machine['cpu']}, {machine['cores']} cores; "
+        f"{packages}; commit {machine['commit']}, {machine['date']}."
+    )
+
+
+def memory(folder: Path = RESULTS) -> str:
+    """What a fresh process takes."""
+    headings = {
+        "model": "model", "import_s": "import sdk, s", "first_analysis_s": "load and first analysis at 512, s",
+        "analyze_1080p_native_peak_rss_mib": "peak memory of `imdl analyze`, 1080p at native size, MiB",
+    }  # fmt: skip
+    rows = [{"model": f"`{result['model']}`"} | result["fresh_processes"] for result in results("latency", folder)]
+    return markdown(headings, rows) if rows else ""
+
+
+def accuracy(folder: Path = RESULTS) -> str:
+    """How well a model does on each set, with the number of frames behind every figure."""
+    headings = {
+        "model": "model", "set": "set", "manipulated": "manipulated", "authentic": "authentic",
+        "image_auc": "image AUC",
+        "tpr_at_fpr_5": "found at 5 % false alarms", "pixel_auc": "pixel AUC", "pixel_f1": "pixel F1",
+    }  # fmt: skip
+    parts = []
+    for result in results("accuracy", folder):
+        name = f"`{result['model']}` {result['version']} ({result['status']})"
+        rows = markdown(headings, [{"model": name} | row for row in result["rows"]])
+        parts.append(f"{result['protocol']}\n\n{rows}")
+    return "\n".join(parts)
+
+
+def models(_: Path = RESULTS) -> str:
+    """The artifacts that ship."""
+    headings = {
+        "name": "model", "status": "status", "architecture": "architecture", "size": "weights, MB",
+        "working_size": "analysed at", "precisions": "precisions", "licence": "licence", "commercial": "commercial use",
+    }  # fmt: skip
+    shipped = [artifacts.read(artifacts.find(name)) for name in artifacts.names()]
+    return markdown(headings, map(_model, shipped)) if shipped else ""
+
+
+def _model(artifact: Artifact) -> Row:
+    terms = artifact.contract
+    return {
+        "name": f"`{terms.name}` {terms.version}",
+        "status": terms.status,
+        "architecture": terms.model,
+        "size": f"{(artifact.path / 'weights.bin').stat().st_size / 1e6:.1f}",
+        "working_size": f"{terms.working_size} px" if terms.working_size else "the frame's own size",
+        "precisions": ", ".join(terms.precisions),
+        "licence": terms.licence,
+        "commercial": "yes" if terms.commercial_use else "no",
+    }
+
+
+TABLES: Mapping[str, Callable[[Path], str]] = {
+    "latency": latency, "memory": memory, "accuracy": accuracy, "models": models,
+}  # fmt: skip
+
+
+def filled(text: str, folder: Path = RESULTS) -> str:
+    """``text`` with every table written anew."""
+
+    def replaced(place: re.Match[str]) -> str:
+        table = TABLES[place[2]](folder) or "Not measured yet.\n"
+        return f"{place[1]}{table}{place[3]}"
+
+    return PLACE.sub(replaced, text)
+
+
+def main() -> int:
+    """Fill README's tables; with ``--check`` only tell whether they are up to date."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=main.__doc__)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    text = README.read_text(encoding="utf-8")
+    fresh = filled(text)
+    if options.check:
+        print(
+            "up to date"
+            if fresh == text
+            else "README's tables differ from the results\n  -> python -m benchmarks.table"
+        )
+        return int(fresh != text)
+    README.write_text(fresh, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,80 @@
+"""README keeps its word: its code runs, its links lead somewhere, its figures are the measured ones."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import table
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+SHELL = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines()]
+FOUND_OR_CLEAN = (0, 1)
+
+
+@pytest.fixture
+def desk(tmp_path) -> Path:
+    """A folder with the photographs that the examples name."""
+    (tmp_path / "photos").mkdir()
+    for name in ("photo.jpg", "photos/first.jpg", "photos/second.jpg"):
+        shutil.copy(ROOT / "sdk" / "samples" / "gun.jpg", tmp_path / name)
+    return tmp_path
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_three_examples_are_given():
+    assert len(PYTHON) == 2
+    assert any(line.startswith("imdl analyze") for line in SHELL)
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=lambda code: code.splitlines()[-1])
+def test_python_example_runs_and_prints(code, desk):
+    done = run([sys.executable, "-c", code], desk)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_first_example_writes_its_overlay(desk):
+    assert run([sys.executable, "-c", PYTHON[0]], desk).returncode == 0
+    assert (desk / "photo-overlay.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("imdl ")])
+def test_command_runs(line, desk):
+    done = run(["bash", "-c", f'imdl() {{ "{sys.executable}" -m sdk "$@"; }}; {line}'], desk)
+    assert done.returncode in FOUND_OR_CLEAN, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("line", [line for line in SHELL if "make " in line])
+def test_make_verb_exists(line):
+    verb = line.split("make ")[1]
+    done = run(["make", "--dry-run", verb], ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_shell_line_is_tried_here():
+    assert all(line.startswith("imdl ") or "make " in line for line in SHELL)
+
+
+def test_links_and_pictures_exist():
+    targets = re.findall(r"\]\(([^)]+)\)", TEXT)
+    missing = [target for target in targets if "://" not in target and not (ROOT / target).exists()]
+    assert not missing, f"README names {missing}; the picture is one of the overlays that make demo writes"
+
+
+def test_tables_are_those_of_the_committed_results():
+    assert table.filled(TEXT) == TEXT, "run: python -m benchmarks.table"
