@@ -76,7 +76,7 @@ def loaded(entries: Mapping[str, Callable[[], contenders.Call]]) -> tuple[dict[s
             ready[name](small)
         except Exception as error:  # whatever a runtime raises is the reason that is recorded
             ready.pop(name, None)
-            absent[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+            absent[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return ready, absent
 
 
@@ -91,12 +91,8 @@ def rows(calls: Mapping[str, contenders.Call], *, rounds: int, warmup: int) -> l
         )
         for name, timing in timings.items():
             row = {"contender": name.rpartition(" ")[0], "precision": name.rpartition(" ")[2]}
-            table.append(
-                row
-                | {"height": height, "width": width}
-                | dataclasses.asdict(timing)
-                | {"max_abs_heatmap": distance(name, heatmaps)}
-            )
+            size = {"height": height, "width": width}
+            table.append(row | size | dataclasses.asdict(timing) | {"max_abs_heatmap": distance(name, heatmaps)})
     return table
 
 
@@ -131,7 +127,18 @@ def in_fresh_processes(artifact: Path, *, threads: int, repeats: int) -> dict[st
         }
 
 
-def main() -> None:
+def rounded(value: object, *, hide: str) -> object:
+    """``value`` as it is committed: four digits of each figure, and the artifact's folder by its name alone."""
+    if isinstance(value, dict):
+        return {key: rounded(part, hide=hide) for key, part in value.items()}
+    if isinstance(value, list):
+        return [rounded(part, hide=hide) for part in value]
+    if isinstance(value, str):
+        return value.replace(hide, Path(hide).name)
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def main(arguments: list[str] | None = None) -> None:
     """Measure, and write the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
     parser.add_argument("--artifact", default="psccnet-lite", help="name of a shipped artifact, or a directory")
@@ -139,9 +146,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5, help="fresh processes")
     parser.add_argument("--only", nargs="*", default=[], help="words of the contenders to keep")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     with sdk.load(options.artifact) as analyzer:
         artifact = analyzer.artifact
     terms = artifact.contract
@@ -158,10 +166,11 @@ def main() -> None:
         "provenance": provenance(),
         "rows": rows(calls, rounds=options.rounds, warmup=options.warmup),
         "absent": absent,
-        "fresh_processes": in_fresh_processes(artifact.path, threads=options.threads, repeats=5),
+        "fresh_processes": in_fresh_processes(artifact.path, threads=options.threads, repeats=options.repeats),
     }
     options.results.mkdir(parents=True, exist_ok=True)
     target = options.results / f"latency-{terms.name}-{options.host}.json"
+    result = rounded(result, hide=str(artifact.path))
     target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(target)
 

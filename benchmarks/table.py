@@ -29,11 +29,13 @@ Row = Mapping[str, Any]
 
 def markdown(headings: Mapping[str, str], rows: Iterable[Row]) -> str:
     """Rows under headings (key to title); numbers to the right, a dash for what was not measured."""
-    rows = list(rows)
-    numeric = {key for key in headings if any(isinstance(row.get(key), int | float) for row in rows)}
-    lines = [list(headings.values()), ["--:" if key in numeric else "---" for key in headings]]
-    lines += [[_cell(row.get(key)) for key in headings] for row in rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    cells = [[_cell(row.get(key)) for key in headings] for row in rows]
+    rules = ["--:" if any(map(_is_number, column)) else "---" for column in zip(*cells, strict=True)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in [list(headings.values()), rules, *cells])
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[-\d.,e]+", text) is not None
 
 
 def _cell(value: object) -> str:
