@@ -213,11 +213,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return int(args.run(args))
-    except SdkError as error:
-        print(error, file=sys.stderr)
-        return FAILED
     except BrokenPipeError:  # the reader of stdout left; what Python would flush at exit has no reader either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (SdkError, OSError) as error:  # OSError: an overlay that cannot be written
+        print(error, file=sys.stderr)
         return FAILED
 
 

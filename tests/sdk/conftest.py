@@ -1,0 +1,29 @@
+"""The toy artifact, and frames to analyse with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sdk
+from tests.sdk import toy
+
+
+@pytest.fixture(scope="session")
+def toy_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact with the graphs of a real one and tiny convolutions; its score is the frame's brightness."""
+    return toy.build(tmp_path_factory.mktemp("artifacts") / "toy")
+
+
+@pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
+def analyzer(request, toy_path):
+    with sdk.load(toy_path, backend=request.param, decode="inline", threads=1) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def frame(rng) -> np.ndarray:
+    """Noise around a brightness that is no evidence, of a size that no stride divides."""
+    return rng.integers(0, 200, (95, 133, 3), np.uint8)

@@ -1,0 +1,148 @@
+"""Choosing explains itself, both runtimes agree with NumPy's arithmetic, and arrays belong to the caller."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from sdk import artifact, backends
+from sdk.errors import BackendUnavailable, DeviceUnavailable, PrecisionUnavailable, UnknownName
+
+
+@pytest.fixture
+def loaded(toy_path):
+    return artifact.read(toy_path)
+
+
+@pytest.fixture(params=backends.names())
+def session(request, loaded):
+    opened = backends.get(request.param).open(loaded, "local", device="cpu", precision="f32", threads=1)
+    yield opened
+    opened.close()
+    opened.close()
+
+
+def allowing(loaded: artifact.Artifact, *precisions: str) -> artifact.Artifact:
+    return dataclasses.replace(loaded, contract=dataclasses.replace(loaded.contract, precisions=precisions))
+
+
+def patch(monkeypatch, name: str, *, reasons: dict[str, list[str]] | None = None, precisions: tuple = ("f32",)) -> None:
+    module = backends.get(name)
+    monkeypatch.setattr(module, "reasons_against", lambda artifact, *, device: (reasons or {}).get(device, []))
+    monkeypatch.setattr(module, "precisions", lambda device: precisions)
+
+
+def test_the_folder_is_the_registry():
+    assert {"onnxruntime", "openvino"} <= set(backends.names())
+    assert backends.by_preference()[0] == "openvino"
+    with pytest.raises(UnknownName, match="did you mean 'openvino'"):
+        backends.get("openvno")
+
+
+def test_auto_takes_the_first_without_a_reason_and_keeps_the_reasons(loaded, monkeypatch):
+    patch(monkeypatch, "openvino", reasons={"cuda": ["not on cuda"], "cpu": ["too old"]})
+    patch(monkeypatch, "onnxruntime", reasons={"cuda": ["no driver"]})
+    choice = backends.choose(loaded)
+    assert (choice.backend, choice.device, choice.precision) == ("onnxruntime", "cpu", "f32")
+    assert choice.against == {
+        "openvino on cuda": ["not on cuda"],
+        "onnxruntime on cuda": ["no driver"],
+        "openvino on cpu": ["too old"],
+    }
+
+
+def test_cuda_is_cuda_or_an_error(loaded, monkeypatch):
+    patch(monkeypatch, "openvino", reasons={"cuda": ["not on cuda"]})
+    patch(monkeypatch, "onnxruntime", reasons={"cuda": ["no driver"]})
+    with pytest.raises(DeviceUnavailable, match="onnxruntime on cuda: no driver"):
+        backends.choose(loaded, device="cuda")
+    patch(monkeypatch, "onnxruntime")
+    assert backends.choose(loaded, device="cuda").device == "cuda"
+    assert backends.choose(loaded).device == "cuda"
+
+
+def test_bf16_needs_the_machine_and_the_model(loaded, monkeypatch):
+    patch(monkeypatch, "openvino", reasons={"cuda": ["not on cuda"]}, precisions=("f32", "bf16"))
+    patch(monkeypatch, "onnxruntime", reasons={"cuda": ["no driver"]})
+    assert backends.choose(loaded).precision == "f32"
+    assert backends.choose(allowing(loaded, "f32", "bf16")).precision == "bf16"
+    assert backends.choose(allowing(loaded, "f32", "bf16"), precision="f32").precision == "f32"
+    with pytest.raises(PrecisionUnavailable, match="toy-0.1 was not shown to keep its accuracy in bf16"):
+        backends.choose(loaded, precision="bf16")
+    patch(monkeypatch, "openvino", reasons={"cuda": ["not on cuda"]})
+    with pytest.raises(PrecisionUnavailable, match="onnxruntime on cpu: does not offer bf16"):
+        backends.choose(allowing(loaded, "f32", "bf16"), precision="bf16")
+
+
+def test_nothing_installed_names_the_extra(loaded, monkeypatch):
+    for name in backends.names():
+        monkeypatch.setattr(backends.get(name), "find_spec", lambda package: None)
+    with pytest.raises(BackendUnavailable, match=r"openvino is not installed[\s\S]*imdl-sdk\[cpu\]"):
+        backends.choose(loaded)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"device": "gpu"}, "no device named 'gpu'"),
+        ({"precision": "fp32"}, "did you mean 'f32'"),
+        ({"backend": "onnx_runtime"}, "did you mean 'onnxruntime'"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(loaded, wanted, words):
+    with pytest.raises(UnknownName, match=words):
+        backends.choose(loaded, **wanted)
+
+
+def test_sessions_agree_and_outputs_are_fresh(session, rng):
+    pixels = rng.uniform(0, 255, (1, 21, 34, 3)).astype(np.float32)
+    pixels.flags.writeable = False
+    first = session.run({"pixels": pixels})
+    kept = {name: array.copy() for name, array in first.items()}
+    assert first["l0"].shape == (1, 3, 21, 34)
+    assert first["l1"].shape == (1, 5, 11, 17)
+    session.run({"pixels": 255 - pixels})
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, kept[name])
+        assert array.flags.writeable
+        array[:] = 0
+    np.testing.assert_array_equal(session.run({"pixels": pixels})["l1"], kept["l1"])
+
+
+def test_precision_f32_is_f32(loaded, rng):
+    pixels = rng.uniform(0, 255, (1, 40, 40, 3)).astype(np.float32)
+    found = []
+    for name in backends.names():
+        session = backends.get(name).open(loaded, "local", device="cpu", precision="f32", threads=1)
+        found.append(session.run({"pixels": pixels})["l0"])
+        session.close()
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], atol=2e-6)  # bf16 is off by 1e-3 here
+
+
+def test_many_may_be_submitted_before_the_first_is_collected(session, rng):
+    frames = [rng.uniform(0, 255, (1, 16 + i, 16, 3)).astype(np.float32) for i in range(5)]
+    expected = [session.run({"pixels": frame}) for frame in frames]
+    pending = [session.submit({"pixels": frame}) for frame in frames]
+    for answer, right in zip([one.result() for one in pending], expected, strict=True):
+        np.testing.assert_array_equal(answer["l0"], right["l0"])
+
+
+def test_threads_share_a_session(session, rng):
+    frames = [rng.uniform(0, 255, (1, 24, 24, 3)).astype(np.float32) for _ in range(24)]
+    expected = [session.run({"pixels": frame})["l1"] for frame in frames]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda frame: session.run({"pixels": frame})["l1"], frames))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_scalars_and_strided_inputs_arrive_as_they_are(loaded, rng):
+    maps = {f"f{i}": rng.uniform(0, 1, (1, 1, 16, 20)).astype(np.float32)[:, :, ::2, ::2] for i in range(1, 5)}
+    feeds = maps | {"height": np.array(33, np.int64), "width": np.array(47, np.int64)}
+    for name in backends.names():
+        session = backends.get(name).open(loaded, "locate", device="cpu", precision="f32", threads=None)
+        assert session.run(feeds)["heatmap"].shape == (1, 33, 47)
+        session.close()

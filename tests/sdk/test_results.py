@@ -1,0 +1,111 @@
+"""A result says what it is: in Python, on one line, and in JSON that its published schema accepts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from sdk.errors import BadFrame
+from sdk.results import MAX_REGIONS, SCHEMA, Analysis, Latency, Region, Runtime, regions
+from sdk.verdict import Verdict
+
+RUNTIME = Runtime(
+    model="toy",
+    version="0.1",
+    status="preview",
+    artifact="0" * 64,
+    backend="openvino",
+    device="cpu",
+    precision="f32",
+    working_size=0,
+    decoder="none: numpy.ndarray",
+    against={"openvino on cuda": ["openvino does not run on cuda"]},
+)
+
+
+def analysis(heatmap: np.ndarray | None = None, **changes: object) -> Analysis:
+    given = Analysis(
+        frame=np.zeros((40, 60, 3) if heatmap is None else (*heatmap.shape, 3), np.uint8),
+        heatmap=heatmap,
+        score=0.7,
+        mask_threshold=0.5,
+        verdict=Verdict("suspicious", "score 0.700 reaches 0.600"),
+        latency=Latency({"decode": 1.0, "local": 2.5}, 4.0),
+        runtime=RUNTIME,
+    )
+    return dataclasses.replace(given, **changes)
+
+
+@pytest.fixture
+def spotted() -> np.ndarray:
+    """A heatmap with a large faint spot, a small strong one that touches nothing, and one pixel diagonal to it."""
+    heatmap = np.zeros((40, 60), np.float32)
+    heatmap[2:12, 3:33] = 0.6
+    heatmap[20:24, 50:54] = 0.9
+    heatmap[24, 54] = 0.5
+    return heatmap
+
+
+def test_regions_are_boxes_areas_and_means_largest_first(spotted):
+    assert [dataclasses.astuple(region) for region in regions(spotted, 0.5)] == [
+        (3, 2, 33, 12, 300, pytest.approx(0.6)),
+        (50, 20, 55, 25, 17, pytest.approx((16 * 0.9 + 0.5) / 17)),
+    ]
+    assert regions(spotted, 0.95) == ()
+
+
+def test_regions_are_capped():
+    heatmap = np.zeros((64, 64), np.float32)
+    heatmap[::2, ::2] = 1
+    assert len(regions(heatmap, 0.5)) == MAX_REGIONS
+    assert isinstance(regions(heatmap, 0.5)[0], Region)
+
+
+def test_mask_and_regions_follow_from_the_heatmap(spotted):
+    found = analysis(spotted)
+    np.testing.assert_array_equal(found.mask, spotted >= 0.5)
+    assert found.localised
+    assert len(found.regions) == 2
+
+
+def test_without_localisation_there_is_nothing_rather_than_zeros():
+    found = analysis()
+    assert (found.heatmap, found.mask, found.regions, found.localised) == (None, None, (), False)
+    assert found.to_dict()["mask_share"] is None
+
+
+def test_repr_reads_well_and_shows_no_pixels(spotted):
+    assert repr(analysis(spotted)) == (
+        "Analysis(suspicious, score=0.700, mask=13.2% of 60x40, 4.0 ms, toy 0.1, PREVIEW weights)"
+    )
+    assert "not localised" in repr(analysis())
+    assert repr(Latency({"decode": 1.0}, 4.0, 3)) == "Latency(4.0 ms: decode 1.0; batch of 3)"
+
+
+def test_json_is_one_line_of_plain_types_and_every_key_is_in_the_schema(spotted):
+    text = analysis(spotted, orientation=6, notes=("converted from CMYK",)).to_json()
+    assert "\n" not in text
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    fields = json.loads(text)
+    assert set(fields) == set(schema["required"])
+    assert set(schema["properties"]) - set(fields) == {"path", "overlay"}
+    for part in ("verdict", "size", "latency_ms", "runtime"):
+        assert set(fields[part]) == set(schema["properties"][part]["required"])
+    assert set(fields["regions"][0]) == set(schema["properties"]["regions"]["items"]["required"])
+
+
+def test_the_schema_accepts_results_and_refuses_others(spotted):
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    for found in (analysis(spotted), analysis(), analysis(spotted, orientation=8, notes=("a",))):
+        jsonschema.validate(json.loads(found.to_json()), schema)
+    with pytest.raises(jsonschema.ValidationError, match="1.5 is greater than the maximum"):
+        jsonschema.validate(analysis(score=1.5).to_dict(), schema)
+
+
+def test_a_heatmap_of_another_size_is_refused(spotted):
+    with pytest.raises(BadFrame, match=r"shape \(40, 60\) does not belong to a frame of shape \(60, 40, 3\)"):
+        analysis(spotted, frame=np.zeros((60, 40, 3), np.uint8))

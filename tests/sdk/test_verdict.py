@@ -1,0 +1,66 @@
+"""Verdicts follow the thresholds, and where nothing was measured there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sdk.verdict import judge
+from tests.sdk.toy import TERMS
+
+
+@pytest.mark.parametrize(
+    ("score", "name"),
+    [(0.0, "no_evidence"), (0.599, "no_evidence"), (0.6, "suspicious"), (0.8, "manipulated"), (1.0, "manipulated")],
+)
+def test_thresholds_belong_to_the_stronger_verdict(frame, score, name):
+    verdict = judge(score, frame, TERMS, working_size=0)
+    assert verdict.name == str(verdict) == name
+    assert verdict.found == (score >= 0.6)
+    assert f"{score:.3f}" in verdict.reason
+
+
+def flat(level):
+    return np.full((80, 80, 3), level, np.uint8)
+
+
+def saturated():
+    frame = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    frame[:60], frame[60:96] = 255, 0
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (flat(128), "flat: its grey levels deviate by 0.0"),
+        (flat(255), "100% of the pixels are pure black or white"),
+        (flat(0), "100% of the pixels are pure black or white"),
+        (saturated(), "96% of the pixels"),
+        (np.zeros((63, 500, 3), np.uint8), "short side is 63 px, accuracy was measured from 64"),
+    ],
+    ids=["grey", "white", "black", "saturated", "small"],
+)
+def test_outside_what_was_measured_no_score_convinces(frame, words):
+    verdict = judge(1.0, frame, TERMS, working_size=0)
+    assert verdict.name == "inconclusive"
+    assert words in verdict.reason
+    assert not verdict.found
+
+
+def test_a_working_size_that_is_not_in_the_card_is_inconclusive(frame):
+    verdict = judge(1.0, frame, TERMS, working_size=128)
+    assert verdict.reason == "accuracy at working size 128 was not measured, only at native, 64"
+    assert judge(1.0, frame, TERMS, working_size=64).name == "manipulated"
+
+
+def test_saturated_colours_are_content():
+    frame = np.zeros((80, 80, 3), np.uint8)
+    frame[:, :40, 0] = frame[:, 40:, 1] = 255
+    frame[::2] //= 2
+    assert judge(0.0, frame, TERMS, working_size=0).name == "no_evidence"
+
+
+def test_a_large_frame_is_judged_by_a_sample_of_it(rng):
+    frame = rng.integers(0, 256, (2100, 2100, 3), np.uint8)
+    assert judge(0.0, frame, TERMS, working_size=0).name == "no_evidence"
