@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from training.synthesis import synthesize
-from training.synthesis.sample import Crop, Frame, between
+from training.synthesis.sample import Crop, Frame, Sample, between
 
 Part = Literal["train", "validation", "demo"]
 
@@ -169,6 +169,10 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Frame and mask of sample ``index``, the same on every call."""
-        hardness = min(index / self.ramp, 1.0) if self.ramp else 1.0
-        sample = synthesize(self.photographs, seed=self.seed, index=index, size=self.size, hardness=hardness)
+        sample = self.sample(index)
         return torch.from_numpy(sample.frame), torch.from_numpy(sample.mask)
+
+    def sample(self, index: int) -> Sample:
+        """The sample itself, with its recipe."""
+        hardness = min(index / self.ramp, 1.0) if self.ramp else 1.0
+        return synthesize(self.photographs, seed=self.seed, index=index, size=self.size, hardness=hardness)

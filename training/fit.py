@@ -1,0 +1,253 @@
+"""What all recipes share: the loop, its schedule, mixed precision, EMA, checkpoints that resume exactly, and a log.
+
+A run is a folder: ``settings.json``, ``log.jsonl`` (one JSON object per report), ``curve.png``, ``checkpoint.pt`` (all that
+resuming needs) and ``ema.pt`` (``{"model", "settings", "state"}``, the averaged weights in the form that ships).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from training.nn.detector import Detector
+
+Loss = Callable[[Detector, Tensor, Tensor], dict[str, Tensor]]
+"""(detector, frames, masks) -> named terms; their sum is minimised."""
+Validate = Callable[[Detector], dict[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitSettings:
+    """How long, how fast, how often. Either ``steps`` or ``minutes`` is the budget that the schedule spans."""
+
+    steps: int = 0
+    """Budget in steps; 0 leaves it to ``minutes``."""
+    minutes: float = 0.0
+    """Budget in minutes of training over all resumed parts, validation included."""
+    rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    warmup_steps: int = 100
+    """Steps of linear rise to the peak."""
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.998
+    """Decay of the averaged weights; lower in the first steps."""
+    bf16: bool = True
+    """Autocast to bfloat16."""
+    device: str = "cpu"
+    workers: int = 1
+    """Processes that make samples; 0 makes them in the loop."""
+    report_steps: int = 20
+    save_minutes: float = 5.0
+    validate_minutes: float = 10.0
+
+    def __post_init__(self) -> None:
+        if (self.steps > 0) == (self.minutes > 0):
+            raise ValueError(f"steps={self.steps} and minutes={self.minutes}\n  -> give exactly one of them")
+
+
+@dataclass(kw_only=True, slots=True)
+class Progress:
+    """How far a run is."""
+
+    step: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    """Time spent so far, earlier parts included."""
+    waited: float = 0.0
+    """Seconds of these spent waiting for data."""
+    validated: float = 0.0
+    """``seconds`` at the last validation."""
+
+    def fraction(self, settings: FitSettings) -> float:
+        """Share of the budget that is used, in [0, 1]."""
+        used = self.step / settings.steps if settings.steps else self.seconds / (60 * settings.minutes)
+        return min(used, 1.0)
+
+
+def learning_rate(settings: FitSettings, step: int, fraction: float) -> float:
+    """Linear warm-up over steps, then a half cosine over the budget that ends at 1 % of the peak."""
+    warm = min((step + 1) / settings.warmup_steps, 1.0) if settings.warmup_steps else 1.0
+    return settings.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * fraction)))
+
+
+class Fit:
+    """One run: owns the detector, its average, the optimiser and the folder."""
+
+    def __init__(self, name: str, detector: Detector, folder: Path, settings: FitSettings) -> None:
+        self.name, self.folder, self.settings = name, folder, settings
+        self.device = torch.device(settings.device)
+        self.detector = detector.to(self.device, memory_format=torch.channels_last)
+        self.average = {key: value.detach().clone() for key, value in self.detector.state_dict().items()}
+        self.optimiser = torch.optim.AdamW(self.detector.parameters(), lr=0.0, weight_decay=settings.weight_decay, fused=True)
+        self.progress = Progress()
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "checkpoint.pt").exists():
+            self._resume(torch.load(folder / "checkpoint.pt", map_location=self.device, weights_only=True))
+        else:
+            (folder / "settings.json").write_text(json.dumps({"model": name, **asdict(settings)}, indent=2) + "\n")
+
+    def run(
+        self, samples: Dataset[tuple[Tensor, Tensor]], loss: Loss, *, batch: int, until: float = 1.0, validate: Validate | None = None
+    ) -> None:
+        """Train on batches of ``batch`` until the share ``until`` of the budget is spent; at once if it is already."""
+        if self.progress.fraction(self.settings) >= until:
+            return
+        report, saved = Report(self.progress.samples), time.monotonic()
+        started = time.monotonic()
+        batches = self._batches(samples, batch)
+        while self.progress.fraction(self.settings) < until:
+            frame, mask = next(batches)
+            self.progress.waited += time.monotonic() - started
+            report.add(self._step(frame, mask, loss))
+            now = time.monotonic()
+            self.progress.seconds += now - started
+            started = now
+            if self.progress.step % self.settings.report_steps == 0:
+                self._log(report.flush(self))
+            if validate and self.progress.seconds - self.progress.validated >= 60 * self.settings.validate_minutes:
+                self._validated(validate)
+            if now - saved >= 60 * self.settings.save_minutes:
+                self.save()
+                saved = now
+        if validate:
+            self._validated(validate)
+        self.save()
+
+    def averaged(self) -> Detector:
+        """The detector with the averaged weights, in evaluation mode; the run cannot go on from it."""
+        self.detector.load_state_dict(self.average)
+        return self.detector.eval()
+
+    def save(self) -> None:
+        """Write both checkpoints, each under another name first, so that a crash never leaves half of one."""
+        progress = asdict(self.progress)
+        write(self.folder / "checkpoint.pt", {
+            "model": self.name, "settings": self.detector.settings, "state": self.detector.state_dict(),
+            "average": self.average, "optimiser": self.optimiser.state_dict(), "progress": progress,
+        })  # fmt: skip
+        write(self.folder / "ema.pt", {
+            "model": self.name, "settings": self.detector.settings, "state": self.average, "progress": progress,
+        })  # fmt: skip
+
+    def _resume(self, saved: dict[str, object]) -> None:
+        if saved["model"] != self.name:
+            raise ValueError(f"{self.folder} holds a run of {saved['model']}\n  -> give another --out for {self.name}")
+        self.detector.load_state_dict(saved["state"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.average = dict(saved["average"])
+        self.progress = Progress(**saved["progress"])
+
+    def _batches(self, samples: Dataset[tuple[Tensor, Tensor]], batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches from where the run stands: sample ``i`` is the ``i``-th of the sequence, whoever makes it."""
+        return iter(DataLoader(
+            samples, batch_size=batch, sampler=Endless(self.progress.samples),
+            num_workers=self.settings.workers, prefetch_factor=4 if self.settings.workers else None,
+            multiprocessing_context="spawn" if self.settings.workers else None, worker_init_fn=_single_threaded,
+        ))  # fmt: skip
+
+    def _step(self, frame: Tensor, mask: Tensor, loss: Loss) -> dict[str, float]:
+        rate = learning_rate(self.settings, self.progress.step, self.progress.fraction(self.settings))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.detector.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
+            terms = loss(self.detector, frame.to(self.device), mask.to(self.device))
+        torch.stack(list(terms.values())).sum().backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.settings.clip)
+        if not torch.isfinite(norm):
+            raise ValueError(f"the gradient is not finite at step {self.progress.step}\n  -> lower the rate and resume")
+        self.optimiser.step()
+        self.progress.step += 1
+        self.progress.samples += len(frame)
+        self._average()
+        return {**{key: value.item() for key, value in terms.items()}, "gradient": norm.item(), "rate": rate}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.settings.ema, (1 + self.progress.step) / (10 + self.progress.step))
+        for key, value in self.detector.state_dict().items():
+            if value.is_floating_point():
+                self.average[key].lerp_(value, 1 - decay)
+            else:
+                self.average[key].copy_(value)
+
+    def _validated(self, validate: Validate) -> None:
+        """Validate the averaged weights, then put the trained ones back."""
+        trained = {key: value.clone() for key, value in self.detector.state_dict().items()}
+        figures = validate(self.averaged())
+        self.detector.load_state_dict(trained)
+        self.progress.validated = self.progress.seconds
+        self._log({"step": self.progress.step, "minutes": round(self.progress.seconds / 60, 2), **figures})
+
+    def _log(self, figures: dict[str, float]) -> None:
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps({key: _short(value) for key, value in figures.items()}) + "\n")
+
+
+@dataclass(slots=True)
+class Report:
+    """Mean of each term since the last report, with speed."""
+
+    first: int
+    """Samples seen before."""
+    terms: dict[str, list[float]] = field(default_factory=dict)
+    since: float = field(default_factory=time.monotonic)
+
+    def add(self, terms: dict[str, float]) -> None:
+        """One step's terms."""
+        for key, value in terms.items():
+            self.terms.setdefault(key, []).append(value)
+
+    def flush(self, fit: Fit) -> dict[str, float]:
+        """The report, and a fresh start."""
+        now, progress = time.monotonic(), fit.progress
+        figures = {key: sum(values) / len(values) for key, values in self.terms.items()}
+        speed = (progress.samples - self.first) / (now - self.since)
+        self.terms, self.since, self.first = {}, now, progress.samples
+        return {
+            "step": progress.step, "samples": progress.samples, "minutes": progress.seconds / 60, **figures,
+            "images_per_second": speed, "waiting": progress.waited / progress.seconds,
+        }  # fmt: skip
+
+
+class Endless(torch.utils.data.Sampler[int]):
+    """The integers from ``start``."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        index = self.start
+        while True:
+            yield index
+            index += 1
+
+
+def write(path: Path, content: dict[str, object]) -> None:
+    """``torch.save`` that replaces ``path`` in one step."""
+    beside = path.with_suffix(".part")
+    torch.save(content, beside)
+    beside.replace(path)
+
+
+def _short(value: float) -> float:
+    return value if isinstance(value, int) else float(f"{value:.5g}")
+
+
+def _single_threaded(worker: int) -> None:
+    del worker
+    import cv2  # here only: the loop itself needs no OpenCV
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

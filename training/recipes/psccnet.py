@@ -1,0 +1,92 @@
+"""PSCC-Net (and psccnet-lite): balanced cross-entropy of four masks plus detection, on samples of growing hardness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training import losses, metrics, models
+from training.data import Photographs, Samples
+from training.fit import Fit, FitSettings
+from training.nn.detector import Detector
+
+VALIDATION_SEED = 20_011
+"""Seed of the fixed validation samples; no training seed equals it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """A stretch of training at one size."""
+
+    until: float
+    """Share of the budget at which it ends, in (0, 1]."""
+    size: int
+    """Side of the samples, px."""
+    batch: int
+    grid: int = 0
+    """Side of the finest mask during this stage, px; 0 keeps the model's. The weights do not depend on it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """What is trained on."""
+
+    photographs: Path
+    """Folder with ``SOURCES.csv``."""
+    stages: tuple[Stage, ...] = (Stage(until=1.0, size=256, batch=10),)
+    seed: int = 1
+    ramp: int = 0
+    """Samples over which hardness rises to 1."""
+    detection_weight: float = 1.0
+    """Weight of the detection loss beside the sum of the mask losses."""
+    validation_samples: int = 200
+
+
+def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model: object) -> None:
+    """Train model ``name`` (with its settings) into ``folder``, or go on where ``folder`` stands."""
+    torch.manual_seed(recipe.seed)
+    detector = models.create(name, **model)
+    grid = detector.net.config.grid
+    run = Fit(name, detector, folder, settings)
+    photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
+
+    def loss(detector: Detector, frame: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        logits = detector.logits(frame)
+        localisation, detection = losses.psccnet(logits.masks, logits.score, mask)
+        return {"localisation": localisation, "detection": recipe.detection_weight * detection}
+
+    for stage in recipe.stages:
+        detector.net.config = replace(detector.net.config, grid=stage.grid or grid)
+        fixed = Samples(held_out, seed=VALIDATION_SEED, size=stage.size)
+        validate = partial(validation, samples=fixed, count=recipe.validation_samples) if recipe.validation_samples else None
+        samples = Samples(photographs, seed=recipe.seed, size=stage.size, ramp=recipe.ramp)
+        run.run(samples, loss, batch=stage.batch, until=stage.until, validate=validate)
+
+
+@torch.no_grad()
+def validation(detector: Detector, samples: Samples, *, count: int, batch: int = 20) -> dict[str, float]:
+    """Pixel and image metrics of the first ``count`` samples, pixel AUC also by kind of manipulation."""
+    heatmaps, scores, masks, kinds = [], [], [], []
+    device = next(detector.parameters()).device
+    for start in range(0, count, batch):
+        made = [samples.sample(index) for index in range(start, min(start + batch, count))]
+        frame = torch.from_numpy(np.stack([sample.frame for sample in made])).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            heatmap, score = detector(frame)
+        heatmaps += list(heatmap.float().cpu().numpy())
+        scores += score.float().cpu().tolist()
+        masks += [sample.mask for sample in made]
+        kinds += [str(sample.recipe["kind"]) for sample in made]
+    labels = [bool(mask.any()) for mask in masks]
+    by_kind = {
+        f"pixel_auc_{kind}": metrics.pixel_table(
+            [h for h, k in zip(heatmaps, kinds, strict=True) if k == kind], [m for m, k in zip(masks, kinds, strict=True) if k == kind]
+        )["pixel_auc"]
+        for kind in sorted(set(kinds) - {"authentic"})
+    }
+    return {**metrics.pixel_table(heatmaps, masks), **by_kind, **metrics.image_table(scores, labels)}
