@@ -56,7 +56,7 @@ def test_a_missing_an_unlisted_and_an_outside_file_are_refused(copy):
 
 
 def test_a_folder_without_contract_is_refused(tmp_path):
-    with pytest.raises(ArtifactInvalid, match="has no contract.json"):
+    with pytest.raises(ArtifactInvalid, match=r"has no contract\.json"):
         artifact.read(tmp_path)
 
 

@@ -70,7 +70,7 @@ def test_bf16_needs_the_machine_and_the_model(loaded, monkeypatch):
     assert backends.choose(loaded).precision == "f32"
     assert backends.choose(allowing(loaded, "f32", "bf16")).precision == "bf16"
     assert backends.choose(allowing(loaded, "f32", "bf16"), precision="f32").precision == "f32"
-    with pytest.raises(PrecisionUnavailable, match="toy-0.1 was not shown to keep its accuracy in bf16"):
+    with pytest.raises(PrecisionUnavailable, match=r"toy-0\.1 was not shown to keep its accuracy in bf16"):
         backends.choose(loaded, precision="bf16")
     patch(monkeypatch, "openvino", reasons={"cuda": ["not on cuda"]})
     with pytest.raises(PrecisionUnavailable, match="onnxruntime on cpu: does not offer bf16"):

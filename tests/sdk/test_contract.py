@@ -67,7 +67,7 @@ def test_refuses_a_missing_key():
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
 def test_refuses_what_is_no_object(text):
-    with pytest.raises(ArtifactInvalid, match="not JSON|schema version None"):
+    with pytest.raises(ArtifactInvalid, match=r"not JSON|schema version None"):
         Contract.from_json(text)
 
 

@@ -114,5 +114,5 @@ def test_a_plan_in_the_wrong_order_is_refused(sessions, frame):
 
 def test_a_tiled_graph_of_several_inputs_is_refused(sessions, frame):
     steps = (toy.PLAN[1], dataclasses.replace(toy.PLAN[2], tiling=toy.TILING))
-    with pytest.raises(ArtifactInvalid, match="rest.onnx is tiled and has 2 inputs"):
+    with pytest.raises(ArtifactInvalid, match=r"rest\.onnx is tiled and has 2 inputs"):
         plan.execute(dataclasses.replace(toy.TERMS, plan=steps), sessions.__getitem__, frame[None], working_size=0)

@@ -102,7 +102,7 @@ def test_the_schema_accepts_results_and_refuses_others(spotted):
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     for found in (analysis(spotted), analysis(), analysis(spotted, orientation=8, notes=("a",))):
         jsonschema.validate(json.loads(found.to_json()), schema)
-    with pytest.raises(jsonschema.ValidationError, match="1.5 is greater than the maximum"):
+    with pytest.raises(jsonschema.ValidationError, match=r"1\.5 is greater than the maximum"):
         jsonschema.validate(analysis(score=1.5).to_dict(), schema)
 
 

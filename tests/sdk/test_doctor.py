@@ -1,0 +1,52 @@
+"""The doctor names what is there, what is chosen, and what may go wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from sdk import artifact, backends, doctor
+
+
+def test_tells_the_choice_and_what_speaks_against_the_others(toy_path):
+    lines, healthy = doctor.report(toy_path)
+    assert healthy
+    assert any(line.startswith("artifact toy-0.1 (preview), SHA-256 ") for line in lines)
+    for name in backends.names():
+        assert any(line.startswith(f"{name} on cpu: f32") for line in lines)
+        assert any(line.startswith(f"{name} on cuda: ") for line in lines)
+    assert lines[-1].startswith("chosen: ")
+
+
+def test_without_a_runtime_it_is_not_healthy_and_says_what_to_install(toy_path, monkeypatch):
+    for name in backends.names():
+        monkeypatch.setattr(backends.get(name), "find_spec", lambda package: None)
+    lines, healthy = doctor.report(toy_path)
+    assert not healthy
+    assert "openvino on cpu: openvino is not installed" in lines
+    assert "imdl-sdk[cpu]" in lines[-1]
+
+
+def test_without_an_artifact_it_is_not_healthy(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifact, "SHIPPED", tmp_path)
+    lines, healthy = doctor.report()
+    assert not healthy
+    assert "cannot analyse: no artifact ships" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("packages", "words"),
+    [
+        ({"opencv-python", "opencv-python-headless"}, "opencv-python and opencv-python-headless overwrite"),
+        ({"onnxruntime", "onnxruntime-gpu"}, "onnxruntime and onnxruntime-gpu overwrite"),
+        ({"openvino-telemetry"}, "openvino-telemetry, which imdl-sdk does not use"),
+    ],
+)
+def test_warns_of_what_should_not_be_installed(monkeypatch, packages, words):
+    monkeypatch.setattr(doctor, "installed", lambda name: "1.0" if name in packages else None)
+    (warning,) = doctor.warnings()
+    assert words in warning
+
+
+def test_installed_is_a_version_or_none():
+    assert doctor.installed("numpy")
+    assert doctor.installed("no-such-distribution") is None

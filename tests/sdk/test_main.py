@@ -1,0 +1,140 @@
+"""The command line: lines for machines, words for people, and an exit code that answers."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdk import __main__ as cli
+from sdk import artifact
+
+
+@pytest.fixture
+def photographs(tmp_path, rng) -> Path:
+    """Folder with two frames without evidence, one that the toy takes for manipulated, and one that is no image."""
+    folder = tmp_path / "photographs"
+    (folder / "deep").mkdir(parents=True)
+    for name, low, high in (("a.png", 0, 200), ("b.png", 200, 250), ("deep/a.jpg", 0, 200)):
+        Image.fromarray(rng.integers(low, high, (70, 80, 3), np.uint8)).save(folder / name)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
+    (folder / "notes.txt").write_text("not an image's suffix")
+    return folder
+
+
+@pytest.fixture
+def imdl(toy_path, capsys):
+    def run(verb: str, *arguments: object) -> tuple[int, list[str], str]:
+        options = ["--model", str(toy_path)] if verb in ("analyze", "demo", "doctor") else []
+        status = cli.main([verb, *map(str, arguments), *options])
+        said = capsys.readouterr()
+        return status, said.out.splitlines(), said.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [(["a.png"], 0), (["a.png", "b.png"], 1), (["b.png", "broken.jpg", "a.png"], 2), (["nothing.png"], 2)],
+    ids=str,
+)
+def test_the_exit_code_is_the_answer(imdl, photographs, names, status):
+    answer, lines, _ = imdl("analyze", *(photographs / name for name in names))
+    assert answer == status
+    assert [line.split("\t")[2] for line in lines] == [str(photographs / name) for name in names]
+
+
+def test_a_folder_is_its_images_and_a_glob_is_expanded(imdl, photographs):
+    _, lines, _ = imdl("analyze", photographs)
+    assert [line.split("\t")[0] for line in lines] == ["no_evidence", "manipulated", "failed", "no_evidence"]
+    _, lines, _ = imdl("analyze", f"{photographs}/**/a.*")
+    assert [Path(line.split("\t")[2]).name for line in lines] == ["a.png", "a.jpg"]
+
+
+def test_people_are_told_on_stderr(imdl, photographs):
+    _, lines, words = imdl("analyze", photographs / "broken.jpg")
+    assert "PREVIEW weights" in words
+    assert "broken.jpg" in words
+    assert "\n  -> " in words
+    assert not any("->" in line for line in lines)
+
+
+def test_json_has_a_line_for_every_file_failed_ones_too(imdl, photographs, tmp_path):
+    status, lines, _ = imdl("analyze", photographs, "--json", "--save", tmp_path / "overlays")
+    assert status == 2
+    found = [json.loads(line) for line in lines]
+    assert [Path(line["path"]).name for line in found] == ["a.png", "b.png", "broken.jpg", "a.jpg"]
+    assert set(found[2]["error"]) == {"type", "problem", "remedy"}
+    saved = {line["overlay"] for line in found if "overlay" in line}
+    assert len(saved) == 3
+    assert all(Path(path).is_file() for path in saved)
+
+
+def test_options_are_those_of_load(imdl, photographs):
+    _, lines, _ = imdl(
+        "analyze", photographs / "a.png", "--json", "--working-size", 64, "--min-score", 0.9, "--precision", "f32"
+    )
+    (found,) = map(json.loads, lines)
+    assert found["runtime"]["working_size"] == 64
+    assert found["localised"] is False
+    _, lines, _ = imdl("analyze", photographs / "a.png", "--json", "--working-size", "native")
+    assert json.loads(lines[0])["runtime"]["working_size"] == 0
+
+
+def test_a_mistake_is_answered_not_traced(imdl, photographs, tmp_path):
+    status, lines, words = imdl("analyze", photographs, "--device", "gpu")
+    assert (status, lines) == (2, [])
+    assert "no device named 'gpu'" in words
+    (tmp_path / "file").write_text("in the way")
+    status, _, words = imdl("analyze", photographs / "a.png", "--save", tmp_path / "file")
+    assert status == 2
+    assert "file" in words
+
+
+def test_a_progress_bar_is_for_terminals(photographs):
+    paths = [Path("a"), Path("b")]
+    quiet, terminal = io.StringIO(), io.StringIO()
+    terminal.isatty = lambda: True
+    assert list(cli.progress(paths, quiet)) == list(cli.progress(paths, terminal)) == paths
+    assert quiet.getvalue() == ""
+    assert "1/2 b" in terminal.getvalue()
+
+
+def test_doctor_answers(imdl):
+    status, lines, words = imdl("doctor")
+    assert (status, words) == (0, "")
+    assert lines[-1].startswith("chosen: ")
+
+
+def test_models_are_listed_and_verified(imdl, toy_path, monkeypatch):
+    monkeypatch.setattr(artifact, "SHIPPED", toy_path.parent)
+    assert imdl("models") == (0, ["toy\t0.1\tpreview\tApache-2.0, commercial use allowed"], "")
+    status, lines, _ = imdl("models", "verify")
+    assert (status, lines) == (0, [f"toy\t0.1\tverified\t{artifact.read(toy_path).digest}"])
+
+
+def test_a_damaged_model_is_found(imdl, tmp_path):
+    (tmp_path / "contract.json").write_text("{}")
+    status, lines, words = imdl("models", "verify", tmp_path)
+    assert (status, lines) == (2, [f"{tmp_path}\tdamaged"])
+    assert "schema version None" in words
+
+
+def test_the_demo_stands_beside_the_truth(imdl, tmp_path):
+    status, lines, words = imdl("demo", "--save", tmp_path / "overlays")
+    assert status == 0
+    assert len(lines) == len(list((tmp_path / "overlays").iterdir())) == 8
+    assert all(line.split()[0] in ("right", "WRONG") for line in lines)
+    assert f"of 8 right; overlays are in {tmp_path / 'overlays'}" in words
+
+
+def test_help_is_the_docstrings(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--help"])
+    said = capsys.readouterr().out
+    for verb in (cli.analyze, cli.demo, cli.doctor, cli.models):
+        assert " ".join(verb.__doc__.split("\n")[0].split()[:4]) in " ".join(said.split())
