@@ -112,6 +112,7 @@ class _Pool:
 
     def __init__(self, limits: Limits, size: int) -> None:
         self._limits = limits
+        self._drained = False
         self._places: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
         for _ in range(size):
             self._places.put(None)
@@ -127,16 +128,22 @@ class _Pool:
                 worker = WorkerProcess(self._limits)
             yield worker
         finally:
-            self._places.put(worker if worker is not None and worker.alive else None)
+            if worker is not None and (self._drained or not worker.alive):
+                worker.close()
+                worker = None
+            self._places.put(worker)
 
     def drain(self, *, ours: bool) -> None:
-        """Stop the workers that are idle, or only let go of them if they belong to another process."""
+        """Stop idle workers now and busy ones after their file, or only let go of another process's."""
+        self._drained = True
+        taken = []
         with contextlib.suppress(queue.Empty):
-            for _ in range(self._places.qsize()):
-                worker = self._places.get_nowait()
-                self._places.put(None)
-                if worker is not None:
-                    (worker.close if ours else worker.forget)()
+            while True:
+                taken.append(self._places.get_nowait())
+        for worker in taken:
+            self._places.put(None)
+            if worker is not None:
+                (worker.close if ours else worker.forget)()
 
 
 def _close_pools(pools: dict[int, _Pool]) -> None:

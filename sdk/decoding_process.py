@@ -17,7 +17,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from sdk.errors import DecodeFailed, LimitExceeded, SdkError, UnsupportedImage
+from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
 from sdk.limits import Limits
 from sdk.pillow import readable
 
@@ -25,7 +25,8 @@ START_SECONDS = 30.0
 """Time for the worker to start; its own allowance, so that a loaded machine does not make files look guilty."""
 REPLY_BYTES = 65536
 KEPT_BYTES = 32 * 2**20
-REFUSALS = {kind.__name__: kind for kind in (DecodeFailed, LimitExceeded, UnsupportedImage)}
+REFUSALS: dict[str, type[SdkError]] = {
+    kind.__name__: kind for kind in (DecodeFailed, LimitExceeded, MissingExtra, UnsupportedImage)}
 """Errors that a worker may name; it is not trusted to send objects."""
 # The worker imports sdk's modules without running sdk/__init__, and finds the standard library before anything that
 # lies beside the user's script.
@@ -182,7 +183,9 @@ class _WorkerDied(Exception):
 
 def _refusal(reply: dict[str, Any]) -> SdkError:
     kind = REFUSALS.get(reply["error"], DecodeFailed)
-    return kind(str(reply["problem"]), remedy=str(reply["remedy"]))
+    error = kind.__new__(kind)
+    SdkError.__init__(error, str(reply["problem"]), remedy=str(reply["remedy"]))
+    return error
 
 
 def _anonymous_file(name: str) -> int:

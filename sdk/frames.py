@@ -10,7 +10,7 @@ from PIL import Image
 
 from sdk import pillow
 from sdk.cuda_arrays import OnCuda, to_host
-from sdk.errors import BadFrame, UnknownName
+from sdk.errors import BadFrame, DecodeFailed, UnknownName
 
 Color: TypeAlias = Literal["rgb", "bgr"]
 
@@ -37,19 +37,26 @@ def as_frame(source: object, *, color: Color = "rgb") -> NDArray[np.uint8]:
     Takes uint8 arrays [H, W, 3], [H, W, 4] (alpha is composited on white, as for files), [H, W] and [H, W, 1] (grey,
     repeated), from NumPy, DLPack or ``__cuda_array_interface__``; and PIL images of any mode that is read from files.
     ``color`` is the channel order of an array; PIL images know theirs. A frame that is already right is not copied.
+    Nothing is turned: see :func:`orientation_of`.
     """
     if color not in ("rgb", "bgr"):
         raise UnknownName("colour order", color, ("rgb", "bgr"))
-    if isinstance(source, Image.Image):
-        return np.asarray(pillow.to_rgb(source)[0])
-    array = _host_array(source)
+    array = _pil_array(source) if isinstance(source, Image.Image) else _host_array(source)
     if array.dtype != np.uint8:
         raise BadFrame(f"a frame has 8-bit samples 0..255, got dtype {array.dtype}", remedy=_dtype_remedy(array.dtype))
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
         raise BadFrame(f"a frame is [H, W, 3], got shape {list(array.shape)}", remedy=_shape_remedy(array.shape))
-    return _rgb(array, color)
+    return _rgb(array, "rgb" if isinstance(source, Image.Image) else color)
+
+
+def orientation_of(source: object) -> int:
+    """EXIF orientation of a PIL image, 1 to 8, and 1 for every other source.
+
+    To be asked after :func:`as_frame`: Pillow turns a TIFF upright, and drops its tag, when it loads the pixels.
+    """
+    return pillow.orientation_of(source) if isinstance(source, Image.Image) else 1
 
 
 def to_display(array: NDArray[Element], orientation: int) -> NDArray[Element]:
@@ -72,7 +79,15 @@ def _rgb(array: NDArray[np.uint8], color: Color) -> NDArray[np.uint8]:
     if color == "bgr":
         array = array[:, :, [2, 1, 0, 3][: array.shape[2]]]
     array = np.ascontiguousarray(array)
-    return array if array.shape[2] == 3 else np.asarray(pillow.to_rgb(Image.fromarray(array))[0])
+    return array if array.shape[2] == 3 else np.array(pillow.to_rgb(Image.fromarray(array))[0])
+
+
+def _pil_array(image: Image.Image) -> NDArray[np.uint8]:
+    try:
+        return np.array(pillow.to_rgb(image)[0])
+    except (OSError, SyntaxError, ValueError) as error:  # an image that was opened and not yet loaded
+        raise DecodeFailed(f"the PIL image cannot be decoded: {pillow.readable(error)}",
+                           remedy="the file behind it is damaged; fetch it again from its source") from error
 
 
 def _host_array(source: object) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 One library decodes every format, the same in training and deployment. Pixels are never resampled, rotated or colour
 managed, because each of these erases or invents the traces that are looked for:
 
-* orientation: pixels stay as stored, the EXIF tag is reported;
+* orientation: pixels stay as stored, the EXIF tag is reported (HEIC: its decoder turns them upright, no tag is left);
 * ICC profile: values stay as stored, the profile is noted;
 * grey is repeated, palettes are looked up, alpha is composited on white;
 * 16 bits become 8 by dropping the low byte, as libpng, OpenCV and Pillow do for 16-bit colour;
@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
-from sdk.errors import DecodeFailed, LimitExceeded, SdkError, UnsupportedImage
+from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
 from sdk.limits import Limits, check_frames, check_pixels
 from sdk.signatures import explain_unread, is_heif
 
@@ -72,6 +72,8 @@ def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
             rgb, more = to_rgb(_load(image, orientation))
             return Picture(image=rgb, orientation=orientation, format=kind, decoder=_decoder(kind),
                            notes=(*notes, *more))
+    except MissingExtra:
+        raise
     except SdkError as error:
         if error.problem.startswith(name):
             raise
@@ -84,6 +86,9 @@ def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
         raise LimitExceeded(f"{name} needs more memory than the limit memory={limits.memory:,} bytes",
                             remedy="if it is trusted, raise it: Limits(memory=...)") from error
     except Exception as error:  # codecs raise whatever they like on a broken file
+        if "nsupported" in str(error):
+            raise UnsupportedImage(f"{name} cannot be decoded: {readable(error)}",
+                                   remedy="save the picture in a more common variant of its format") from error
         raise DecodeFailed(f"{name} cannot be decoded: {readable(error)}",
                            remedy="the file is damaged or incomplete; fetch it again from its source") from error
 
@@ -138,8 +143,7 @@ def _open_heif(file: BinaryIO) -> Image.Image:
     try:
         heif = import_module("pillow_heif")
     except ImportError as error:
-        raise UnsupportedImage("reading HEIC needs the package pillow-heif, which is not installed",
-                               remedy="pip install 'imdl-sdk[heif]'") from error
+        raise MissingExtra("pillow-heif", extra="heif", purpose="reading HEIC") from error
     heif.options.DECODE_THREADS = 1
     heif.register_heif_opener()
     return Image.open(file, formats=["HEIF"])

@@ -29,12 +29,11 @@ def explain_unread(head: bytes, name: str) -> SdkError:
     kind = next((READ[mark] for mark in READ if head.startswith(mark)), None)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         kind = "WebP"
+    if _brands(head) & AVIF_BRANDS:
+        kind = "AVIF"
     if kind is not None:
         return DecodeFailed(f"{name} starts like a {kind} file and has no header that can be read",
                             remedy="the file is damaged or incomplete; fetch it again from its source")
-    if _brands(head) & AVIF_BRANDS:
-        return UnsupportedImage(f"{name} is an AVIF file that this Pillow does not read",
-                                remedy="it is damaged, or Pillow was built without AVIF: those on PyPI have it")
     if _is_video(head):
         return UnsupportedImage(f"{name} is a video", remedy="extract the frames to be analysed first")
     other = next((OTHERS[mark] for mark in OTHERS if head.startswith(mark)), "of no kind that is known here")

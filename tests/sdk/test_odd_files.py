@@ -1,0 +1,78 @@
+"""A folder of awkward files: each ends in a frame or a typed error, soon, quietly and in little memory."""
+
+from __future__ import annotations
+
+import csv
+import resource
+import time
+
+import pytest
+
+from sdk.decoding import Decoder
+from sdk.errors import LimitExceeded, SdkError, UnsupportedImage
+
+WHOLE = ("exif_orientation", "pngsuite", "webp", "avif", "gif", "cmyk_icc_lab", "hdr_gainmap", "malformed_metadata")
+"""Categories of files that are sound: what Pillow reads there has to be read here."""
+
+
+@pytest.fixture(scope="module")
+def odd(shared_data):
+    return shared_data / "odd"
+
+
+@pytest.fixture(scope="module")
+def rows(odd):
+    with (odd / "SOURCES.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    with Decoder() as decoder:
+        yield decoder
+
+
+def outcome(decoder, path) -> object:
+    try:
+        return decoder.decode(path)
+    except SdkError as error:
+        return error
+
+
+def test_every_file_ends_soon_quietly_and_small(odd, rows, decoder, capfd):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    decoded = 0
+    for row in rows:
+        start = time.perf_counter()
+        answer = outcome(decoder, odd / row["file"])
+        assert time.perf_counter() - start < 5, row["file"]
+        if not isinstance(answer, SdkError):
+            decoded += 1
+            assert answer.frame.shape == (answer.height, answer.width, 3)
+            assert 1 <= answer.orientation <= 8
+    assert capfd.readouterr() == ("", "")
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 300
+    assert decoded >= 400
+
+
+def test_sound_files_are_read(odd, rows, decoder):
+    for row in rows:
+        if row["pillow"].startswith("ok"):
+            answer = outcome(decoder, odd / row["file"])
+            if row["pillow"].endswith(" frames=1") and row["category"] in WHOLE:
+                assert not isinstance(answer, SdkError), f"{row['file']}: {answer}"
+
+
+def test_bombs_are_refused_from_the_header(odd, rows, decoder):
+    for row in rows:
+        if row["category"] == "bombs":
+            start = time.perf_counter()
+            assert isinstance(outcome(decoder, odd / row["file"]), LimitExceeded | UnsupportedImage), row["file"]
+            assert time.perf_counter() - start < 0.5, row["file"]
+
+
+def test_videos_say_what_to_do(odd, rows, decoder):
+    for row in rows:
+        if row["category"] == "video":
+            with pytest.raises(UnsupportedImage, match="is a video\n  -> extract the frames to be analysed first"):
+                decoder.decode(odd / row["file"])
