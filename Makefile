@@ -26,7 +26,8 @@ lint: $(VENV)/.dev  ## ruff, mypy, import-linter, clang-format
 	@$(if $(CXX_FILES),$(VENV)/bin/clang-format --dry-run --Werror $(CXX_FILES),echo "clang-format: no C++ here yet")
 
 dist: $(VENV)/.dev  ## wheel and source distribution into dist/
-	@$(VENV)/bin/python -m build --outdir dist
+	@$(VENV)/bin/python -m build --outdir dist >/dev/null
+	@ls dist/*
 
 bench: $(VENV)/.dev  ## measure speed and memory into benchmarks/results, then fill README's tables
 	@$(VENV)/bin/python -m benchmarks.latency

@@ -24,8 +24,8 @@ LIBRARIES_OF_BARE_DEBIAN = {
     "libbz2.so.1.0", "libcrypto.so.3", "libexpat.so.1", "libffi.so.8", "liblzma.so.5", "libsqlite3.so.0", "libssl.so.3",
     "libuuid.so.1", "libz.so.1",
 }  # fmt: skip
-FOR_OTHER_DEVICES = {"libopenvino_intel_gpu_plugin.so", "libopenvino_intel_npu_plugin.so"}
-"""Loaded only when an Intel GPU or NPU is asked for; they link the driver's own libraries."""
+FOR_OTHER_DEVICES = {"libopenvino_intel_gpu_plugin.so"}
+"""Loaded only when an Intel GPU is asked for; it links the driver's own library."""
 
 
 def run(*command: str | Path, **options: object) -> str:
