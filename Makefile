@@ -34,7 +34,10 @@ bench: $(VENV)/.dev  ## measure speed and memory into benchmarks/results, then f
 	@$(VENV)/bin/python -m benchmarks.table
 
 $(VENV)/bin/python:
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "  -> apt-get install python3-venv, or: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	    { echo "$(PYTHON) is not Python 3.11 to 3.13"; echo "  -> make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; } >&2
+	@$(PYTHON) -m venv $(VENV) || \
+	    { rm -rf $(VENV); echo "no virtual environment"; echo "  -> apt-get install python3-venv"; exit 1; } >&2
 
 # A stamp is older than what it was made from: then, and only then, pip runs again.
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
