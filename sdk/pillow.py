@@ -23,6 +23,7 @@ from typing import BinaryIO
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
+from sdk.jpeg import is_cut_off
 from sdk.limits import Limits, check_frames, check_pixels
 from sdk.signatures import explain_unread, is_heif
 
@@ -69,7 +70,11 @@ def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
             orientation = orientation_of(image)
             if "icc_profile" in image.info:
                 notes.append("the colour profile was not applied")
-            rgb, more = to_rgb(_load(image, orientation))
+            stored = _load(image, orientation)
+            if kind in ("JPEG", "MPO") and is_cut_off(file, stored):
+                raise DecodeFailed(f"{name} ends before its last block, although its end is marked",
+                                   remedy="the file is damaged or incomplete; fetch it again from its source")
+            rgb, more = to_rgb(stored)
             return Picture(image=rgb, orientation=orientation, format=kind, decoder=_decoder(kind),
                            notes=(*notes, *more))
     except MissingExtra:

@@ -1,0 +1,81 @@
+"""Every way for a worker to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from sdk import decoding_process
+from sdk.decoding import Decoder, Limits
+from sdk.errors import DecodeFailed, LimitExceeded
+from tests.sdk.files import png_header, processes, saved, smooth
+
+
+@pytest.fixture
+def picture(rng):
+    return smooth(rng)
+
+
+def test_memory_is_limited(picture):
+    with Decoder(Limits(memory=150 * 2**20, pixels=10**9)) as decoder:
+        with pytest.raises(LimitExceeded, match="needs more memory than the limit memory=157,286,400 bytes"):
+            decoder.decode(png_header(15_000, 15_000))
+        np.testing.assert_array_equal(decoder.decode(saved(picture, "PNG")).frame, picture)
+
+
+def test_the_deadline_is_kept_and_the_worker_replaced(picture):
+    data = saved(picture, "PNG")
+    with Decoder(Limits(seconds=0.3), workers=1) as decoder:
+        decoder.decode(data)
+        (process,) = processes(decoder)
+        os.kill(process.pid, signal.SIGSTOP)
+        with pytest.raises(LimitExceeded, match=r"the file given as .* took longer than the limit seconds=0.3\n"):
+            decoder.decode(data)
+        np.testing.assert_array_equal(decoder.decode(data).frame, picture)
+        assert processes(decoder)[0].pid != process.pid
+
+
+def test_a_worker_that_was_killed_is_replaced(picture):
+    data = saved(picture, "PNG")
+    with Decoder(workers=1) as decoder:
+        decoder.decode(data)
+        (process,) = processes(decoder)
+        process.kill()
+        process.wait()
+        np.testing.assert_array_equal(decoder.decode(data).frame, picture)
+
+
+def test_a_crash_is_an_error_that_carries_what_was_printed(picture, monkeypatch):
+    crash = """
+from sdk import pillow
+import os
+pillow.read = lambda *a, **k: (os.write(2, b'first\\nboom \\x1b\\n'), os.abort())
+serve(start)"""
+    bootstrap = decoding_process.BOOTSTRAP.replace("serve(start)", crash)
+    monkeypatch.setattr(decoding_process, "BOOTSTRAP", bootstrap)
+    with Decoder(workers=1) as decoder:
+        with pytest.raises(DecodeFailed, match="the decoding process was stopped by signal 6 and printed: boom\n  -> "):
+            decoder.decode(saved(picture, "PNG"))
+        monkeypatch.undo()
+        np.testing.assert_array_equal(decoder.decode(saved(picture, "PNG")).frame, picture)
+
+
+def test_what_a_codec_prints_is_a_note(picture, monkeypatch):
+    noisy = """
+from sdk import pillow
+read = pillow.read
+pillow.read = lambda *a, **k: (print("odd colours", file=sys.stderr), print("hello", flush=True)) and read(*a, **k)
+serve(start)"""
+    bootstrap = decoding_process.BOOTSTRAP.replace("serve(start)", noisy)
+    monkeypatch.setattr(decoding_process, "BOOTSTRAP", bootstrap)
+    with Decoder(workers=1) as decoder:
+        assert decoder.decode(saved(picture, "PNG")).notes == ("the decoder printed: hello",)
+
+
+def test_a_worker_that_cannot_start_says_why(picture, monkeypatch):
+    monkeypatch.setattr(decoding_process, "BOOTSTRAP", "raise SystemExit('no such thing')")
+    with pytest.raises(DecodeFailed, match="the decoding process did not start: no such thing"):
+        Decoder().decode(saved(picture, "PNG"))

@@ -1,0 +1,61 @@
+"""Limits on bytes and pixels, exactly; frames are tested with the formats, seconds and memory with the worker."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from sdk.decoding import Decoder, Limits
+from sdk.errors import LimitExceeded
+from tests.sdk.files import png_header, saved, smooth
+
+
+@pytest.fixture(scope="module")
+def worker():
+    with Decoder() as decoder:
+        yield decoder
+
+
+@pytest.fixture(params=["worker", "inline"])
+def decoder(request, worker):
+    return worker if request.param == "worker" else Decoder(mode="inline")
+
+
+@pytest.fixture
+def picture(rng):
+    return smooth(rng)
+
+
+@pytest.mark.parametrize("size", [(20_000, 20_000), (12_000, 12_000), (2_000_000_000, 2)])
+def test_bombs_are_refused_from_the_header(size, worker):
+    worker.decode(saved(np.zeros((8, 8, 3), np.uint8), "PNG"))
+    start = time.perf_counter()
+    with pytest.raises(LimitExceeded, match="over the limit pixels=100,000,000"):
+        worker.decode(png_header(*size))
+    assert time.perf_counter() - start < 1
+
+
+def test_the_pixel_limit_is_exact(decoder, picture):
+    data = saved(picture, "PNG")
+    mode = decoder.mode
+    with Decoder(Limits(pixels=64 * 48), mode=mode) as enough:
+        enough.decode(data)
+    with Decoder(Limits(pixels=64 * 48 - 1), mode=mode) as less, pytest.raises(LimitExceeded, match="pixels=3,071"):
+        less.decode(data)
+
+
+def test_the_byte_limit_is_exact(tmp_path, picture):
+    path = tmp_path / "a.png"
+    path.write_bytes(saved(picture, "PNG"))
+    size = path.stat().st_size
+    Decoder(Limits(bytes=size), mode="inline").decode(path)
+    for source in (path, path.read_bytes()):
+        with pytest.raises(LimitExceeded, match=rf"has {size:,} bytes, over the limit bytes={size - 1:,}\n"):
+            Decoder(Limits(bytes=size - 1), mode="inline").decode(source)
+
+
+def test_limits_below_one_are_refused():
+    with pytest.raises(LimitExceeded, match=r"Limits\(frames=0\) lets no file pass"):
+        Limits(frames=0)

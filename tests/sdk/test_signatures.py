@@ -1,0 +1,37 @@
+"""What is no picture is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from sdk.decoding import Decoder
+from sdk.errors import DecodeFailed, UnsupportedImage
+
+
+@pytest.fixture(scope="module")
+def worker():
+    with Decoder() as decoder:
+        yield decoder
+
+
+@pytest.fixture(params=["worker", "inline"])
+def decoder(request, worker):
+    return worker if request.param == "worker" else Decoder(mode="inline")
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "words"),
+    [
+        (b"", DecodeFailed, "is empty"),
+        (b"hello, world", UnsupportedImage, "of no kind that is known here\n  -> convert it to JPEG"),
+        (b"%PDF-1.7", UnsupportedImage, "is a PDF document"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", UnsupportedImage, "is a video\n  -> extract the frames"),
+        (b"G" + bytes(187) + b"G" + bytes(187), UnsupportedImage, "is a video"),
+        (b"\x89PNGnonsense", DecodeFailed, "starts like a PNG file and has no header"),
+        (b"\xff\xd8\xff\xe0", DecodeFailed, "starts like a JPEG file|cannot be decoded"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", UnsupportedImage, "is a PostScript file"),
+    ],
+)
+def test_what_is_no_picture_is_named(data, error, words, decoder):
+    with pytest.raises(error, match=words):
+        decoder.decode(data)
