@@ -280,7 +280,7 @@ class _Opened:
                     self._artifact,
                     graph,
                     device=self.choice.device,
-                    precision=self.choice.precision,
+                    precision="f32" if self._artifact.contract.graphs[graph].exact else self.choice.precision,
                     threads=self._threads,
                 )
             return self._sessions[graph]

@@ -45,6 +45,8 @@ class Graph:
     file: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    exact: bool = False
+    """Run in f32 whatever the precision asked for: averages of pixels that bf16 would round to a grey level."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

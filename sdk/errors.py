@@ -86,3 +86,7 @@ class UnknownName(SdkError):
 
 class AnalyzerClosed(SdkError):
     """An Analyzer was used after ``close()``."""
+
+
+class ParityFailed(SdkError):
+    """An exported graph differs from its torch model by more than the budget, or a layer overflows its precision."""

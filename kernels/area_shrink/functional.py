@@ -23,12 +23,12 @@ def area_weights(
 
 def area_shrink(
     frame: Tensor,  # uint8 [N, H, W, 3]
-    working_size: int,  # px, not above the long side
+    working_size: int,  # px; 0 or above the long side: as it is
 ) -> Tensor:  # float32 [N, h, w, 3], 0..255
-    """:func:`.reference.area_shrink`, across first: rows are contiguous and the product shrinks the data at once."""
+    """:func:`.reference.area_shrink`, down first: both products then have long rows."""
     height, width = frame.shape[1:3]
     rows, columns = working_shape(height, width, working_size)
     down = area_weights(height, rows).to(frame.device)
     across = area_weights(width, columns).to(frame.device)
-    narrow = torch.matmul(across, frame.to(torch.float32))
-    return torch.matmul(down, narrow.flatten(2)).unflatten(2, (columns, 3))
+    short = torch.matmul(down, frame.to(torch.float32).flatten(2)).unflatten(2, (width, 3))
+    return torch.matmul(short.transpose(2, 3), across.T).transpose(2, 3)

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 
 def working_shape(height: int, width: int, working_size: int) -> tuple[int, int]:
-    """Height and width, px, once the long side is ``working_size``; rounded half up, at least 1."""
+    """Height and width, px, once the long side is at most ``working_size`` (0: no limit); rounded half up, at least 1."""
     long_side = max(height, width)
+    working_size = min(working_size or long_side, long_side)
     rows, columns = (max(1, (2 * side * working_size + long_side) // (2 * long_side)) for side in (height, width))
     return rows, columns
 
@@ -30,9 +31,9 @@ def area_weights(
 
 def area_shrink(
     frame: NDArray[np.uint8],  # [N, H, W, 3]
-    working_size: int,  # px
+    working_size: int,  # px; 0 or above the long side: as it is
 ) -> NDArray[np.float64]:  # [N, h, w, 3], 0..255
-    """Average ``frame`` over equal areas so that its long side is ``working_size`` px (not above the long side)."""
+    """Average ``frame`` over equal areas so that its long side is at most ``working_size`` px."""
     rows, columns = working_shape(frame.shape[1], frame.shape[2], working_size)
     down = area_weights(frame.shape[1], rows)
     across = area_weights(frame.shape[2], columns)

@@ -22,6 +22,7 @@ from kernels.sccm_attention.functional import sccm_attention
 from training.nn.detector import Detector
 from training.nn.hrnet import WIDTHS, Bottleneck, Trunk, conv_bn, initialise, local_reach
 
+CITATION = "Liu, Liu, Chen, Liu: PSCC-Net, IEEE TCSVT 2022, doi:10.1109/TCSVT.2022.3189545"
 GRID_STEP = 32
 FOLDS = (4, 2, 2, 1)
 """r of each scale, finest first: channels multiply and positions divide by r squared."""
@@ -172,4 +173,4 @@ def build(config: Config) -> Detector:
     """PSCC-Net with fresh weights, pixels in and probabilities out."""
     net = PSCCNet(config)
     initialise(net.trunk)
-    return Detector(net, settings=asdict(config))
+    return Detector(net, asdict(config), citation=CITATION)

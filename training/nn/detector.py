@@ -45,10 +45,11 @@ class Detector(nn.Module):
     checkpoint carries them.
     """
 
-    def __init__(self, net: nn.Module, settings: Mapping[str, object]) -> None:
+    def __init__(self, net: nn.Module, settings: Mapping[str, object], *, citation: str) -> None:
         super().__init__()
         self.net = net
         self.settings = dict(settings)
+        self.citation = citation
         self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
 
     def pixels(self, frame: Tensor, working_size: int = 0) -> Tensor:

@@ -1,0 +1,86 @@
+"""``python -m export onnx MODEL``: from a checkpoint to an artifact."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export import parity
+from export.freeze import settle
+from export.targets import onnx
+from sdk.errors import ArtifactInvalid, SdkError, UnsupportedImage
+from training import checkpoints, models
+from training.card import Card
+from training.nn.detector import Detector
+
+SAMPLES = Path(__file__).parents[1] / "sdk" / "samples"
+
+
+def to_onnx(args: argparse.Namespace) -> int:
+    """Write the artifact of a model: fresh weights, or those of a checkpoint with the card measured for it."""
+    photographs = _photographs(args.photographs)
+    detector = checkpoints.load(args.checkpoint) if args.checkpoint else _fresh(args.model, photographs)
+    card = Card.read(args.card) if args.card else Card()
+    target = args.out or Path("artifacts") / args.model
+    if target.exists() and not (target / "contract.json").is_file():
+        raise ArtifactInvalid(f"{target} exists and is not an artifact", remedy="name another folder with --out")
+    contract = onnx.export(
+        detector, target, name=args.model, model=args.model, card=card, photographs=photographs,
+        required={"f32", *args.require},
+    )
+    for row in contract.parity:
+        print(parity.text(row), file=sys.stderr)  # noqa: T201  a command's words for people
+    print(target)  # noqa: T201  a command's answer
+    return 0
+
+
+def _fresh(model: str, photographs: Sequence[NDArray[np.uint8]]) -> Detector:
+    """Untrained weights, for measuring speed: every run makes the same."""
+    torch.manual_seed(0)
+    detector = models.create(model)
+    settle(detector, [torch.from_numpy(np.stack(parity.frames(photographs, [(128, 128)] * len(photographs))))])
+    return detector
+
+
+def _photographs(folder: Path) -> list[NDArray[np.uint8]]:
+    """Every JPEG in ``folder``, RGB."""
+    files = sorted(folder.glob("*.jpg"))
+    if not files:
+        raise UnsupportedImage(f"{folder} holds no .jpg", remedy="give a folder of photographs with --photographs")
+    return [cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) for file in files]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    root = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    verbs = root.add_subparsers(required=True)
+    verb = verbs.add_parser("onnx", help=to_onnx.__doc__, description=to_onnx.__doc__)
+    verb.add_argument("model", help=f"one of: {', '.join(models.names())}")
+    verb.add_argument("--checkpoint", type=Path, help="written by python -m training fit; fresh weights without it")
+    verb.add_argument("--card", type=Path, help="written by python -m training measure; without it no verdict is given")
+    verb.add_argument("--out", type=Path, help="artifact directory; default: artifacts/MODEL")
+    verb.add_argument("--photographs", type=Path, default=SAMPLES, help="real photographs for the parity gate")
+    verb.add_argument("--require", nargs="*", default=[], choices=["fp16"], help="refuse unless this precision passes")
+    verb.set_defaults(run=to_onnx)
+    return root
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; 2 where it failed for a reason that can be told."""
+    args = parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except (SdkError, ValueError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What happens to a trained detector's weights on their way into an artifact."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from training.nn.detector import Detector
+
+
+def freeze(detector: Detector) -> Detector:
+    """A copy for inference: batch normalisation folded into convolutions, parameters rounded to fp16 values.
+
+    Parameters stay float32 tensors, so this is the torch side of parity: it holds exactly the numbers that the
+    artifact stores in half the bytes.
+    """
+    frozen = copy.deepcopy(detector).eval().requires_grad_(requires_grad=False)
+    for module in list(frozen.modules()):
+        _fold_children(module)
+    for parameter in frozen.net.parameters():
+        parameter.copy_(parameter.half().float())
+    return frozen
+
+
+def _fold_children(module: nn.Module) -> None:
+    """Fold every batch normalisation into the convolution registered just before it in the same module."""
+    previous: tuple[str, nn.Module] | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d) and previous and isinstance(previous[1], nn.Conv2d):
+            setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
+            setattr(module, name, nn.Identity())
+        previous = name, child
+
+
+def rounding_error(detector: Detector, frozen: Detector, frame: torch.Tensor) -> float:
+    """Largest absolute change of heatmap or score that folding and rounding cause on ``frame`` [N, H, W, 3]."""
+    with torch.inference_mode():
+        pairs = zip(detector.eval()(frame), frozen(frame), strict=True)
+        return max(float((a - b).abs().max()) for a, b in pairs)
+
+
+def settle(detector: Detector, frames: Iterable[torch.Tensor]) -> None:
+    """Give fresh weights the batch statistics of ``frames`` (uint8 ``[N, H, W, 3]``), without which maps grow layer by layer.
+
+    For weights that were never trained: to try an export, or to measure speed.
+    """
+    normalisations = [module for module in detector.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [module.momentum for module in normalisations]
+    for module in normalisations:
+        module.momentum = None  # a cumulative average
+    with torch.inference_mode():
+        for frame in frames:
+            detector.train()(frame)
+    for module, momentum in zip(normalisations, momenta, strict=True):
+        module.momentum = momentum
+    detector.eval()

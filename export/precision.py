@@ -1,0 +1,74 @@
+"""Evidence about fp16: activations really rounded, and how close each layer comes to the largest half float.
+
+A CPU runtime given an fp16 graph computes in float32 and proves nothing; ``torch.half`` rounds after every operator.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from export.parity import frames
+from sdk.contract import ParityRow
+from training.nn.detector import Detector
+
+LARGEST_HALF = 65504.0
+BUDGET = 2e-2
+"""Largest absolute difference of a probability that fp16 may cause: a fiftieth of the scale, below any threshold's step."""
+SIZE = (256, 256)
+
+
+def activation_peaks(detector: Detector, frame: Tensor) -> dict[str, float]:
+    """Largest absolute activation of every convolution, linear layer and normalisation, float32, by layer name."""
+    peaks: dict[str, float] = {}
+    hooks = []
+    for name, module in detector.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            hooks.append(module.register_forward_hook(_recorder(peaks, name)))
+    try:
+        with torch.inference_mode():
+            detector(frame)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return peaks
+
+
+def _recorder(peaks: dict[str, float], name: str) -> object:
+    def record(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        peaks[name] = max(peaks.get(name, 0.0), float(output.abs().max()))
+
+    return record
+
+
+def half_rows(frozen: Detector, photographs: Sequence[NDArray[np.uint8]]) -> list[ParityRow]:
+    """One row per photograph at 256x256, fp16 against float32, and one for the layer with the largest activation.
+
+    The last row's ``max_abs_heatmap`` is that activation over fp16's largest number: 1 and more is an overflow.
+    """
+    half = copy.deepcopy(frozen).half()
+    half.calibration = frozen.calibration  # the score's own two numbers stay float32, as in the graph
+    rows, peaks = [], {}
+    for index, frame in enumerate(frames(photographs, [SIZE] * len(photographs))):
+        batch = torch.from_numpy(frame)[None]
+        peaks = {name: max(peak, peaks.get(name, 0.0)) for name, peak in activation_peaks(frozen, batch).items()}
+        with torch.inference_mode():
+            pairs = list(zip(frozen(batch), half(batch), strict=True))
+        rows.append(_row(f"half, photograph {index}", *(_difference(a, b) for a, b in pairs), budget=BUDGET))
+    layer = max(peaks, key=peaks.__getitem__)
+    return [*rows, _row(f"peak {layer}", peaks[layer] / LARGEST_HALF, 0.0, budget=1.0)]
+
+
+def _difference(exact: Tensor, rounded: Tensor) -> float:
+    """Largest absolute difference; 1, the whole scale, where the rounded side is not a number."""
+    return float((exact - rounded).abs().nan_to_num(nan=1.0).max())
+
+
+def _row(case: str, heatmap: float, score: float, *, budget: float) -> ParityRow:
+    return ParityRow(case=case, backend="torch", precision="fp16", size=SIZE, max_abs_heatmap=heatmap,
+                     max_abs_score=score, budget=budget)

@@ -1,0 +1,122 @@
+"""ONNX: the portable artifact that ``sdk.load`` opens, and every runtime that reads standard operators."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import inliner
+
+from export import artifact, parity, precision
+from export.freeze import freeze
+from export.graphs import stages, whole
+from export.weights import FILE as WEIGHTS
+from export.weights import SharedWeights
+from sdk.contract import Contract, Graph, Step, Tensor, Tiling
+from training.card import Card
+from training.nn.detector import Detector
+
+MINIMUM_SIDE = 64
+"""Short side below which nothing is measured, px."""
+TILE = (120, 480)
+"""Preferred tile of the local graph, px of height and width: its maps stay in a core's second-level cache."""
+
+MEANINGS = {
+    "frame": "RGB photograph, 0..255",
+    "working_size": "long side to shrink to, px; 0 or above the long side: as it is",
+    "min_score": "score from which frames are localised, in [0, 1]",
+    "pixels": "RGB at working size, 0..255",
+    "score": "probability that the frame was manipulated anywhere, in [0, 1]",
+    "heatmap": "probability that a pixel was manipulated, in [0, 1]; no rows where no frame reached min_score",
+    "height": "height of the frame, px",
+    "width": "width of the frame, px",
+}
+
+
+def export(
+    detector: Detector, target: Path, *, name: str, model: str, card: Card, photographs: Sequence[NDArray[np.uint8]],
+    required: Collection[str] = ("f32",),
+) -> Contract:
+    """Write ``detector`` as an artifact to the directory ``target``, if it passes the parity gate.
+
+    ``photographs`` are real frames, uint8 ``[H, W, 3]`` RGB, on which torch and the artifact are compared. Returns the
+    contract as written, parity table included. fp16 is allowed to the model if the table bears it out. Raises
+    :class:`sdk.errors.ParityFailed` and writes nothing where a precision in ``required`` is over its budget.
+    """
+    detector.calibration.copy_(detector.calibration.new_tensor(card.calibration))
+    frozen = freeze(detector)
+    files, graphs = _files(frozen)
+    contract = _contract(frozen, name=name, model=model, card=card, graphs=graphs)
+    files["card.md"] = card.to_markdown(name).encode()
+    half = precision.half_rows(frozen, photographs)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / name
+        artifact.write(draft, files, dataclasses.replace(contract, sha256=_sha256(files)))
+        rows = [*half, *parity.measure(frozen, draft, photographs)]
+    parity.require(row for row in rows if row.precision in required)
+    allowed = (*card.precisions, *(["fp16"] if not parity.over_budget(half) else []))
+    contract = dataclasses.replace(contract, parity=tuple(rows), precisions=allowed, sha256=_sha256(files))
+    artifact.write(target, files, contract)
+    return contract
+
+
+def _files(frozen: Detector) -> tuple[dict[str, bytes], dict[str, Graph]]:
+    """Content of every file but the contract, and what the contract says about the graphs."""
+    parts = stages(frozen)
+    with_operators = whole(parts)
+    models = {"whole": inliner.inline_local_functions(with_operators), "ops": with_operators}
+    models |= {stage: inliner.inline_local_functions(part) for stage, part in parts.items()}
+    weights = SharedWeights()
+    names = {"whole": "model.onnx", "ops": "model.ops.onnx"}
+    files, graphs = {}, {}
+    for graph, content in models.items():
+        file = names.get(graph, f"{graph}.onnx")
+        files[file] = weights.externalise(content).SerializeToString(deterministic=True)
+        graphs[graph] = _graph(content, file)
+    return {**files, WEIGHTS: bytes(weights)}, graphs
+
+
+def _graph(model: onnx.ModelProto, file: str) -> Graph:
+    return Graph(
+        file=file,
+        inputs=tuple(_tensor(value) for value in model.graph.input),
+        outputs=tuple(_tensor(value) for value in model.graph.output),
+        exact=model.graph.name == "shrink",
+    )
+
+
+def _tensor(value: onnx.ValueInfoProto) -> Tensor:
+    kind = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in kind.shape.dim)
+    if shape and isinstance(shape[0], str) and shape[0] != "M":
+        shape = ("N", *shape[1:])
+    return Tensor(name=value.name, dtype=dtype, shape=shape, meaning=MEANINGS.get(value.name, "features"))
+
+
+def _contract(frozen: Detector, *, name: str, model: str, card: Card, graphs: dict[str, Graph]) -> Contract:
+    halo, align = frozen.net.reach
+    strides = {tensor.name: align // 2 * 2**index for index, tensor in enumerate(graphs["local"].outputs)}
+    tiling = Tiling(halo=halo, align=align, height=TILE[0], width=TILE[1], strides=strides)
+    plan = (
+        Step(graph="shrink", when="shrinking"),
+        Step(graph="local", tiling=tiling),
+        Step(graph="rest"),
+        Step(graph="locate", when="localising"),
+    )
+    return Contract(
+        name=name, version=card.version, model=model, settings=frozen.settings, status=card.status, graphs=graphs,
+        plan=plan, working_size=card.working_size, working_sizes=card.working_sizes,
+        score_thresholds=card.score_thresholds, mask_threshold=card.mask_threshold, minimum_side=MINIMUM_SIDE,
+        precisions=card.precisions, licence=card.licence, commercial_use=card.commercial_use,
+        training_data=card.training_data, citation=frozen.citation, commit=artifact.commit(), sha256={},
+    )
+
+
+def _sha256(files: dict[str, bytes]) -> dict[str, str]:
+    return {name: artifact.digest(content) for name, content in sorted(files.items())}

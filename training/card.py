@@ -1,0 +1,67 @@
+"""What is known about trained weights: how they were made, where their thresholds lie, what was measured.
+
+``python -m training measure`` writes a card beside a checkpoint; the exporter puts it into the artifact.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """The card of one set of weights."""
+
+    status: str = "preview"
+    """``release`` once the accuracy floors are reached, else ``preview``."""
+    version: str = "0"
+    working_size: int = 512
+    """Default long side, px; chosen on synthetic validation."""
+    working_sizes: tuple[int, ...] = ()
+    """Those whose thresholds were measured; 0 is the frame's own size."""
+    calibration: tuple[float, float] = (1.0, 0.0)
+    """Slope and offset from the difference of the class logits to the logit of the score."""
+    score_thresholds: dict[str, float] = field(default_factory=lambda: {"0.01": 1.0, "0.05": 1.0})
+    """Score by the share of authentic validation photographs at or above it; 1.0 where nothing was measured."""
+    mask_threshold: float = 0.5
+    precisions: tuple[str, ...] = ("f32",)
+    licence: str = "unstated"
+    commercial_use: bool = False
+    training_data: str = "unstated"
+    figures: dict[str, Any] = field(default_factory=dict)
+    """Everything measured, with protocol and interval."""
+    known_failures: tuple[str, ...] = ()
+
+    def write(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Card:
+        """Read what :meth:`write` wrote; unknown fields are refused."""
+        content = json.loads(path.read_text())
+        known = {item.name: item for item in fields(cls)}
+        unknown = sorted(set(content) - set(known))
+        if unknown:
+            raise ValueError(f"{path} has fields that no card has: {unknown}\n  -> measure the checkpoint again")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+
+    def to_markdown(self, name: str) -> str:
+        """The card for people."""
+        sizes = ", ".join(f"{size} px" if size else "native" for size in self.working_sizes) or "none"
+        lines = [
+            f"# {name} {self.version} ({self.status})", "",
+            f"- Licence of the weights: {self.licence}; commercial use: {'yes' if self.commercial_use else 'no'}",
+            f"- Trained on: {self.training_data}",
+            f"- Working sizes measured: {sizes}; default {self.working_size or 'native'}",
+            f"- Precisions allowed: {', '.join(self.precisions)}",
+            *(f"- Score for a false-positive rate of {float(rate):.0%}: {score:.4f}"
+              for rate, score in sorted(self.score_thresholds.items())),
+            f"- Mask threshold: {self.mask_threshold:.3f}", "",
+            "## Measured", "", "```json", json.dumps(self.figures, indent=1), "```", "",
+            "## Known failures", "", *(f"- {failure}" for failure in self.known_failures), "",
+        ]
+        return "\n".join(lines)
