@@ -1,4 +1,4 @@
-"""Photographs on disk as weighted sources, the split into training and validation, and an endless dataset of samples."""
+"""Photographs on disk as weighted sources, their split into training and validation, and endless samples of them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ VALIDATION_FOLDERS = ("lire_cc", "lire_cc_crops", "exif_samples", "exif_samples_
 HALVED_FOLDERS = ("metadata_extractor", "metadata_extractor_crops")
 """Folders of which about half of the cameras are held out."""
 DEMO_STEMS = frozenset({
-    "Canon PowerShot S230", "Kodak ProBack", "Sony DCR-PC110E (2)", "Kodak DX4330", "Nikon E950", "Trust PowerCam Zoom LCD 710",
-    "FujiFilm FinePixS1Pro (2)", "Sony DSC-HX5V (2)", "Panasonic DMC-LC40", "Olympus μ Digital 800", "Nikon E775", "Ricoh RDC5300",
-    "Olympus C960",
+    "Canon PowerShot S230", "Kodak ProBack", "Sony DCR-PC110E (2)", "Kodak DX4330", "Nikon E950",
+    "Trust PowerCam Zoom LCD 710", "FujiFilm FinePixS1Pro (2)", "Sony DSC-HX5V (2)", "Panasonic DMC-LC40",
+    "Olympus μ Digital 800", "Nikon E775", "Ricoh RDC5300", "Olympus C960",
 })  # fmt: skip
 """File stems of the photographs that the demo shows or that its forgeries are made of."""
 CAMERA_WEIGHT = 2.0
@@ -45,7 +45,7 @@ class Row:
     """One photograph of a ``SOURCES.csv``."""
 
     file: str
-    """Path below the folder that holds the CSV's first path component."""
+    """Path from the folder above the photographs' own, as the CSV has it."""
     mask: str
     """Path of its label map, or empty."""
     source_path: str
@@ -84,9 +84,10 @@ def split(photographs: Iterable[Row]) -> dict[str, Part]:
     A camera is in one part only, whichever folders its photographs lie in.
     """
     listed = list(photographs)
-    demo = {row.camera_key for row in listed if row.folder in HALVED_FOLDERS and Path(row.source_path).stem in DEMO_STEMS}
+    halved = [row for row in listed if row.folder in HALVED_FOLDERS]
+    demo = {row.camera_key for row in halved if Path(row.source_path).stem in DEMO_STEMS}
     held = {row.camera_key for row in listed if row.folder in VALIDATION_FOLDERS}
-    held |= {row.camera_key for row in listed if row.folder in HALVED_FOLDERS and held_out_by_hash(row.camera_key)}
+    held |= {row.camera_key for row in halved if held_out_by_hash(row.camera_key)}
     parts: dict[str, Part] = {}
     for row in listed:
         parts[row.file] = "demo" if row.camera_key in demo else "validation" if row.camera_key in held else "train"
@@ -94,7 +95,10 @@ def split(photographs: Iterable[Row]) -> dict[str, Part]:
 
 
 def weights(listed: Sequence[Row]) -> NDArray[np.float64]:
-    """Probability of each photograph: folders by the square root of their size, camera files ``CAMERA_WEIGHT`` times that."""
+    """Probability of each photograph.
+
+    Folders by the square root of their size, camera files ``CAMERA_WEIGHT`` times that.
+    """
     sizes = Counter(row.folder for row in listed)
     raw = np.array([(CAMERA_WEIGHT if row.camera else 1.0) / np.sqrt(sizes[row.folder]) for row in listed])
     return np.asarray(raw / raw.sum(), np.float64)
@@ -133,35 +137,39 @@ class Photographs:
         return found
 
     def crop(self, rng: np.random.Generator, side: int) -> Crop:
-        """A random window, mirrored half of the time; at native size or, as often, shrunk up to the whole photograph."""
+        """A random window, half of the time mirrored; at native size or, as often, with the photograph shrunk."""
         for attempt in range(3):
             index = min(int(np.searchsorted(self.cumulative, rng.random(), side="right")), len(self.rows) - 1)
             frame, labels = window(*self.pixels(index), rng, side)
-            if attempt == 2 or frame.std() >= FLAT:  # noqa: PLR2004 - the third crop is taken whatever it shows
+            if attempt == 2 or frame.std() >= FLAT:  # the third crop is taken whatever it shows
                 break
         if rng.random() < 0.5:
-            frame, labels = np.ascontiguousarray(frame[:, ::-1]), None if labels is None else np.ascontiguousarray(labels[:, ::-1])
+            frame = np.ascontiguousarray(frame[:, ::-1])
+            labels = None if labels is None else np.ascontiguousarray(labels[:, ::-1])
         return Crop(frame, labels, self.rows[index].file)
 
 
 def window(
     pixels: Frame, labels: NDArray[np.uint8] | None, rng: np.random.Generator, side: int
 ) -> tuple[Frame, NDArray[np.uint8] | None]:
-    """A ``side`` x ``side`` window of a photograph; photographs smaller than ``side`` are enlarged."""
+    """A ``side`` x ``side`` window; half of the time of the photograph shrunk; photographs that are too small grow."""
     short = min(pixels.shape[:2])
     scale = 1.0 if rng.random() < 0.5 else between(rng, side / short, 1.0)
     span = min(round(side / max(scale, side / short)), short)
     top, left = (int(rng.integers(0, extent - span + 1)) for extent in pixels.shape[:2])
-    frame = pixels[top : top + span, left : left + span]
-    part = None if labels is None else labels[top : top + span, left : left + span]
-    if span != side:
-        frame = np.asarray(cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA if span > side else cv2.INTER_CUBIC), np.uint8)
-        part = None if part is None else np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_NEAREST), np.uint8)
-    return np.ascontiguousarray(frame), None if part is None else np.ascontiguousarray(part)
+    where = np.s_[top : top + span, left : left + span]
+    frame = _resized(pixels[where], side, cv2.INTER_AREA if span > side else cv2.INTER_CUBIC)
+    return frame, None if labels is None else _resized(labels[where], side, cv2.INTER_NEAREST)
+
+
+def _resized(pixels: NDArray[np.uint8], side: int, how: int) -> NDArray[np.uint8]:
+    if len(pixels) == side:
+        return np.ascontiguousarray(pixels)
+    return np.asarray(cv2.resize(pixels, (side, side), interpolation=how), np.uint8)
 
 
 class Samples(Dataset[tuple[Tensor, Tensor]]):
-    """Sample ``index`` of a seed as tensors: frame uint8 [s, s, 3], mask bool [s, s]; the order is the sampler's alone."""
+    """Sample ``index`` of a seed as tensors, frame uint8 [s, s, 3], mask bool [s, s]; the sampler makes the order."""
 
     def __init__(self, photographs: Photographs, *, seed: int, size: int, ramp: int = 0) -> None:
         """``hardness`` rises from 0 to 1 over the first ``ramp`` samples; 0 means full hardness from the start."""

@@ -1,7 +1,7 @@
 """What all recipes share: the loop, its schedule, mixed precision, EMA, checkpoints that resume exactly, and a log.
 
-A run is a folder: ``settings.json``, ``log.jsonl`` (one JSON object per report), ``curve.png``, ``checkpoint.pt`` (all that
-resuming needs) and ``ema.pt`` (``{"model", "settings", "state"}``, the averaged weights in the form that ships).
+A run is a folder: ``settings.json``, ``log.jsonl`` (one JSON object per report), ``curve.png``, ``checkpoint.pt`` (all
+that resuming needs) and ``ema.pt`` (``{"model", "settings", "state"}``, the averaged weights in the form that ships).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from training.curve import plot
 from training.nn.detector import Detector
 
 Loss = Callable[[Detector, Tensor, Tensor], dict[str, Tensor]]
@@ -88,7 +89,9 @@ class Fit:
         self.device = torch.device(settings.device)
         self.detector = detector.to(self.device, memory_format=torch.channels_last)
         self.average = {key: value.detach().clone() for key, value in self.detector.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(self.detector.parameters(), lr=0.0, weight_decay=settings.weight_decay, fused=True)
+        self.optimiser = torch.optim.AdamW(
+            self.detector.parameters(), lr=0.0, weight_decay=settings.weight_decay, fused=True
+        )
         self.progress = Progress()
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "checkpoint.pt").exists():
@@ -97,7 +100,8 @@ class Fit:
             (folder / "settings.json").write_text(json.dumps({"model": name, **asdict(settings)}, indent=2) + "\n")
 
     def run(
-        self, samples: Dataset[tuple[Tensor, Tensor]], loss: Loss, *, batch: int, until: float = 1.0, validate: Validate | None = None
+        self, samples: Dataset[tuple[Tensor, Tensor]], loss: Loss, *,
+        batch: int, until: float = 1.0, validate: Validate | None = None,
     ) -> None:
         """Train on batches of ``batch`` until the share ``until`` of the budget is spent; at once if it is already."""
         if self.progress.fraction(self.settings) >= until:
@@ -193,6 +197,8 @@ class Fit:
     def _log(self, figures: dict[str, float]) -> None:
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps({key: _short(value) for key, value in figures.items()}) + "\n")
+        if "pixel_auc" in figures:
+            plot(self.folder)
 
 
 @dataclass(slots=True)

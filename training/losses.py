@@ -16,8 +16,9 @@ def shrink_mask(
     mask: Tensor,  # bool [N, H, W]
     grid: int,
 ) -> Tensor:  # float32 [N, grid, grid], 0 or 1
-    """The mask on a coarser grid: 1 where more than half of a cell's area is manipulated, and, so that no region is lost,
-    in the cell with the most of it (ties included) where no cell reaches a half.
+    """The mask on a coarser grid: 1 where more than half of a cell's area is manipulated.
+
+    Where no cell passes a half, those with the most of it (ties included) are 1, so that no region is lost.
     """
     area = F.adaptive_avg_pool2d(mask[:, None].float(), grid)[:, 0]
     most = area.amax((1, 2), keepdim=True)
@@ -54,6 +55,6 @@ def psccnet(
     score: Tensor,  # logits [N, 2]
     truth: Tensor,  # bool [N, H, W]
 ) -> tuple[Tensor, Tensor]:
-    """The sum of the scales' balanced cross-entropies, and the detection loss; equation 5 as the authors' code has it."""
-    localisation = torch.stack([balanced_bce(mask, shrink_mask(truth, mask.shape[-1])) for mask in masks]).sum()
-    return localisation, two_class(score, truth.flatten(1).any(1).long())
+    """The sum of the scales' balanced cross-entropies, and the detection loss: equation 5 as the authors code it."""
+    localisation = torch.stack([balanced_bce(mask, shrink_mask(truth, mask.shape[-1])) for mask in masks])
+    return localisation.sum(), two_class(score, truth.flatten(1).any(1).long())

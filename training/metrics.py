@@ -66,7 +66,10 @@ def eer(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
 
 
 def tpr_at_fpr(scores: ArrayLike, labels: ArrayLike, *, fpr: float) -> tuple[float, float]:
-    """The largest true-positive rate whose false-positive rate does not exceed ``fpr``, and its threshold (``score >= t``)."""
+    """The largest true-positive rate whose false-positive rate does not exceed ``fpr``, and its threshold.
+
+    An image counts as found from the threshold on (``score >= threshold``).
+    """
     scores, labels = _flat(scores, labels)
     if not 0 < labels.sum() < labels.size:
         return float("nan"), float("nan")

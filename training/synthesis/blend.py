@@ -10,7 +10,7 @@ from training.synthesis.sample import Frame, Mask, between, pick
 
 
 def paste(base: Frame, patch: Frame, mask: Mask, rng: np.random.Generator) -> tuple[Frame, str]:
-    """``base`` with ``patch`` inside ``mask``, by a random edge: hard, feathered inwards, Poisson or partly transparent."""
+    """``base`` with ``patch`` inside ``mask`` and the name of its edge: hard, feathered, Poisson or transparent."""
     edge = pick(rng, {"hard": 0.45, "feathered": 0.3, "poisson": 0.15, "transparent": 0.1})
     if edge == "poisson" and (cloned := poisson(base, patch, mask)) is not None:
         return cloned, edge
@@ -34,10 +34,13 @@ def mix(base: Frame, patch: Frame, opacity: NDArray[np.float32]) -> Frame:
 
 
 def poisson(base: Frame, patch: Frame, mask: Mask) -> Frame | None:
-    """Gradients of ``patch`` inside ``mask`` (Perez 2003); None where the region touches the border, which has no solution here."""
+    """Gradients of ``patch`` inside ``mask`` (Perez 2003).
+
+    None where the region touches the border, which leaves the solution open, or has no interior to solve for.
+    """
     ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     inside = ys[0] > 1 and xs[0] > 1 and ys[-1] < mask.shape[0] - 2 and xs[-1] < mask.shape[1] - 2
-    if not inside or min(len(ys), len(xs)) < 4:  # noqa: PLR2004 - smaller regions have no interior to solve for
+    if not inside or min(len(ys), len(xs)) < 4:
         return None
     centre = (int(xs[0] + xs[-1] + 1) // 2, int(ys[0] + ys[-1] + 1) // 2)
     cloned = cv2.seamlessClone(patch, base, mask.astype(np.uint8) * 255, centre, cv2.NORMAL_CLONE)

@@ -16,7 +16,8 @@ def jpeg(frame: Frame, quality: int, *, offset: tuple[int, int] = (0, 0), subsam
     factor = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if subsample else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
     top, left = offset
     shifted = cv2.copyMakeBorder(frame, top, 0, left, 0, cv2.BORDER_REFLECT_101) if top or left else frame
-    coded = cv2.imencode(".jpg", shifted[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor])[1]
+    how = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
+    coded = cv2.imencode(".jpg", shifted[..., ::-1], how)[1]
     return np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[top:, left:, ::-1])
 
 

@@ -1,4 +1,4 @@
-"""Copy-move: a region of the frame copied to another place of it, once or several times. The mask marks the copies only."""
+"""Copy-move: a region of the frame copied to other places of it. The mask marks the copies only."""
 
 from __future__ import annotations
 

@@ -12,22 +12,31 @@ from training.synthesis.compression import random_jpeg
 from training.synthesis.sample import Crop, Frame, Sample, between, pick
 from training.synthesis.shapes import region
 
-KINDS = {"blur": 0.2, "median": 0.1, "noise": 0.2, "sharpen": 0.1, "resample": 0.15, "tone": 0.08, "colour": 0.07, "jpeg": 0.1}
+KINDS = {
+    "blur": 0.2, "median": 0.1, "noise": 0.2, "sharpen": 0.1,
+    "resample": 0.15, "tone": 0.08, "colour": 0.07, "jpeg": 0.1,
+}  # fmt: skip
+"""How often each filter is drawn."""
 
 
 def enhancement(base: Crop, draw: Callable[[], Crop], rng: np.random.Generator, hardness: float) -> Sample:
-    """``base`` with one filter under one region; ``draw`` is not used. ``hardness`` 0 gives strong filters, 1 any strength."""
+    """``base`` with one filter under one region; ``draw`` is not used.
+
+    ``hardness`` 0 gives strong filters only, 1 any strength.
+    """
     del draw
     mask, shape = region(len(base.frame), rng, labels=base.labels)
     name = pick(rng, KINDS)
     strength = between(rng, 0.7 - 0.6 * hardness, 1.0)
     changed = filtered(base.frame, name, strength, rng)
     opacity = feather(mask, width=between(rng, 1, 4)) if rng.random() < 0.4 else mask.astype(np.float32)
-    recipe = {"kind": "enhancement", "origin": base.origin, "shape": shape, "filter": name, "strength": round(strength, 3)}
+    recipe = {"kind": "enhancement", "origin": base.origin, "shape": shape, "filter": name, "strength": strength}
     return Sample(mix(base.frame, changed, opacity), mask, recipe)
 
 
-def filtered(frame: Frame, name: str, strength: float, rng: np.random.Generator) -> Frame:
+def filtered(  # noqa: PLR0911 - one return per filter
+    frame: Frame, name: str, strength: float, rng: np.random.Generator
+) -> Frame:
     """The whole frame through filter ``name``; ``strength`` in [0, 1]."""
     sign = 1.0 if rng.random() < 0.5 else -1.0
     match name:

@@ -59,7 +59,8 @@ def _touched(frame: Frame, rng: np.random.Generator, hardness: float, steps: lis
         case "sharpen":
             return filters.sharpen(frame, between(rng, 0.2, 1.0))
         case "tone":
-            return filters.tone(frame, gain=between(rng, 0.9, 1.1), bias=between(rng, -10, 10), gamma=between(rng, 0.85, 1.2))
+            gain, bias, gamma = between(rng, 0.9, 1.1), between(rng, -10, 10), between(rng, 0.85, 1.2)
+            return filters.tone(frame, gain=gain, bias=bias, gamma=gamma)
         case _:
             return filters.colour(frame, rng.uniform(0.93, 1.07, 3), between(rng, 0.6, 1.3))
 

@@ -1,4 +1,4 @@
-"""Removal: a region filled from its surroundings, by diffusion (Telea, Navier-Stokes) or from the best matching place."""
+"""Removal: a region filled from its surroundings, by diffusion or from the best matching place of the frame."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from training.synthesis import filters
 from training.synthesis.blend import feather, mix
 from training.synthesis.sample import Crop, Frame, Mask, Sample, between, pick
 from training.synthesis.shapes import AREA, region
 
+FILLS = {"telea": 0.3, "navier_stokes": 0.25, "patch": 0.45}
+"""How often each fill is drawn."""
 RING = 6
 """Width of the surroundings that a fill has to match, px."""
 LARGEST_DIFFUSION = 0.2
@@ -19,12 +22,15 @@ LARGEST_DIFFUSION = 0.2
 
 
 def removal(base: Crop, draw: Callable[[], Crop], rng: np.random.Generator, hardness: float) -> Sample:
-    """``base`` with one region painted over; ``draw`` is not used. With ``hardness`` a diffused fill gets grain more often."""
+    """``base`` with one region painted over; ``draw`` is not used.
+
+    With ``hardness`` a diffused fill, which is too smooth to be believed, more often gets grain.
+    """
     del draw
     outline, shape = region(len(base.frame), rng, labels=base.labels)
     grown = cv2.dilate(outline.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     mask = grown if grown.mean() <= AREA[1] else outline
-    fill = pick(rng, {"telea": 0.3, "navier_stokes": 0.25, "patch": 0.45}) if mask.mean() < LARGEST_DIFFUSION else "patch"
+    fill = pick(rng, FILLS) if mask.mean() < LARGEST_DIFFUSION else "patch"
     frame = patched(base.frame, mask, rng) if fill == "patch" else diffused(base.frame, mask, fill)
     if fill != "patch" and rng.random() < 0.5 * hardness:
         frame = np.where(mask[..., None], filters.noise(frame, between(rng, 1, 4), rng), base.frame)
@@ -41,7 +47,7 @@ def diffused(frame: Frame, mask: Mask, fill: str) -> Frame:
 def patched(frame: Frame, mask: Mask, rng: np.random.Generator) -> Frame:
     """The region replaced by the place of the frame whose surroundings resemble its own most, with a soft inner edge.
 
-    Places that overlap the region by more than a half are not used. One offset for the whole region: seconds cheaper than
+    Places that overlap the region by more than a half are not used. One offset for the whole region is far cheaper than
     a search per patch, and like it leaves pixels of the same photograph in a wrong place.
     """
     size = len(mask)
@@ -62,6 +68,7 @@ def patched(frame: Frame, mask: Mask, rng: np.random.Generator) -> Frame:
     return mix(frame, np.asarray(best, np.uint8), feather(mask, width=between(rng, 0, 4)))
 
 
-def _reflected(index: np.ndarray[tuple[int], np.dtype[np.int64]], size: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _reflected(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Indices folded back into 0..size-1 as ``BORDER_REFLECT_101`` does."""
     folded = np.abs(index) % (2 * size - 2)
     return np.minimum(folded, 2 * size - 2 - folded)

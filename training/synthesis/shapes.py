@@ -17,7 +17,8 @@ CURVE_STEPS = 12
 def region(size: int, rng: np.random.Generator, *, labels: NDArray[np.uint8] | None = None) -> tuple[Mask, str]:
     """A random region of a ``size`` x ``size`` frame with its kind; its area lies within ``AREA``.
 
-    Objects are used where ``labels`` holds one of legal area. Shapes are drawn again until legal, an ellipse ends the search.
+    Objects are preferred where ``labels`` holds one of legal area. Shapes are drawn again until legal; an ellipse ends
+    the search.
     """
     if labels is not None and rng.random() < 0.7 and (found := object_region(labels, rng)) is not None:
         return found, "object"
@@ -51,7 +52,8 @@ def contour(size: int, rng: np.random.Generator) -> Mask:
     angles = (np.arange(CONTOUR_POINTS) + rng.uniform(-0.35, 0.35, CONTOUR_POINTS)) * (2 * np.pi / CONTOUR_POINTS)
     radius = between(rng, 0.1, 0.42) * size * rng.uniform(0.55, 1.25, CONTOUR_POINTS)
     stretch = np.array([between(rng, 0.7, 1.3), between(rng, 0.7, 1.3)])
-    points = rng.uniform(0.15, 0.85, 2) * size + np.stack([np.cos(angles), np.sin(angles)], 1) * radius[:, None] * stretch
+    spokes = np.stack([np.cos(angles), np.sin(angles)], 1) * radius[:, None] * stretch
+    points = rng.uniform(0.15, 0.85, 2) * size + spokes
     middle = (points + np.roll(points, -1, 0)) / 2
     t = np.linspace(0, 1, CURVE_STEPS, endpoint=False)[None, :, None]
     start, control, end = middle[:, None], np.roll(points, -1, 0)[:, None], np.roll(middle, -1, 0)[:, None]
@@ -62,7 +64,8 @@ def contour(size: int, rng: np.random.Generator) -> Mask:
 def blob(size: int, rng: np.random.Generator) -> Mask:
     """The largest connected piece of smooth noise above a level, pulled towards a random centre."""
     cells = int(rng.integers(3, 8))
-    noise = cv2.resize(rng.standard_normal((cells, cells)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    coarse = rng.standard_normal((cells, cells)).astype(np.float32)
+    noise = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     centre = rng.uniform(0.15, 0.85, 2) * size
     y, x = np.ogrid[:size, :size]
     distance = np.hypot(y - centre[0], x - centre[1]) / size

@@ -1,0 +1,179 @@
+"""The loop: resumes exactly, keeps its schedule, refuses what it cannot do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from training.checkpoints import load
+from training.data import Samples
+from training.fit import Fit, FitSettings, Progress, learning_rate
+from training.nn.detector import Detector
+from training.recipes import psccnet
+from training.recipes.psccnet import Recipe, Stage
+
+SIDE = 32
+
+
+class Made(Dataset):
+    """Samples that need no photographs."""
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        frame = torch.randint(0, 256, (8, 8, 3), generator=generator, dtype=torch.uint8)
+        return frame, frame[..., 0] > 128
+
+
+class Net(nn.Module):
+    """One convolution with normalisation, in the parts that a detector has."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 1, 1))
+
+    def local(self, x):
+        return [x]
+
+    def rest(self, maps):
+        mask = self.layers(maps[0])
+        return torch.stack([-mask.mean((1, 2, 3)), mask.mean((1, 2, 3))], 1), [mask]
+
+    def locate(self, features):
+        return features
+
+
+def small(seed=0):
+    torch.manual_seed(seed)
+    return Detector(Net(), settings={}, citation="none")
+
+
+def loss(detector, frame, mask):
+    logits = detector.logits(frame).masks[0]
+    return {"localisation": nn.functional.binary_cross_entropy_with_logits(logits.float(), mask.float())}
+
+
+def settings(**changes):
+    return FitSettings(**{"steps": 12, "warmup_steps": 3, "workers": 0, "report_steps": 4, **changes})
+
+
+def fitted(folder, *, until=1.0, **changes):
+    fit = Fit("small", small(), folder, settings(**changes))
+    fit.run(Made(), loss, batch=4, until=until)
+    return fit
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_resuming_equals_never_stopping(tmp_path, bf16):
+    whole = fitted(tmp_path / "whole", bf16=bf16)
+    fitted(tmp_path / "parts", until=0.5, bf16=bf16)
+    torch.manual_seed(99)
+    torch.randn(7)  # whatever the process did in between does not matter
+    parts = fitted(tmp_path / "parts", bf16=bf16)
+    assert parts.progress.step == whole.progress.step == 12
+    for a, b in ((whole.detector.state_dict(), parts.detector.state_dict()), (whole.average, parts.average)):
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path):
+    class Killed(Exception):
+        pass
+
+    def dying(detector, frame, mask):
+        if fit.progress.step == 7:
+            raise Killed("at step 7")
+        return loss(detector, frame, mask)
+
+    fit = Fit("small", small(), tmp_path / "run", settings())
+    fit.run(Made(), dying, batch=4, until=0.5)
+    with pytest.raises(Killed, match="at step 7"):
+        fit.run(Made(), dying, batch=4)
+    resumed, whole = fitted(tmp_path / "run"), fitted(tmp_path / "whole")
+    assert all(torch.equal(resumed.average[key], whole.average[key]) for key in whole.average)
+
+
+def test_the_loss_falls(tmp_path):
+    fitted(tmp_path, steps=80, rate=0.03)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["localisation"] < 0.8 * lines[0]["localisation"]
+    assert lines[-1]["samples"] == 320
+    assert all(line["images_per_second"] > 0 and 0 <= line["waiting"] <= 1 for line in lines)
+
+
+def test_the_rate_warms_up_and_ends_at_a_hundredth():
+    steps = FitSettings(steps=1000, rate=1.0, warmup_steps=10)
+    rates = [learning_rate(steps, step, step / 1000) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.1, rel=0.01)
+    assert max(rates) == pytest.approx(1.0, rel=0.01)
+    assert rates[500] == pytest.approx(0.505, rel=0.01)
+    assert rates[-1] == pytest.approx(0.01, rel=0.01)
+
+
+def test_the_budget_is_spent_in_minutes_too():
+    assert Progress(seconds=30).fraction(FitSettings(minutes=1)) == pytest.approx(0.5)
+    assert Progress(seconds=90).fraction(FitSettings(minutes=1)) == 1
+
+
+def test_validation_sees_the_average_and_leaves_no_trace(tmp_path):
+    seen = []
+
+    def validate(detector):
+        seen.append({key: value.clone() for key, value in detector.state_dict().items()})
+        assert not detector.training
+        return {"pixel_auc": 0.5}
+
+    fit = Fit("small", small(), tmp_path / "watched", settings())
+    fit.run(Made(), loss, batch=4, until=0.5, validate=validate)
+    fit.run(Made(), loss, batch=4, validate=validate)
+    plain = fitted(tmp_path / "plain")
+    assert all(torch.equal(seen[-1][key], plain.average[key]) for key in plain.average)
+    assert all(torch.equal(value, plain.detector.state_dict()[key]) for key, value in fit.detector.state_dict().items())
+    assert (tmp_path / "watched" / "curve.png").stat().st_size > 1000
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path):
+    fit = Fit("small", small(), tmp_path, settings())
+    with pytest.raises(ValueError, match="gradient is not finite at step 0"):
+        fit.run(Made(), lambda *args: {"localisation": loss(*args)["localisation"] * torch.inf}, batch=4)
+
+
+def test_a_folder_holds_one_model(tmp_path):
+    fitted(tmp_path, until=0.5)
+    with pytest.raises(ValueError, match="holds a run of small"):
+        Fit("other", small(), tmp_path, settings())
+
+
+@pytest.mark.parametrize("budget", [{}, {"steps": 1, "minutes": 1.0}])
+def test_exactly_one_budget(budget):
+    with pytest.raises(ValueError, match="give exactly one"):
+        FitSettings(**budget)
+
+
+def test_the_first_convolution_starts_as_high_pass_filters():
+    weight = torch.randn(64, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    random = weight.clone()
+    psccnet.residual_start(weight)
+    assert weight[:48].flatten(1).sum(1).abs().max() < 1e-5  # flat areas answer with nothing
+    torch.testing.assert_close(weight[24:48], -weight[:24])
+    assert torch.equal(weight[48:], random[48:])
+
+
+@pytest.mark.slow
+def test_psccnet_lite_trains_in_two_stages_and_ships(photographs, tmp_path):
+    recipe = Recipe(
+        photographs=photographs,
+        stages=(Stage(until=0.5, size=SIDE, batch=2, grid=32), Stage(until=1.0, size=2 * SIDE, batch=2)),
+        ramp=8,
+        validation_samples=8,
+    )
+    psccnet.fit("psccnet-lite", tmp_path, recipe, settings(steps=4, report_steps=1, workers=1))
+    detector = load(tmp_path / "ema.pt").eval()
+    assert detector.net.config.grid == 128
+    frame = torch.from_numpy(Samples(psccnet.Photographs(photographs, "train"), seed=1, size=SIDE).sample(0).frame)
+    heatmap, score = detector(frame[None])
+    assert heatmap.shape == (1, SIDE, SIDE)
+    assert 0 <= score.item() <= 1

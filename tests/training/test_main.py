@@ -1,0 +1,45 @@
+"""The command line: what it writes, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from training.__main__ import main, stage
+from training.recipes.psccnet import Stage
+
+
+def test_synthesize_writes_frames_masks_and_recipes(photographs, tmp_path):
+    options = ["--photographs", str(photographs), "--out", str(tmp_path), "--size", "48", "--count", "5"]
+    assert main(["synthesize", *options]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    assert [row["index"] for row in rows] == list(range(5))
+    for row in rows:
+        mask = cv2.imread(str(tmp_path / f"{row['index']:06d}_mask.png"), cv2.IMREAD_GRAYSCALE)
+        assert set(np.unique(mask)) <= {0, 255}
+        assert bool(mask.any()) == bool(row["label"])
+
+
+def test_preview_is_one_picture(photographs, tmp_path):
+    options = ["--photographs", str(photographs), "--out", str(tmp_path), "--size", "48", "--count", "5", "--preview"]
+    assert main(["synthesize", *options]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["preview.png"]
+    assert cv2.imread(str(tmp_path / "preview.png")).shape == (2 * 48, 12 * 48, 3)
+
+
+def test_a_stage_is_written_with_colons():
+    assert stage("0.7:128:16:64") == Stage(until=0.7, size=128, batch=16, grid=64)
+    assert stage("1:256:6") == Stage(until=1.0, size=256, batch=6)
+
+
+def test_a_refusal_says_what_to_do(tmp_path, capsys):
+    assert main(["synthesize", "--photographs", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "-> give the folder of photographs" in capsys.readouterr().err
+
+
+def test_a_verb_is_needed():
+    with pytest.raises(SystemExit, match="2"):
+        main([])
