@@ -63,14 +63,14 @@ def eager(model: str, settings: Mapping[str, object], *, threads: int) -> Call:
 
 
 def compiled(model: str, settings: Mapping[str, object], *, threads: int) -> Call:
-    """The torch model through torch.compile, in bf16 where autocast allows it, channels last."""
+    """The torch model through torch.compile, anew for each size; bf16 where autocast allows it, channels last."""
     import torch
 
     from training import models
 
     torch.set_num_threads(threads)
     detector = models.create(model, **settings).eval().to(memory_format=torch.channels_last)
-    fast = torch.compile(detector)
+    fast = torch.compile(detector, dynamic=False)
 
     def call(frame: Frame) -> Heatmap:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):

@@ -67,13 +67,13 @@ def field(artifact: Artifact, *, threads: int) -> dict[str, Callable[[], contend
 
 
 def loaded(entries: Mapping[str, Callable[[], contenders.Call]]) -> tuple[dict[str, contenders.Call], dict[str, str]]:
-    """The contenders that can run here on a small frame, and why the others cannot."""
+    """The contenders that can run here, and why the others cannot."""
     ready, absent = {}, {}
-    small = np.zeros((64, 64, 3), np.uint8)
+    frame = photograph(*SIZES[0])
     for name, load in entries.items():
         try:
             ready[name] = load()
-            ready[name](small)
+            ready[name](frame)
         except Exception as error:  # whatever a runtime raises is the reason that is recorded
             ready.pop(name, None)
             absent[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -43,8 +43,8 @@ def _cell(value: object) -> str:
         return "–"
     if not isinstance(value, float):
         return str(value)
-    if value != 0 and abs(value) < 1e-2:
-        return f"{value:.0e}"
+    if abs(value) < 1e-2:
+        return f"{value:.0e}" if value else "0"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
 
 
