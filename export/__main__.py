@@ -32,12 +32,17 @@ def to_onnx(args: argparse.Namespace) -> int:
     if target.exists() and not (target / "contract.json").is_file():
         raise ArtifactInvalid(f"{target} exists and is not an artifact", remedy="name another folder with --out")
     contract = onnx.export(
-        detector, target, name=args.model, model=args.model, card=card, photographs=photographs,
+        detector,
+        target,
+        name=args.model,
+        model=args.model,
+        card=card,
+        photographs=photographs,
         required={"f32", *args.require},
     )
     for row in contract.parity:
-        print(parity.text(row), file=sys.stderr)  # noqa: T201  a command's words for people
-    print(target)  # noqa: T201  a command's answer
+        print(parity.text(row), file=sys.stderr)
+    print(target)
     return 0
 
 
@@ -78,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return args.run(args)
     except (SdkError, ValueError) as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)
         return 2
 
 

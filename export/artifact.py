@@ -34,11 +34,14 @@ def write(target: Path, files: Mapping[str, bytes], contract: Contract) -> None:
 
 def commit() -> str:
     """The project's commit, "+" appended when the tree has changes, or "unknown" outside a checkout."""
-    here = Path(__file__).parent
     try:
-        run = {"cwd": here, "capture_output": True, "text": True, "check": True}
-        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], **run).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **run).stdout.strip()
+        head = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head + ("+" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    run = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    return run.stdout.strip()

@@ -44,9 +44,9 @@ def rounding_error(detector: Detector, frozen: Detector, frame: torch.Tensor) ->
 
 
 def settle(detector: Detector, frames: Iterable[torch.Tensor]) -> None:
-    """Give fresh weights the batch statistics of ``frames`` (uint8 ``[N, H, W, 3]``), without which maps grow layer by layer.
+    """Give fresh weights the batch statistics of ``frames`` (uint8 ``[N, H, W, 3]``).
 
-    For weights that were never trained: to try an export, or to measure speed.
+    Without them maps grow layer by layer. For weights that were never trained: to try an export, or to measure speed.
     """
     normalisations = [module for module in detector.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [module.momentum for module in normalisations]

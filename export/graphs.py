@@ -31,6 +31,7 @@ class Local(nn.Module):
         self.detector = detector
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
+        """The network's local maps."""
         return self.detector.local(pixels)
 
 
@@ -42,6 +43,7 @@ class Rest(nn.Module):
         self.detector = detector
 
     def forward(self, *maps: Tensor) -> list[Tensor]:
+        """Score, then the features that localisation may want."""
         logits, features = self.detector.net.rest(list(maps))
         return [self.detector.score(logits), *features]
 
@@ -54,9 +56,10 @@ class Locate(nn.Module):
         self.detector = detector
 
     def forward(self, features: list[Tensor], height: Tensor, width: Tensor) -> Tensor:
+        """Heatmap at the frame's own size."""
         rows, columns = height.item(), width.item()
         for side in (rows, columns):
-            torch._check(side > 1)  # noqa: SLF001  a public name of torch.export despite its underscore
+            torch._check(side > 1)
         return self.detector.heatmap(self.detector.net.locate(features)[0], rows, columns)
 
 
@@ -70,31 +73,40 @@ def stages(detector: Detector) -> dict[str, onnx.ModelProto]:
     feature_names = [f"f{index + 1}" for index in range(len(features))]
     batch, image = {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     sides = tuple(torch.tensor(side) for side in EXAMPLE_SIDES)
-    local = _trace(Local(detector), (frame,), ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC, 2: Dim.DYNAMIC},), ["pixels"], map_names)
-    rest = _trace(Rest(detector), tuple(maps), (tuple(image for _ in maps),), map_names, ["score", *feature_names])
-    locate = _trace(
-        Locate(detector), (features, *sides), ([batch for _ in features], None, None),
-        [*feature_names, "height", "width"], ["heatmap"],
-    )
+    pixels = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC, 2: Dim.DYNAMIC}
+    local = _trace(Local(detector), (frame,), (pixels,), names=["pixels"], outputs=map_names)
+    score_and_features = ["score", *feature_names]
+    images = (tuple(image for _ in maps),)
+    rest = _trace(Rest(detector), tuple(maps), images, names=map_names, outputs=score_and_features)
+    batches = ([batch for _ in features], None, None)
+    inputs = [*feature_names, "height", "width"]
+    locate = _trace(Locate(detector), (features, *sides), batches, names=inputs, outputs=["heatmap"])
     _drop_unused_inputs(locate)
     _drop_outputs(rest, keep={"score", *(value.name for value in locate.graph.input)})
     return {"shrink": shrink(), "local": local, "rest": rest, "locate": locate}
 
 
 def _trace(
-    module: nn.Module, inputs: tuple[object, ...], dynamic: tuple[object, ...], names: list[str], outputs: list[str],
+    module: nn.Module, inputs: tuple[object, ...], dynamic: tuple[object, ...], *, names: list[str], outputs: list[str]
 ) -> onnx.ModelProto:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(
-            module.eval(), inputs, dynamo=True, dynamic_shapes=dynamic, input_names=names, output_names=outputs,
-            opset_version=OPSET, verbose=False, optimize=True,
+            module.eval(),
+            inputs,
+            dynamo=True,
+            dynamic_shapes=dynamic,
+            input_names=names,
+            output_names=outputs,
+            opset_version=OPSET,
+            verbose=False,
+            optimize=True,
         )
-    model = program.model_proto
-    for node in model.graph.node:  # where each node came from in Python: kilobytes that help nobody at run time
+    graph = program.model_proto.graph
+    for node in graph.node:  # where each node came from in Python: kilobytes that help nobody at run time
         del node.metadata_props[:]
-    del model.graph.value_info[:]
-    return finished(model.graph)
+    del graph.value_info[:]
+    return finished(graph)
 
 
 def finished(graph: onnx.GraphProto) -> onnx.ModelProto:
@@ -104,7 +116,11 @@ def finished(graph: onnx.GraphProto) -> onnx.ModelProto:
     if functions:
         opsets.append(helper.make_opsetid(DOMAIN, 1))
     return helper.make_model(
-        graph, opset_imports=opsets, functions=functions, ir_version=IR_VERSION, producer_name="imdl-sdk",
+        graph,
+        opset_imports=opsets,
+        functions=functions,
+        ir_version=IR_VERSION,
+        producer_name="imdl-sdk",
     )
 
 
@@ -147,9 +163,9 @@ def shrink() -> onnx.ModelProto:
 def whole(parts: Mapping[str, onnx.ModelProto]) -> onnx.ModelProto:
     """frame, working_size, min_score -> score, heatmap ``[M, H, W]``; M is 0 where no frame reached ``min_score``.
 
-    The localisation head sits in an ``If`` and runs only where a frame of the batch needs it. The shrinking does not: it
-    averages over single pixels where nothing is to be shrunk, because OpenVINO 2026.4 computes the first inference after
-    an ``If`` in front of the network wrongly.
+    The localisation head sits in an ``If`` and runs only where a frame of the batch needs it. The shrinking does not:
+    it averages over single pixels where nothing is to be shrunk, because OpenVINO 2026.4 computes the first inference
+    after an ``If`` in front of the network wrongly.
     """
     nodes, weights = [], []
     for name in ("local", "rest", "locate"):
@@ -166,7 +182,9 @@ def whole(parts: Mapping[str, onnx.ModelProto]) -> onnx.ModelProto:
     heatmap = _either("is_localising", "heatmap", then=(locate, "locate/heatmap"), other=(empty, "empty"))
     body = [*sides, pixels, *local, *rest, *_reached(), heatmap]
     graph = helper.make_graph(
-        body, "whole", [FRAME, WORKING_SIZE, _value("min_score", TensorProto.FLOAT, [])],
+        body,
+        "whole",
+        [FRAME, WORKING_SIZE, _value("min_score", TensorProto.FLOAT, [])],
         [_value("score", TensorProto.FLOAT, ["N"]), _value("heatmap", TensorProto.FLOAT, ["M", "H", "W"])],
         [*constants, *weights],
     )
@@ -197,7 +215,11 @@ def _reached() -> list[onnx.NodeProto]:
 
 
 def _either(
-    condition: str, output: str, *, then: tuple[list[onnx.NodeProto], str], other: tuple[list[onnx.NodeProto], str],
+    condition: str,
+    output: str,
+    *,
+    then: tuple[list[onnx.NodeProto], str],
+    other: tuple[list[onnx.NodeProto], str],
 ) -> onnx.NodeProto:
     branches = {}
     for side, (nodes, result) in (("then_branch", then), ("else_branch", other)):

@@ -19,7 +19,7 @@ from training.nn.detector import Detector
 
 LARGEST_HALF = 65504.0
 BUDGET = 2e-2
-"""Largest absolute difference of a probability that fp16 may cause: a fiftieth of the scale, below any threshold's step."""
+"""Largest absolute difference of a probability that fp16 may cause: a fiftieth of the scale."""
 SIZE = (256, 256)
 
 
@@ -70,5 +70,12 @@ def _difference(exact: Tensor, rounded: Tensor) -> float:
 
 
 def _row(case: str, heatmap: float, score: float, *, budget: float) -> ParityRow:
-    return ParityRow(case=case, backend="torch", precision="fp16", size=SIZE, max_abs_heatmap=heatmap,
-                     max_abs_score=score, budget=budget)
+    return ParityRow(
+        case=case,
+        backend="torch",
+        precision="fp16",
+        size=SIZE,
+        max_abs_heatmap=heatmap,
+        max_abs_score=score,
+        budget=budget,
+    )

@@ -38,7 +38,9 @@ class SharedWeights:
                 continue
             stored = f"{tensor.name}.fp16"
             moved.append(self._external(stored, values.astype(np.float16)))
-            casts.append(helper.make_node("Cast", [stored], [tensor.name], name=f"widen/{tensor.name}", to=TensorProto.FLOAT))
+            casts.append(
+                helper.make_node("Cast", [stored], [tensor.name], name=f"widen/{tensor.name}", to=TensorProto.FLOAT)
+            )
         nodes = [*casts, *model.graph.node]
         del model.graph.initializer[:], model.graph.node[:]
         model.graph.initializer.extend([*kept, *moved])

@@ -53,15 +53,27 @@ class Card:
         """The card for people."""
         sizes = ", ".join(f"{size} px" if size else "native" for size in self.working_sizes) or "none"
         lines = [
-            f"# {name} {self.version} ({self.status})", "",
+            f"# {name} {self.version} ({self.status})",
+            "",
             f"- Licence of the weights: {self.licence}; commercial use: {'yes' if self.commercial_use else 'no'}",
             f"- Trained on: {self.training_data}",
             f"- Working sizes measured: {sizes}; default {self.working_size or 'native'}",
             f"- Precisions allowed: {', '.join(self.precisions)}",
-            *(f"- Score for a false-positive rate of {float(rate):.0%}: {score:.4f}"
-              for rate, score in sorted(self.score_thresholds.items())),
-            f"- Mask threshold: {self.mask_threshold:.3f}", "",
-            "## Measured", "", "```json", json.dumps(self.figures, indent=1), "```", "",
-            "## Known failures", "", *(f"- {failure}" for failure in self.known_failures), "",
+            *(
+                f"- Score for a false-positive rate of {float(rate):.0%}: {score:.4f}"
+                for rate, score in sorted(self.score_thresholds.items())
+            ),
+            f"- Mask threshold: {self.mask_threshold:.3f}",
+            "",
+            "## Measured",
+            "",
+            "```json",
+            json.dumps(self.figures, indent=1),
+            "```",
+            "",
+            "## Known failures",
+            "",
+            *(f"- {failure}" for failure in self.known_failures),
+            "",
         ]
         return "\n".join(lines)

@@ -39,7 +39,13 @@ MEANINGS = {
 
 
 def export(
-    detector: Detector, target: Path, *, name: str, model: str, card: Card, photographs: Sequence[NDArray[np.uint8]],
+    detector: Detector,
+    target: Path,
+    *,
+    name: str,
+    model: str,
+    card: Card,
+    photographs: Sequence[NDArray[np.uint8]],
     required: Collection[str] = ("f32",),
 ) -> Contract:
     """Write ``detector`` as an artifact to the directory ``target``, if it passes the parity gate.
@@ -110,11 +116,25 @@ def _contract(frozen: Detector, *, name: str, model: str, card: Card, graphs: di
         Step(graph="locate", when="localising"),
     )
     return Contract(
-        name=name, version=card.version, model=model, settings=frozen.settings, status=card.status, graphs=graphs,
-        plan=plan, working_size=card.working_size, working_sizes=card.working_sizes,
-        score_thresholds=card.score_thresholds, mask_threshold=card.mask_threshold, minimum_side=MINIMUM_SIDE,
-        precisions=card.precisions, licence=card.licence, commercial_use=card.commercial_use,
-        training_data=card.training_data, citation=frozen.citation, commit=artifact.commit(), sha256={},
+        name=name,
+        version=card.version,
+        model=model,
+        settings=frozen.settings,
+        status=card.status,
+        graphs=graphs,
+        plan=plan,
+        working_size=card.working_size,
+        working_sizes=card.working_sizes,
+        score_thresholds=card.score_thresholds,
+        mask_threshold=card.mask_threshold,
+        minimum_side=MINIMUM_SIDE,
+        precisions=card.precisions,
+        licence=card.licence,
+        commercial_use=card.commercial_use,
+        training_data=card.training_data,
+        citation=frozen.citation,
+        commit=artifact.commit(),
+        sha256={},
     )
 
 

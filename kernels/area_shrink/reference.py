@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 
 def working_shape(height: int, width: int, working_size: int) -> tuple[int, int]:
-    """Height and width, px, once the long side is at most ``working_size`` (0: no limit); rounded half up, at least 1."""
+    """Height and width, px, once the long side is at most ``working_size`` (0: no limit).
+
+    Rounded half up, at least 1.
+    """
     long_side = max(height, width)
     working_size = min(working_size or long_side, long_side)
     rows, columns = (max(1, (2 * side * working_size + long_side) // (2 * long_side)) for side in (height, width))
@@ -26,7 +29,7 @@ def area_weights(
     start = np.arange(target, dtype=np.int64)[:, None] * size
     sample = np.arange(size, dtype=np.int64)[None, :] * target
     overlap = np.minimum(start + size, sample + target) - np.maximum(start, sample)
-    return np.maximum(overlap, 0) / size
+    return np.asarray(np.maximum(overlap, 0) / size)
 
 
 def area_shrink(
@@ -37,4 +40,4 @@ def area_shrink(
     rows, columns = working_shape(frame.shape[1], frame.shape[2], working_size)
     down = area_weights(frame.shape[1], rows)
     across = area_weights(frame.shape[2], columns)
-    return np.einsum("ih,nhwc,jw->nijc", down, frame.astype(np.float64), across, optimize=True)
+    return np.asarray(np.einsum("ih,nhwc,jw->nijc", down, frame.astype(np.float64), across, optimize=True))

@@ -23,8 +23,7 @@ def sccm_attention(
     with _full_precision(theta.device.type):
         values = g.transpose(1, 2)
         spatial = [
-            _softmax(queries.transpose(1, 2), phi).to(g.dtype) @ values
-            for queries in theta.chunk(QUERY_BLOCKS, dim=2)
+            _softmax(queries.transpose(1, 2), phi).to(g.dtype) @ values for queries in theta.chunk(QUERY_BLOCKS, dim=2)
         ]
         channel = values @ _softmax(theta, phi.transpose(1, 2)).to(g.dtype)
     return torch.cat(spatial, dim=1), channel

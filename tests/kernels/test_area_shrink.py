@@ -40,7 +40,9 @@ def run_onnxruntime(frame: np.ndarray, working_size: int) -> np.ndarray:
 
 def run_openvino(frame: np.ndarray, working_size: int) -> np.ndarray:
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(model().SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core.compile_model(
+        core.read_model(model().SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
     return compiled({"frame": frame, "working_size": np.array(working_size, np.int64)})[0]
 
 

@@ -17,8 +17,14 @@ def published_layout() -> dict[str, dict[str, tuple[int, ...]]]:
     files: dict[str, dict[str, tuple[int, ...]]] = {"HRNet": {}, "NLCDetection": {}, "DetectionHead": {}}
     for scale, (width, fold) in {1: (18, 4), 2: (36, 2), 3: (72, 2), 4: (144, 1)}.items():
         head, folded = f"getmask{scale}", width * fold * fold
-        shapes = {"gamma_s": (1,), "gamma_c": (1,), "getmask.0.weight": (16, width, 3, 3), "getmask.0.bias": (16,),
-                  "getmask.2.weight": (1, 16, 3, 3), "getmask.2.bias": (1,)}
+        shapes = {
+            "gamma_s": (1,),
+            "gamma_c": (1,),
+            "getmask.0.weight": (16, width, 3, 3),
+            "getmask.0.bias": (16,),
+            "getmask.2.weight": (1, 16, 3, 3),
+            "getmask.2.bias": (1,),
+        }
         shapes |= {f"{name}.weight": (folded, folded, 1, 1) for name in ("g", "theta", "phi")}
         shapes |= {f"{name}.bias": (folded,) for name in ("g", "theta", "phi")}
         shapes |= {f"{name}.weight": (width, width, 1, 1) for name in ("W_s", "W_c")}
@@ -28,21 +34,32 @@ def published_layout() -> dict[str, dict[str, tuple[int, ...]]]:
     detection = files["DetectionHead"]
     for index, width in enumerate(widths):
         block = f"incre_modules.{index}.0"
-        convs = {"conv1": (width, width, 1), "conv2": (width, width, 3), "conv3": (2 * width, width, 1),
-                 "downsample.0": (2 * width, width, 1)}
+        convs = {
+            "conv1": (width, width, 1),
+            "conv2": (width, width, 3),
+            "conv3": (2 * width, width, 1),
+            "downsample.0": (2 * width, width, 1),
+        }
         _convs(detection, block, convs, {"bn1": width, "bn2": width, "bn3": 2 * width, "downsample.1": 2 * width})
     for index in range(3):
         a, b = 2 * widths[index], 2 * widths[index + 1]
         _convs(detection, f"downsamp_modules.{index}", {"0": (b, a, 3)}, {"1": b})
         detection[f"downsamp_modules.{index}.0.bias"] = (b,)
     _convs(detection, "final_layer", {"0": (128, 288, 1)}, {"1": 128})
-    detection |= {"final_layer.0.bias": (128,), "classifier.0.weight": (16, 128), "classifier.0.bias": (16,),
-                  "classifier.2.weight": (2, 16), "classifier.2.bias": (2,)}
+    detection |= {
+        "final_layer.0.bias": (128,),
+        "classifier.0.weight": (16, 128),
+        "classifier.0.bias": (16,),
+        "classifier.2.weight": (2, 16),
+        "classifier.2.bias": (2,),
+    }
     _trunk(files["HRNet"], widths)
     return files
 
 
-def _convs(file: dict[str, tuple[int, ...]], prefix: str, convs: dict[str, tuple[int, int, int]], norms: dict[str, int]) -> None:
+def _convs(
+    file: dict[str, tuple[int, ...]], prefix: str, convs: dict[str, tuple[int, int, int]], norms: dict[str, int]
+) -> None:
     dot = f"{prefix}." if prefix else ""
     for name, (outputs, inputs, kernel) in convs.items():
         file[f"{dot}{name}.weight"] = (outputs, inputs, kernel, kernel)
@@ -66,8 +83,12 @@ def _trunk(file: dict[str, tuple[int, ...]], widths: tuple[int, ...]) -> None:
     for stage in (2, 3, 4):
         for branch, width in enumerate(widths[:stage]):
             for block in (0, 1):
-                _convs(file, f"stage{stage}.0.branches.{branch}.{block}",
-                       {"conv1": (width, width, 3), "conv2": (width, width, 3)}, {"bn1": width, "bn2": width})
+                _convs(
+                    file,
+                    f"stage{stage}.0.branches.{branch}.{block}",
+                    {"conv1": (width, width, 3), "conv2": (width, width, 3)},
+                    {"bn1": width, "bn2": width},
+                )
         for i in range(stage):
             for j in range(stage):
                 link = f"stage{stage}.0.fuse_layers.{i}.{j}"
@@ -94,7 +115,9 @@ def files(tmp_path: Path) -> list[Path]:
 
 def test_layout_has_the_published_numbers_of_tensors() -> None:
     assert {name: len(shapes) for name, shapes in published_layout().items()} == {
-        "HRNet": 444, "NLCDetection": 64, "DetectionHead": 128,
+        "HRNet": 444,
+        "NLCDetection": 64,
+        "DetectionHead": 128,
     }
 
 
@@ -105,7 +128,8 @@ def test_published_files_load_strictly(files: list[Path]) -> None:
     assert torch.equal(detector.net.localisation.scales["1"].spatial.weight, head["module.getmask1.W_s.weight"])
     trunk = torch.load(files[0], weights_only=True)
     assert torch.equal(
-        detector.net.trunk.stage4[0].fuse_layers[3]["0"][2][0].weight, trunk["module.stage4.0.fuse_layers.3.0.2.0.weight"]
+        detector.net.trunk.stage4[0].fuse_layers[3]["0"][2][0].weight,
+        trunk["module.stage4.0.fuse_layers.3.0.2.0.weight"],
     )
 
 

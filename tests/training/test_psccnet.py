@@ -25,8 +25,14 @@ def test_parameter_counts_are_the_published_ones() -> None:
 
 @pytest.mark.parametrize(
     ("name", "size", "giga_macs"),
-    [("psccnet", (256, 256), 45.0), ("psccnet", (512, 512), 117.3), ("psccnet", (1080, 1920), 783.4),
-     ("psccnet-lite", (256, 256), 8.4), ("psccnet-lite", (512, 512), 26.4), ("psccnet-lite", (1080, 1920), 193.0)],
+    [
+        ("psccnet", (256, 256), 45.0),
+        ("psccnet", (512, 512), 117.3),
+        ("psccnet", (1080, 1920), 783.4),
+        ("psccnet-lite", (256, 256), 8.4),
+        ("psccnet-lite", (512, 512), 26.4),
+        ("psccnet-lite", (1080, 1920), 193.0),
+    ],
 )
 def test_multiply_accumulates(name: str, size: tuple[int, int], giga_macs: float) -> None:
     with torch.device("meta"):
@@ -119,9 +125,11 @@ def test_reshape_is_not_pixel_unshuffle(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"grid": 100}, "grid is 100\n  -> use a multiple of 32 px"),
-     ({"layout": "papr"}, "layout is 'papr'\n  -> use 'paper' or 'released'"),
-     ({"stem_stride": 3}, "stem_stride is 1 or 2")],
+    [
+        ({"grid": 100}, "grid is 100\n  -> use a multiple of 32 px"),
+        ({"layout": "papr"}, "layout is 'papr'\n  -> use 'paper' or 'released'"),
+        ({"stem_stride": 3}, "stem_stride is 1 or 2"),
+    ],
 )
 def test_config_refuses(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -12,6 +12,7 @@ back as equation 4 implies, ``layout="released"`` reproduces the published weigh
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -47,8 +48,10 @@ class Config:
         if self.grid <= 0 or self.grid % GRID_STEP:
             raise ValueError(f"grid is {self.grid}\n  -> use a multiple of {GRID_STEP} px, 256 in the paper")
         if self.stem_stride not in {1, 2} or self.finest_mask not in {1, 2, 3, 4}:
-            raise ValueError("stem_stride is 1 or 2 and finest_mask 1 to 4\n  -> got "
-                             f"stem_stride={self.stem_stride}, finest_mask={self.finest_mask}")
+            raise ValueError(
+                "stem_stride is 1 or 2 and finest_mask 1 to 4\n  -> got "
+                f"stem_stride={self.stem_stride}, finest_mask={self.finest_mask}"
+            )
 
 
 VARIANTS = {"psccnet-lite": {"stem_stride": 2, "grid": 128}}
@@ -91,9 +94,9 @@ class Localisation(nn.Module):
 
     def __init__(self, layout: str, finest_mask: int) -> None:
         super().__init__()
-        self.scales = nn.ModuleDict({
-            str(scale): SCCM(WIDTHS[scale - 1], FOLDS[scale - 1], layout) for scale in range(4, finest_mask - 1, -1)
-        })
+        self.scales = nn.ModuleDict(
+            {str(scale): SCCM(WIDTHS[scale - 1], FOLDS[scale - 1], layout) for scale in range(4, finest_mask - 1, -1)}
+        )
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Features finest first; mask logits ``[N, 1, g, g]`` finest first."""
@@ -114,8 +117,7 @@ class Detection(nn.Module):
         super().__init__()
         self.widen = nn.ModuleList(Bottleneck(width, width, 2) for width in WIDTHS)
         self.down = nn.ModuleList(
-            nn.Sequential(*conv_bn(2 * a, 2 * b, 3, stride=2, bias=True), nn.ReLU())
-            for a, b in zip(WIDTHS, WIDTHS[1:], strict=False)
+            nn.Sequential(*conv_bn(2 * a, 2 * b, 3, stride=2, bias=True), nn.ReLU()) for a, b in pairwise(WIDTHS)
         )
         self.final = nn.Sequential(*conv_bn(2 * WIDTHS[-1], 128, 1, bias=True), nn.ReLU())
         self.classifier = nn.Sequential(nn.Linear(128, 16), nn.ReLU(), nn.Linear(16, 2))

@@ -30,8 +30,10 @@ class Net(Protocol):
 
     def local(self, x: Tensor) -> list[Tensor]:
         """Float ``[N, 3, H, W]`` in [0, 1] to maps of small receptive field; exact on tiles with a halo."""
+
     def rest(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Two-class logits ``[N, 2]``, and the features that localisation wants."""
+
     def locate(self, features: list[Tensor]) -> list[Tensor]:
         """Mask logits ``[N, 1, g, g]``, finest first."""
 
@@ -39,8 +41,8 @@ class Net(Protocol):
 class Detector(nn.Module):
     """A network with its pre- and post-processing.
 
-    ``forward(frame)`` takes uint8 ``[N, H, W, 3]`` RGB and returns the heatmap, float32 ``[N, H, W]`` in [0, 1], and the
-    score, float32 ``[N]`` in [0, 1]. ``calibration`` (slope, offset; buffers, fitted after training) maps the
+    ``forward(frame)`` takes uint8 ``[N, H, W, 3]`` RGB and returns the heatmap, float32 ``[N, H, W]`` in [0, 1], and
+    the score, float32 ``[N]`` in [0, 1]. ``calibration`` (slope, offset; buffers, fitted after training) maps the
     difference of the two class logits to the logit of the score. ``settings`` are those of the model's ``Config``: a
     checkpoint carries them.
     """

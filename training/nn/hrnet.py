@@ -35,6 +35,7 @@ class BasicBlock(nn.Module):
         self.conv2, self.bn2 = conv_bn(width, width, 3)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[N, width, h, w]`` to the same shape."""
         y = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(y)) + x)
 
@@ -51,6 +52,7 @@ class Bottleneck(nn.Module):
         self.downsample = nn.Sequential(*conv_bn(inputs, outputs, 1)) if inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[N, inputs, h, w]`` to ``[N, width * expansion, h, w]``."""
         y = F.relu(self.bn1(self.conv1(x)))
         y = F.relu(self.bn2(self.conv2(y)))
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -85,11 +87,12 @@ class HighResolutionModule(nn.Module):
         return [branch(x) for branch, x in zip(self.branches, xs, strict=True)]
 
     def forward(self, xs: list[Tensor]) -> list[Tensor]:
+        """Maps of the branches, finest first, to maps of the same shapes."""
         xs = self.blocks(xs)
         return [F.relu(sum_terms([self._term(xs, j, i) for j in range(len(xs))])) for i in range(len(xs))]
 
     def sampled(self, xs: list[Tensor], grids: list[int]) -> list[Tensor]:
-        """:meth:`forward` followed by bilinear sampling (corners aligned) of branch i on ``grids[i]`` squared positions.
+        """:meth:`forward`, then bilinear sampling (corners aligned) of branch i on ``grids[i]`` squared positions.
 
         The sum and its ReLU are evaluated only on the 2x2 pixels around each position: on a 1080p frame an eighth of
         the finest branch. Equal to resizing the full sum, up to rounding.
@@ -134,10 +137,12 @@ class Trunk(nn.Module):
         self.conv1, self.bn1 = conv_bn(3, STEM_WIDTH, 3, stride=stem_stride)
         self.conv2, self.bn2 = conv_bn(STEM_WIDTH, STEM_WIDTH, 3)
         self.layer1 = nn.Sequential(Bottleneck(STEM_WIDTH, 64, 4), Bottleneck(256, 64, 4))
-        self.transition1 = nn.ModuleList([
-            nn.Sequential(*conv_bn(256, WIDTHS[0], 3), nn.ReLU()),
-            nn.Sequential(nn.Sequential(*conv_bn(256, WIDTHS[1], 3, stride=2), nn.ReLU())),
-        ])
+        self.transition1 = nn.ModuleList(
+            [
+                nn.Sequential(*conv_bn(256, WIDTHS[0], 3), nn.ReLU()),
+                nn.Sequential(nn.Sequential(*conv_bn(256, WIDTHS[1], 3, stride=2), nn.ReLU())),
+            ]
+        )
         self.stage2 = nn.Sequential(HighResolutionModule(2))
         self.transition2 = _widen(2)
         self.stage3 = nn.Sequential(HighResolutionModule(3))
@@ -158,6 +163,7 @@ class Trunk(nn.Module):
         return [*xs, self.transition3["3"](xs[-1])]
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """The four maps, finest first."""
         return self.stage4[0](self.exchange(self.local(x)))
 
 
@@ -184,4 +190,3 @@ def local_reach(stem_stride: int) -> tuple[int, int]:
     align = 2 * stem_stride
     reach = 1 + 4 * stem_stride
     return -(-reach // align) * align, align
-

@@ -13,7 +13,10 @@ Shape = tuple[int, int]
 
 
 def neighbours(size: int, grid: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Pixels around each of ``grid`` positions: int64 [2 grid] (low, high, low, high ...) and the high one's weight [grid]."""
+    """Pixels around each of ``grid`` positions.
+
+    Their indices, int64 [2 grid] as low, high, low, high ..., and the weight of each high one, float32 [grid].
+    """
     scaled = torch.arange(grid, dtype=torch.int64, device=device) * (size - 1)
     low = scaled // (grid - 1)
     high = torch.clamp(low + 1, max=size - 1)
@@ -44,7 +47,7 @@ def pick_resized(
         low = index * (own - 1) // last
         high = torch.clamp(low + 1, max=own - 1)
         weight = (index * (own - 1) - low * last).to(torch.float32) / last
-        weight = weight.to(x.dtype)[:, None] if axis == 2 else weight.to(x.dtype)  # noqa: PLR2004
+        weight = weight.to(x.dtype)[:, None] if axis == 2 else weight.to(x.dtype)
         below, above = x.index_select(axis, low), x.index_select(axis, high)
         x = below + (above - below) * weight
     return x

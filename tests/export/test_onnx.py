@@ -1,0 +1,122 @@
+"""The ONNX target: what stands in an artifact, and that every runtime answers as torch does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import sdk
+from export.weights import FILE
+from sdk.contract import Contract
+
+Exported = tuple[Path, Contract]
+GRAPHS = ("model.onnx", "shrink.onnx", "local.onnx", "rest.onnx", "locate.onnx")
+
+
+def test_directory_holds_what_the_contract_lists(exported: Exported) -> None:
+    folder, contract = exported
+    assert {path.name for path in folder.iterdir()} == {*contract.sha256, "contract.json"}
+    assert {graph.file for graph in contract.graphs.values()} == {*GRAPHS, "model.ops.onnx"}
+    assert sdk.load(folder).artifact.contract == contract
+
+
+def test_parity_table_covers_both_backends_and_the_whole_graph(exported: Exported) -> None:
+    _, contract = exported
+    rows = [row for row in contract.parity if row.precision == "f32"]
+    assert {row.backend for row in rows} == {"onnxruntime", "openvino"}
+    assert {row.case.split(" in ")[0] for row in rows if " in " in row.case} == {"model.onnx", "model.ops.onnx"}
+    assert max(max(row.max_abs_heatmap, row.max_abs_score) for row in rows) <= 1e-4
+
+
+@pytest.mark.parametrize("file", GRAPHS)
+def test_portable_graphs_have_standard_operators_only(exported: Exported, file: str) -> None:
+    model = onnx.load(exported[0] / file, load_external_data=False)
+    onnx.checker.check_model(exported[0] / file)
+    assert not model.functions
+    assert {node.domain for node in model.graph.node} <= {""}
+
+
+def test_operators_of_ours_keep_their_nodes_and_bodies(exported: Exported) -> None:
+    model = onnx.load(exported[0] / "model.ops.onnx", load_external_data=False)
+    assert {function.name for function in model.functions} == {"AreaShrink", "SCCMAttention"}
+    (choice,) = (node for node in model.graph.node if node.op_type == "If")
+    then = next(attribute.g for attribute in choice.attribute if attribute.name == "then_branch")
+    assert sum(node.op_type == "SCCMAttention" for node in then.node) == 4
+
+
+def test_weights_are_stored_once_as_halves(exported: Exported) -> None:
+    folder, _ = exported
+    size = (folder / FILE).stat().st_size
+    places = {}
+    for file in (*GRAPHS, "model.ops.onnx"):
+        for tensor in onnx.load(folder / file, load_external_data=False).graph.initializer:
+            if tensor.external_data:
+                entry = {item.key: item.value for item in tensor.external_data}
+                assert entry["location"] == FILE
+                assert tensor.data_type == onnx.TensorProto.FLOAT16
+                places[entry["offset"]] = int(entry["length"])
+    assert size - 64 * len(places) < sum(places.values()) <= size
+    assert sum((folder / file).stat().st_size for file in GRAPHS) < 1e6
+
+
+def test_no_coordinate_is_computed_in_floating_point(exported: Exported) -> None:
+    """Gather indices come from int64 arithmetic: no Cast to an integer from a float anywhere upstream."""
+    model = onnx.shape_inference.infer_shapes(onnx.load(exported[0] / "rest.onnx"))
+    kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
+    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
+    makers = {output: node for node in model.graph.node for output in node.output}
+    for node in model.graph.node:
+        to = next((attribute.i for attribute in node.attribute if attribute.name == "to"), None)
+        if node.op_type == "Cast" and to == onnx.TensorProto.INT64:
+            assert kinds.get(node.input[0]) not in floats, f"{node.name} of {makers[node.input[0]].op_type}"
+
+
+def test_localisation_runs_only_from_min_score_on(exported: Exported) -> None:
+    session = onnxruntime.InferenceSession(exported[0] / "model.onnx", providers=["CPUExecutionProvider"])
+    frame = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 3), dtype=np.uint8)
+    feeds = {"frame": frame, "working_size": np.array(0, np.int64)}
+    score, full = session.run(None, feeds | {"min_score": np.array(0, np.float32)})
+    assert full.shape == (2, 40, 50)
+    _, empty = session.run(None, feeds | {"min_score": np.array(score.max() + 1e-3, np.float32)})
+    assert empty.shape == (0, 40, 50)
+
+
+def test_openvino_reads_the_model_where_onnx_cannot_be_imported(exported: Exported) -> None:
+    code = (
+        "import sys; sys.modules['onnx'] = sys.modules['torch'] = None\n"
+        "import openvino, numpy as np\n"
+        "model = openvino.Core().compile_model(sys.argv[1], 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})\n"
+        "feeds = {'working_size': np.array(0), 'min_score': np.array(0, np.float32)}\n"
+        "feeds['frame'] = np.zeros((1, 40, 50, 3), np.uint8)\n"
+        "print(model(feeds)['heatmap'].shape)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, exported[0] / "model.onnx"], capture_output=True, text=True, check=False
+    )
+    assert run.stdout.strip() == "(1, 40, 50)", run.stderr
+
+
+def test_tiles_give_what_the_whole_gives(exported: Exported, photographs: list[np.ndarray], tmp_path: Path) -> None:
+    """With tiles as small as the halo allows, on an odd size."""
+    folder, contract = exported
+    frame = photographs[0][:131, :203]
+    answers = []
+    for side in (4096, contract.plan[1].tiling.align):
+        content = json.loads((folder / "contract.json").read_text())
+        content["plan"][1]["tiling"] |= {"height": side, "width": side}
+        copy = tmp_path / str(side)
+        copy.mkdir()
+        for path in folder.iterdir():
+            (copy / path.name).write_bytes(path.read_bytes())
+        (copy / "contract.json").write_text(json.dumps(content))
+        answers.append(sdk.load(copy, precision="f32", working_size=0).analyze(frame))
+    whole, tiled = answers
+    assert abs(whole.score - tiled.score) <= 1e-5
+    assert np.abs(whole.heatmap - tiled.heatmap).max() <= 1e-5
