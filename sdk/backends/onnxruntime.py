@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
+from sdk import forks
 from sdk.errors import DeviceUnavailable, MissingExtra
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ def reasons_against(artifact: Artifact, *, device: str) -> list[str]:
         return ["onnxruntime is not installed"]
     if device == "cpu":
         return []
-    if _PROVIDERS[device] not in _runtime().get_available_providers():
-        return ["the installed onnxruntime has no CUDA provider; onnxruntime-gpu has"]
     if not _gpus():
         return ["no NVIDIA driver with a GPU was found"]
+    if _PROVIDERS[device] not in _runtime().get_available_providers():
+        return ["the installed onnxruntime has no CUDA provider; onnxruntime-gpu has"]
     try:
         open(artifact, artifact.contract.plan[0].graph, device=device, precision="f32", threads=None).close()
     except DeviceUnavailable as error:
@@ -73,6 +74,7 @@ class _Session:
         self._outputs = [output.name for output in session.get_outputs()]
         self._lock = threading.Lock()
         self._worker: ThreadPoolExecutor | None = None
+        forks.outlive(self)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs for ``feeds``, in fresh arrays."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
 from collections.abc import Mapping
 from importlib import import_module
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sdk import forks
 from sdk.errors import BackendUnavailable, MissingExtra
 
 if TYPE_CHECKING:
@@ -27,20 +30,20 @@ def reasons_against(artifact: Artifact, *, device: str) -> list[str]:
         return ["openvino is not installed"]
     if device != "cpu":
         return [f"openvino does not run on {device}"]
-    if "CPU" not in _runtime().Core().available_devices:
+    if "CPU" not in _core(os.getpid()).available_devices:
         return ["the installed openvino has no CPU plugin"]
     return []
 
 
 def precisions(device: str) -> tuple[str, ...]:
     """f32, and bf16 where OpenVINO itself lists it (without such units it is slower than f32)."""
-    offered = _runtime().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    offered = _core(os.getpid()).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("f32", "bf16") if "BF16" in offered else ("f32",)
 
 
 def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads: int | None) -> _Session:
     """Load ``graph``; the precision is always set, because left alone OpenVINO takes bf16 on CPUs that have it."""
-    core = _runtime().Core()
+    core = _core(os.getpid())
     settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
@@ -60,6 +63,7 @@ class _Session:
         self._lock = threading.Lock()
         # More requests than streams gain no speed and cost the memory of their buffers each.
         self._running = threading.Semaphore(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        forks.outlive(self)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs for ``feeds``, in fresh arrays."""
@@ -99,6 +103,24 @@ class _Pending:
     def result(self) -> Arrays:
         """Wait for the outputs."""
         return self._session.collect(self._request)
+
+
+@functools.cache
+def _core(process: int) -> Any:  # noqa: ANN401  the runtime has no types
+    """One core for the life of ``process``: taking one down waits for threads, among them those lost in a fork."""
+    core = _runtime().Core()
+    forks.never_torn_down(core)
+    return core
+
+
+def _before_fork() -> None:
+    """Let OpenVINO end its idle threads while they exist: a core does so when it is made, in a child without end."""
+    if _core.cache_info().currsize:
+        _ = _runtime().Core().available_devices
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)
 
 
 def _runtime() -> Any:  # noqa: ANN401  the runtime has no types

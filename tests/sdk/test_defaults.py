@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -35,6 +36,7 @@ def test_a_forked_child_starts_anew_even_if_the_lock_was_held(toy_path, frame):
     with defaults._lock:
         child = os.fork()
         if child == 0:  # leaves by _exit alone: pytest must not go on twice
+            signal.alarm(30)  # ends a child that hangs
             same = False
             try:
                 anew = not defaults._analyzers

@@ -1,0 +1,36 @@
+"""A forked child ends as it would without a runtime: with its own exit code, at once, its output written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from sdk import backends
+
+PROGRAM = """
+import os, sys, warnings
+import numpy as np
+import sdk
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 and later warn of any fork with threads
+frame = np.full((80, 90, 3), 100, np.uint8)
+analyzer = sdk.load(sys.argv[1], backend=sys.argv[2])
+score = analyzer.analyze(frame).score
+child = os.fork()
+if child == 0:
+    if sys.argv[3] == "used":
+        assert analyzer.analyze(frame).score == score
+    print("output of the child")
+    sys.exit(3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("use", ["used", "unused"])
+@pytest.mark.parametrize("backend", backends.names())
+def test_a_child_ends_in_the_ordinary_way(toy_path, repository, backend, use):
+    command = [sys.executable, "-c", PROGRAM, toy_path, backend, use]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "output of the child\n", "")
