@@ -14,11 +14,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from training.curve import plot
 from training.nn.detector import Detector
+
+SETTLING_BATCHES = 8
+"""Batches over which the statistics of batch normalisation are taken anew for weights that ship."""
 
 Loss = Callable[[Detector, Tensor, Tensor], dict[str, Tensor]]
 """(detector, frames, masks) -> named terms; their sum is minimised."""
@@ -49,7 +52,8 @@ class FitSettings:
     """Processes that make samples; 0 makes them in the loop."""
     report_steps: int = 20
     save_minutes: float = 5.0
-    validate_minutes: float = 10.0
+    publish_minutes: float = 8.0
+    """Between two validations, each of which also writes ``ema.pt``."""
 
     def __post_init__(self) -> None:
         if (self.steps > 0) == (self.minutes > 0):
@@ -66,8 +70,8 @@ class Progress:
     """Time spent so far, earlier parts included."""
     waited: float = 0.0
     """Seconds of these spent waiting for data."""
-    validated: float = 0.0
-    """``seconds`` at the last validation."""
+    published: float = 0.0
+    """``seconds`` when the averaged weights were last written and validated."""
 
     def fraction(self, settings: FitSettings) -> float:
         """Share of the budget that is used, in [0, 1]."""
@@ -118,29 +122,19 @@ class Fit:
             started = now
             if self.progress.step % self.settings.report_steps == 0:
                 self._log(report.flush(self))
-            if validate and self.progress.seconds - self.progress.validated >= 60 * self.settings.validate_minutes:
-                self._validated(validate)
+            if self.progress.seconds - self.progress.published >= 60 * self.settings.publish_minutes:
+                self._publish(samples, batch, validate)
             if now - saved >= 60 * self.settings.save_minutes:
                 self.save()
                 saved = now
-        if validate:
-            self._validated(validate)
+        self._publish(samples, batch, validate)
         self.save()
 
-    def averaged(self) -> Detector:
-        """The detector with the averaged weights, in evaluation mode; the run cannot go on from it."""
-        self.detector.load_state_dict(self.average)
-        return self.detector.eval()
-
     def save(self) -> None:
-        """Write both checkpoints, each under another name first, so that a crash never leaves half of one."""
-        progress = asdict(self.progress)
+        """Write what resuming needs."""
         write(self.folder / "checkpoint.pt", {
             "model": self.name, "settings": self.detector.settings, "state": self.detector.state_dict(),
-            "average": self.average, "optimiser": self.optimiser.state_dict(), "progress": progress,
-        })  # fmt: skip
-        write(self.folder / "ema.pt", {
-            "model": self.name, "settings": self.detector.settings, "state": self.average, "progress": progress,
+            "average": self.average, "optimiser": self.optimiser.state_dict(), "progress": asdict(self.progress),
         })  # fmt: skip
 
     def _resume(self, saved: dict[str, object]) -> None:
@@ -186,13 +180,40 @@ class Fit:
             else:
                 self.average[key].copy_(value)
 
-    def _validated(self, validate: Validate) -> None:
-        """Validate the averaged weights, then put the trained ones back."""
+    def _publish(self, samples: Dataset[tuple[Tensor, Tensor]], batch: int, validate: Validate | None) -> None:
+        """Write and validate the averaged weights with settled statistics, then put the trained ones back."""
         trained = {key: value.clone() for key, value in self.detector.state_dict().items()}
-        figures = validate(self.averaged())
+        self.detector.load_state_dict(self.average)
+        self._settle(samples, batch)
+        progress = self.progress
+        progress.published = progress.seconds
+        write(self.folder / "ema.pt", {
+            "model": self.name, "settings": self.detector.settings, "state": self.detector.state_dict(),
+            "progress": asdict(progress),
+        })  # fmt: skip
+        if validate:
+            self._log({"step": progress.step, "minutes": progress.seconds / 60, **validate(self.detector)})
         self.detector.load_state_dict(trained)
-        self.progress.validated = self.progress.seconds
-        self._log({"step": self.progress.step, "minutes": round(self.progress.seconds / 60, 2), **figures})
+
+    @torch.no_grad()
+    def _settle(self, samples: Dataset[tuple[Tensor, Tensor]], batch: int) -> None:
+        """Statistics of every batch normalisation for the weights as they are: plain means over the next batches.
+
+        Running statistics belong to weights of the past and fit averaged weights badly, most of all in short runs.
+        """
+        norms = [module for module in self.detector.modules() if isinstance(module, nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # cumulative
+        self.detector.train()
+        for start in range(self.progress.samples, self.progress.samples + SETTLING_BATCHES * batch, batch):
+            frame = torch.stack([samples[index][0] for index in range(start, start + batch)])
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
+                self.detector(frame.to(self.device))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        self.detector.eval()
 
     def _log(self, figures: dict[str, float]) -> None:
         with (self.folder / "log.jsonl").open("a") as log:

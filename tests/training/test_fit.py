@@ -130,7 +130,9 @@ def test_validation_sees_the_average_and_leaves_no_trace(tmp_path):
     fit.run(Made(), loss, batch=4, until=0.5, validate=validate)
     fit.run(Made(), loss, batch=4, validate=validate)
     plain = fitted(tmp_path / "plain")
-    assert all(torch.equal(seen[-1][key], plain.average[key]) for key in plain.average)
+    assert all(torch.equal(seen[-1][key], plain.average[key]) for key, _ in plain.detector.named_parameters())
+    shipped = torch.load(tmp_path / "watched" / "ema.pt", weights_only=True)["state"]
+    assert all(torch.equal(seen[-1][key], shipped[key]) for key in shipped)
     assert all(torch.equal(value, plain.detector.state_dict()[key]) for key, value in fit.detector.state_dict().items())
     assert (tmp_path / "watched" / "curve.png").stat().st_size > 1000
 

@@ -15,6 +15,8 @@ from training.data import Photographs, Samples
 from training.fit import Fit, FitSettings
 from training.nn.detector import Detector
 
+FIRST_GAMMA = 0.1
+"""Weight of the SCCM branches at the start."""
 VALIDATION_SEED = 20_011
 """Seed of the fixed validation samples; no training seed equals it."""
 
@@ -51,7 +53,7 @@ def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model:
     """Train model ``name`` (with its settings) into ``folder``, or go on where ``folder`` stands."""
     torch.manual_seed(recipe.seed)
     detector = models.create(name, **model)
-    residual_start(detector.net.trunk.conv1.weight)
+    start(detector)
     grid = detector.net.config.grid
     run = Fit(name, detector, folder, settings)
     photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
@@ -68,6 +70,19 @@ def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model:
         validate = partial(validation, samples=fixed, count=count) if count else None
         samples = Samples(photographs, seed=recipe.seed, size=stage.size, ramp=recipe.ramp)
         run.run(samples, loss, batch=stage.batch, until=stage.until, validate=validate)
+
+
+@torch.no_grad()
+def start(detector: Detector) -> None:
+    """Weights to begin from: a high-pass first convolution, and SCCM branches that begin nearly silent.
+
+    Both decide whether anything is learned within hours: the raw reshape mixes far-apart pixels into every position,
+    which at the authors' gamma of 1 buries local traces before the branches have learned to be of use.
+    """
+    residual_start(detector.net.trunk.conv1.weight)
+    for scale in detector.net.localisation.scales.values():
+        scale.gamma_s.fill_(FIRST_GAMMA)
+        scale.gamma_c.fill_(FIRST_GAMMA)
 
 
 @torch.no_grad()

@@ -53,7 +53,7 @@ def contour(size: int, rng: np.random.Generator) -> Mask:
     radius = between(rng, 0.1, 0.42) * size * rng.uniform(0.55, 1.25, CONTOUR_POINTS)
     stretch = np.array([between(rng, 0.7, 1.3), between(rng, 0.7, 1.3)])
     spokes = np.stack([np.cos(angles), np.sin(angles)], 1) * radius[:, None] * stretch
-    points = rng.uniform(0.15, 0.85, 2) * size + spokes
+    points = rng.uniform(0, 1, 2) * size + spokes
     middle = (points + np.roll(points, -1, 0)) / 2
     t = np.linspace(0, 1, CURVE_STEPS, endpoint=False)[None, :, None]
     start, control, end = middle[:, None], np.roll(points, -1, 0)[:, None], np.roll(middle, -1, 0)[:, None]
@@ -66,7 +66,7 @@ def blob(size: int, rng: np.random.Generator) -> Mask:
     cells = int(rng.integers(3, 8))
     coarse = rng.standard_normal((cells, cells)).astype(np.float32)
     noise = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
-    centre = rng.uniform(0.15, 0.85, 2) * size
+    centre = rng.uniform(0, 1, 2) * size
     y, x = np.ogrid[:size, :size]
     distance = np.hypot(y - centre[0], x - centre[1]) / size
     field = noise - 6 * distance.astype(np.float32)
@@ -81,7 +81,7 @@ def blob(size: int, rng: np.random.Generator) -> Mask:
 def box(size: int, rng: np.random.Generator) -> Mask:
     """A rectangle at a random angle."""
     extent = (between(rng, 0.1, 0.6) * size, between(rng, 0.1, 0.6) * size)
-    centre = (between(rng, 0.2, 0.8) * size, between(rng, 0.2, 0.8) * size)
+    centre = (between(rng, 0, 1) * size, between(rng, 0, 1) * size)
     angle = 0.0 if rng.random() < 0.6 else between(rng, 0, 90)
     return _filled(cv2.boxPoints((centre, extent, angle)), size)
 

@@ -40,7 +40,7 @@ def placement(outline: Mask, rng: np.random.Generator) -> NDArray[np.float64]:
     scale = between(rng, 0.6, 1.6) if rng.random() < 0.5 else 1.0
     flip = -1.0 if rng.random() < 0.3 else 1.0
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([flip, 1.0])
-    target = rng.uniform(0.15, 0.85, 2) * size
+    target = rng.uniform(0, 1, 2) * size
     if angle == 0 and scale == 1:
         target = centre + np.rint(target - centre)  # whole pixels: no resampling where none is meant
     return np.column_stack([turn, target - turn @ centre])
