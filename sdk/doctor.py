@@ -59,8 +59,8 @@ def warnings() -> list[str]:
         found.append("onnxruntime and onnxruntime-gpu overwrite each other; uninstall both, then install one")
     if installed("openvino-telemetry"):
         found.append(
-            "openvino brought openvino-telemetry, which imdl-sdk does not use: analysing opens no connection; "
-            "openvino runs without it: pip uninstall openvino-telemetry"
+            "openvino brought openvino-telemetry, which reports every import of openvino to Google Analytics; imdl-sdk "
+            "imports openvino without it, other programs do not: pip uninstall openvino-telemetry, nothing needs it"
         )
     return found
 

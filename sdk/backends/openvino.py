@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from importlib import import_module
@@ -124,7 +125,15 @@ if hasattr(os, "register_at_fork"):
 
 
 def _runtime() -> Any:  # noqa: ANN401  the runtime has no types
+    """OpenVINO, imported as if openvino-telemetry were not installed: with it, the import alone sends an event."""
+    if "openvino" in sys.modules:
+        return sys.modules["openvino"]
+    telemetry = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("openvino_telemetry")}
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # Python's way to say: cannot be imported
     try:
         return import_module("openvino")
     except ImportError as error:
         raise MissingExtra("openvino", extra="cpu", purpose="the backend openvino") from error
+    finally:
+        del sys.modules["openvino_telemetry"]
+        sys.modules.update(telemetry)

@@ -227,6 +227,7 @@ assert not {"cv2", "onnxruntime", "openvino"} & set(sys.modules)
 for backend in ("onnxruntime", "openvino"):
     with sdk.load(sys.argv[1], backend=backend, threads=1) as analyzer:
         print(analyzer.analyze(sys.argv[2]).verdict)
+assert not [name for name in sys.modules if name.startswith("openvino_telemetry")]
 """
 
 

@@ -38,7 +38,7 @@ def test_without_an_artifact_it_is_not_healthy(tmp_path, monkeypatch):
     [
         ({"opencv-python", "opencv-python-headless"}, "opencv-python and opencv-python-headless overwrite"),
         ({"onnxruntime", "onnxruntime-gpu"}, "onnxruntime and onnxruntime-gpu overwrite"),
-        ({"openvino-telemetry"}, "openvino-telemetry, which imdl-sdk does not use"),
+        ({"openvino-telemetry"}, "openvino-telemetry, which reports every import"),
     ],
 )
 def test_warns_of_what_should_not_be_installed(monkeypatch, packages, words):
