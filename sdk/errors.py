@@ -57,8 +57,9 @@ class MissingExtra(SdkError):
     """A Python package of an optional extra is not installed."""
 
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package {package}, which is not installed",
-                         remedy=f"pip install 'imdl-sdk[{extra}]'")
+        super().__init__(
+            f"{purpose} needs the package {package}, which is not installed", remedy=f"pip install 'imdl-sdk[{extra}]'"
+        )
 
 
 class BackendUnavailable(SdkError):
@@ -66,8 +67,10 @@ class BackendUnavailable(SdkError):
 
     def __init__(self, artifact: str, reasons: Mapping[str, list[str]]) -> None:
         why = "".join(f"\n  {backend}: {reason}" for backend in reasons for reason in reasons[backend])
-        super().__init__(f"no backend can run {artifact} on this machine:{why}",
-                         remedy="pip install 'imdl-sdk[cpu]', then: imdl doctor")
+        super().__init__(
+            f"no backend can run {artifact} on this machine:{why}",
+            remedy="pip install 'imdl-sdk[cpu]', then: imdl doctor",
+        )
 
 
 class RunFailed(SdkError):
