@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from training.nn.hrnet import HighResolutionModule
-from training.nn.sampling import lerp_rows_columns, pick, pick_resized
+from training.nn.sampling import lerp, pick, pick_resized
 
 
 def resized(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -22,7 +22,7 @@ sides = st.integers(2, 40)
 @given(height=sides, width=sides, grid=st.integers(2, 24))
 def test_pick_and_lerp_equal_resizing(height: int, width: int, grid: int) -> None:
     x = torch.rand(1, 2, height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    sampled = lerp_rows_columns(pick(x, grid), (height, width), grid)
+    sampled = lerp(pick(x, grid), (height, width), grid)
     torch.testing.assert_close(sampled, resized(x, (grid, grid)), atol=1e-6, rtol=0)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.nn.sampling import lerp_rows_columns, pick, pick_resized
+from training.nn.sampling import lerp, pick, pick_resized
 
 WIDTHS = (18, 36, 72, 144)
 """Channels of the four branches, finest first."""
@@ -105,7 +105,7 @@ class HighResolutionModule(nn.Module):
             for j in range(len(xs)):
                 link = xs[i] if j == i else self.fuse_layers[i][str(j)](xs[j])
                 terms.append(pick_resized(link, shape, grid) if j > i else pick(link, grid))
-            sampled.append(lerp_rows_columns(F.relu(sum_terms(terms)), shape, grid))
+            sampled.append(lerp(F.relu(sum_terms(terms)), shape, grid))
         return sampled
 
     def _term(self, xs: list[Tensor], source: int, target: int) -> Tensor:

@@ -53,15 +53,21 @@ def pick_resized(
     return x
 
 
-def lerp_rows_columns(
+def lerp(
     x: Tensor,  # [N, C, 2 grid, 2 grid], from pick
     shape: Shape,
     grid: int,
 ) -> Tensor:  # [N, C, grid, grid]
-    """Blend the 2x2 neighbours of every grid position."""
-    _, down = neighbours(shape[0], grid, x.device)
-    _, across = neighbours(shape[1], grid, x.device)
-    x = x.unflatten(2, (grid, 2))
-    x = x[:, :, :, 0] + (x[:, :, :, 1] - x[:, :, :, 0]) * down.to(x.dtype)[:, None]
-    x = x.unflatten(3, (grid, 2))
-    return x[..., 0] + (x[..., 1] - x[..., 0]) * across.to(x.dtype)
+    """Blend the 2x2 neighbours of every grid position: a matrix product per axis.
+
+    Products, because OpenVINO keeps whatever lies between its last matrix product or convolution and an output in f32:
+    with elementwise blends at the end, that would be the residual path of the whole network.
+    """
+    down, across = (_blend(neighbours(size, grid, x.device)[1]).to(x.dtype) for size in shape)
+    return down @ x @ across.T
+
+
+def _blend(weight: Tensor) -> Tensor:
+    """Matrix [grid, 2 grid] that weighs the low neighbour of position k with ``1 - weight[k]``, the high one with it."""
+    each = torch.eye(len(weight), device=weight.device)
+    return torch.stack([each * (1 - weight), each * weight], dim=2).flatten(1)
