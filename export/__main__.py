@@ -18,8 +18,13 @@ from export.targets import onnx
 from sdk.errors import ArtifactInvalid, SdkError, UnsupportedImage
 from training import checkpoints, models
 from training.card import Card
+from training.data import Photographs, Samples
+from training.measure import SEED
 from training.nn.detector import Detector
+from training.synthesis.sample import Sample
 
+VALIDATION_SAMPLES = 200
+"""Half a percent of the verdicts is then one sample."""
 SAMPLES = Path(__file__).parents[1] / "sdk" / "samples"
 
 
@@ -38,6 +43,7 @@ def to_onnx(args: argparse.Namespace) -> int:
         model=args.model,
         card=card,
         photographs=photographs,
+        samples=_samples(args.validation) if args.validation else (),
         required={"f32", *args.require},
     )
     for row in contract.parity:
@@ -62,6 +68,12 @@ def _photographs(folder: Path) -> list[NDArray[np.uint8]]:
     return [cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) for file in files]
 
 
+def _samples(photographs: Path) -> list[Sample]:
+    """Held-out samples of a size that is shrunk, so that every graph of the plan is judged."""
+    samples = Samples(Photographs(photographs, "validation"), seed=SEED, size=768)
+    return [samples.sample(index) for index in range(VALIDATION_SAMPLES)]
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     root = argparse.ArgumentParser(prog="python -m export", description=__doc__)
@@ -72,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--card", type=Path, help="written by python -m training measure; without it no verdict is given")
     verb.add_argument("--out", type=Path, help="artifact directory; default: artifacts/MODEL")
     verb.add_argument("--photographs", type=Path, default=SAMPLES, help="real photographs for the parity gate")
+    verb.add_argument("--validation", type=Path, help="photographs with SOURCES.csv; bf16 is judged on samples of them")
     verb.add_argument("--require", nargs="*", default=[], choices=["fp16"], help="refuse unless this precision passes")
     verb.set_defaults(run=to_onnx)
     return root

@@ -1,4 +1,4 @@
-"""``python -m training synthesize | fit | evaluate``: the command line of the training side."""
+"""``python -m training synthesize | fit | evaluate | measure``: the command line of the training side."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from training import checkpoints
 from training.data import Photographs, Samples
 from training.fit import FitSettings
+from training.measure import Plan, card
 from training.recipes.psccnet import VALIDATION_SEED, Recipe, Stage, validation
 from training.synthesis.preview import contact_sheet
 
@@ -60,6 +61,17 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def measure(args: argparse.Namespace) -> int:
+    """Write the card of trained weights: thresholds, calibration and figures from photographs training did not see."""
+    torch.set_num_threads(args.threads)
+    plan = Plan(
+        photographs=args.photographs, samples=args.count, size=args.size, working_sizes=tuple(args.working_size)
+    )
+    known = json.loads(args.known.read_text()) if args.known else {}
+    card(checkpoints.load(args.checkpoint), plan, **known).write(args.card)
+    return 0
+
+
 def stage(text: str) -> Stage:
     """``UNTIL:SIZE:BATCH[:GRID]``, for instance 0.7:128:16:64."""
     until, *sizes = text.split(":")
@@ -71,14 +83,14 @@ def parser() -> argparse.ArgumentParser:
     """One subcommand per verb."""
     root = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     verbs = root.add_subparsers(required=True, metavar="VERB")
-    for run in (synthesize, fit, evaluate):
+    for run, options in VERBS.items():
         verb = verbs.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
         verb.set_defaults(run=run)
         verb.add_argument("--photographs", type=Path, required=True, help="folder with SOURCES.csv")
         verb.add_argument("--size", type=int, default=256, help="side of the samples, px")
         verb.add_argument("--seed", type=int, default=1)
         verb.add_argument("--threads", type=int, default=torch.get_num_threads())
-        {synthesize: _synthesize_options, fit: _fit_options, evaluate: _evaluate_options}[run](verb)
+        options(verb)
     return root
 
 
@@ -106,6 +118,17 @@ def _fit_options(verb: argparse.ArgumentParser) -> None:
 def _evaluate_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--checkpoint", type=Path, required=True, help="ema.pt of a run")
     verb.add_argument("--count", type=int, default=500)
+
+
+def _measure_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--checkpoint", type=Path, required=True, help="ema.pt of a run")
+    verb.add_argument("--card", type=Path, required=True, help="JSON file to write, for python -m export")
+    verb.add_argument("--known", type=Path, help="JSON with the card's fields that cannot be measured: licence, data")
+    verb.add_argument("--count", type=int, default=160, help="samples")
+    verb.add_argument("--working-size", type=int, nargs="+", default=[512, 0], help="long sides, px; 0 is native")
+
+
+VERBS = {synthesize: _synthesize_options, fit: _fit_options, evaluate: _evaluate_options, measure: _measure_options}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,6 @@ class Card:
     score_thresholds: dict[str, float] = field(default_factory=lambda: {"0.01": 1.0, "0.05": 1.0})
     """Score by the share of authentic validation photographs at or above it; 1.0 where nothing was measured."""
     mask_threshold: float = 0.5
-    precisions: tuple[str, ...] = ("f32",)
     licence: str = "unstated"
     commercial_use: bool = False
     training_data: str = "unstated"
@@ -49,8 +49,8 @@ class Card:
             raise ValueError(f"{path} has fields that no card has: {unknown}\n  -> measure the checkpoint again")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
 
-    def to_markdown(self, name: str) -> str:
-        """The card for people."""
+    def to_markdown(self, name: str, precisions: Sequence[str]) -> str:
+        """The card for people; ``precisions`` are those that the exporter found admissible."""
         sizes = ", ".join(f"{size} px" if size else "native" for size in self.working_sizes) or "none"
         lines = [
             f"# {name} {self.version} ({self.status})",
@@ -58,7 +58,7 @@ class Card:
             f"- Licence of the weights: {self.licence}; commercial use: {'yes' if self.commercial_use else 'no'}",
             f"- Trained on: {self.training_data}",
             f"- Working sizes measured: {sizes}; default {self.working_size or 'native'}",
-            f"- Precisions allowed: {', '.join(self.precisions)}",
+            f"- Precisions allowed: {', '.join(precisions)}",
             *(
                 f"- Score for a false-positive rate of {float(rate):.0%}: {score:.4f}"
                 for rate, score in sorted(self.score_thresholds.items())

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import inliner
 
-from export import artifact, parity, precision
+from export import accuracy, artifact, parity, precision
 from export.freeze import freeze
 from export.graphs import stages, whole
 from export.weights import FILE as WEIGHTS
@@ -20,6 +20,7 @@ from export.weights import SharedWeights
 from sdk.contract import Contract, Graph, Step, Tensor, Tiling
 from training.card import Card
 from training.nn.detector import Detector
+from training.synthesis.sample import Sample
 
 MINIMUM_SIDE = 64
 """Short side below which nothing is measured, px."""
@@ -46,26 +47,31 @@ def export(
     model: str,
     card: Card,
     photographs: Sequence[NDArray[np.uint8]],
+    samples: Sequence[Sample] = (),
     required: Collection[str] = ("f32",),
 ) -> Contract:
     """Write ``detector`` as an artifact to the directory ``target``, if it passes the parity gate.
 
     ``photographs`` are real frames, uint8 ``[H, W, 3]`` RGB, on which torch and the artifact are compared. Returns the
-    contract as written, parity table included. fp16 is allowed to the model if the table bears it out. Raises
+    contract as written, parity table included. fp16 is allowed to the model if the table bears it out, bf16 if the
+    answers on ``samples``, whose truth is known, lose nothing that counts (:mod:`export.accuracy`). Raises
     :class:`sdk.errors.ParityFailed` and writes nothing where a precision in ``required`` is over its budget.
     """
     detector.calibration.copy_(detector.calibration.new_tensor(card.calibration))
     frozen = freeze(detector)
     files, graphs = _files(frozen)
     contract = _contract(frozen, name=name, model=model, card=card, graphs=graphs)
-    files["card.md"] = card.to_markdown(name).encode()
     half = precision.half_rows(frozen, photographs)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / name
         artifact.write(draft, files, dataclasses.replace(contract, sha256=_sha256(files)))
         rows = [*half, *parity.measure(frozen, draft, photographs)]
+        change = accuracy.bf16_change(draft, samples)
     parity.require(row for row in rows if row.precision in required)
-    allowed = (*card.precisions, *(["fp16"] if not parity.over_budget(half) else []))
+    passed = {"bf16": change is not None and accuracy.is_allowed(change), "fp16": not parity.over_budget(half)}
+    allowed = ("f32", *(precision for precision, is_passed in passed.items() if is_passed))
+    card = dataclasses.replace(card, figures={**card.figures, "bf16 against f32": change})
+    files["card.md"] = card.to_markdown(name, allowed).encode()
     contract = dataclasses.replace(contract, parity=tuple(rows), precisions=allowed, sha256=_sha256(files))
     artifact.write(target, files, contract)
     return contract
@@ -128,7 +134,7 @@ def _contract(frozen: Detector, *, name: str, model: str, card: Card, graphs: di
         score_thresholds=card.score_thresholds,
         mask_threshold=card.mask_threshold,
         minimum_side=MINIMUM_SIDE,
-        precisions=card.precisions,
+        precisions=("f32", "bf16"),
         licence=card.licence,
         commercial_use=card.commercial_use,
         training_data=card.training_data,

@@ -54,7 +54,6 @@ def exported(
             working_size=128,
             working_sizes=(0, 128),
             score_thresholds={"0.01": 0.9, "0.05": 0.8},
-            precisions=("f32", "bf16"),
         )
         contract = onnx.export(detector, target, name="small", model="psccnet-lite", card=card, photographs=photographs)
     return target, contract
