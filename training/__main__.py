@@ -73,10 +73,11 @@ def measure(args: argparse.Namespace) -> int:
 
 
 def stage(text: str) -> Stage:
-    """``UNTIL:SIZE:BATCH[:GRID]``, for instance 0.7:128:16:64."""
-    until, *sizes = text.split(":")
+    """``UNTIL:SIZE:BATCH[:GRID][:silent]``, for instance 0.5:128:16:64:silent."""
+    correlation = not text.endswith(":silent")
+    until, *sizes = text.removesuffix(":silent").split(":")
     size, batch, grid = (*map(int, sizes), 0)[:3]
-    return Stage(until=float(until), size=size, batch=batch, grid=grid)
+    return Stage(until=float(until), size=size, batch=batch, grid=grid, correlation=correlation)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -105,8 +106,9 @@ def _fit_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("model")
     verb.add_argument("--out", type=Path, required=True, help="folder of the run")
     verb.add_argument("--batch", type=int, default=10)
-    verb.add_argument("--stage", type=stage, action="append", default=[], metavar="UNTIL:SIZE:BATCH[:GRID]",
-                      help="instead of --size and --batch, repeatable; UNTIL is a share of the budget")  # fmt: skip
+    verb.add_argument("--stage", type=stage, action="append", default=[], metavar="UNTIL:SIZE:BATCH[:GRID][:silent]",
+                      help="instead of --size and --batch, repeatable; UNTIL is a share of the budget; "
+                      "silent leaves the correlation branches out")  # fmt: skip
     verb.add_argument("--minutes", type=float, default=0.0, help="budget that the schedule spans")
     verb.add_argument("--steps", type=int, default=0, help="budget in steps, instead of --minutes")
     verb.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from training.checkpoints import load
 from training.data import Samples
 from training.fit import Fit, FitSettings, Progress, learning_rate
+from training.models import create
 from training.nn.detector import Detector
 from training.recipes import psccnet
 from training.recipes.psccnet import Recipe, Stage
@@ -164,11 +165,27 @@ def test_the_first_convolution_starts_as_high_pass_filters():
     assert torch.equal(weight[48:], random[48:])
 
 
+def test_silent_branches_are_the_same_function_at_the_start():
+    torch.manual_seed(0)
+    detector = create("psccnet-lite", grid=32)
+    psccnet.start(detector)
+    frame = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    with torch.no_grad(), psccnet.silent(detector):
+        left_out = detector.logits(frame)
+    with torch.no_grad():
+        multiplied = detector.logits(frame)
+    for a, b in zip(left_out.masks, multiplied.masks, strict=True):
+        torch.testing.assert_close(a, b)
+
+
 @pytest.mark.slow
 def test_psccnet_lite_trains_in_two_stages_and_ships(photographs, tmp_path):
     recipe = Recipe(
         photographs=photographs,
-        stages=(Stage(until=0.5, size=SIDE, batch=2, grid=32), Stage(until=1.0, size=2 * SIDE, batch=2)),
+        stages=(
+            Stage(until=0.5, size=SIDE, batch=2, grid=32, correlation=False),
+            Stage(until=1.0, size=2 * SIDE, batch=2),
+        ),
         ramp=8,
         validation_samples=8,
     )

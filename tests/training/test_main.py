@@ -33,6 +33,7 @@ def test_preview_is_one_picture(photographs, tmp_path):
 def test_a_stage_is_written_with_colons():
     assert stage("0.7:128:16:64") == Stage(until=0.7, size=128, batch=16, grid=64)
     assert stage("1:256:6") == Stage(until=1.0, size=256, batch=6)
+    assert stage("0.5:128:16:silent") == Stage(until=0.5, size=128, batch=16, correlation=False)
 
 
 def test_a_refusal_says_what_to_do(tmp_path, capsys):

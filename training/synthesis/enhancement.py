@@ -9,14 +9,15 @@ import numpy as np
 from training.synthesis import filters
 from training.synthesis.blend import feather, mix
 from training.synthesis.compression import random_jpeg
-from training.synthesis.sample import Crop, Frame, Sample, between, pick
+from training.synthesis.sample import Crop, Frame, Sample, between, mixed, pick
 from training.synthesis.shapes import region
 
-KINDS = {
+EASY = {"blur": 0.3, "median": 0.1, "noise": 0.35, "sharpen": 0.1, "resample": 0.15}
+HARD = {
     "blur": 0.2, "median": 0.1, "noise": 0.2, "sharpen": 0.1,
     "resample": 0.15, "tone": 0.08, "colour": 0.07, "jpeg": 0.1,
 }  # fmt: skip
-"""How often each filter is drawn."""
+"""How often each filter is drawn at hardness 0 and 1."""
 
 
 def enhancement(base: Crop, draw: Callable[[], Crop], rng: np.random.Generator, hardness: float) -> Sample:
@@ -26,7 +27,7 @@ def enhancement(base: Crop, draw: Callable[[], Crop], rng: np.random.Generator, 
     """
     del draw
     mask, shape = region(len(base.frame), rng, labels=base.labels)
-    name = pick(rng, KINDS)
+    name = pick(rng, mixed(EASY, HARD, hardness))
     strength = between(rng, 0.7 - 0.6 * hardness, 1.0)
     changed = filtered(base.frame, name, strength, rng)
     opacity = feather(mask, width=between(rng, 1, 4)) if rng.random() < 0.4 else mask.astype(np.float32)

@@ -54,6 +54,11 @@ def between(rng: np.random.Generator, low: float, high: float) -> float:
     return float(rng.uniform(low, high))
 
 
+def mixed(easy: dict[str, float], hard: dict[str, float], hardness: float) -> dict[str, float]:
+    """Weights between those of hardness 0 and 1; ``hard`` names every choice."""
+    return {name: (1 - hardness) * easy.get(name, 0.0) + hardness * weight for name, weight in hard.items()}
+
+
 def pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
     """One key, drawn in proportion to its weight."""
     names = list(weights)

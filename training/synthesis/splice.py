@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from training.synthesis import filters
 from training.synthesis.blend import paste
 from training.synthesis.compression import random_jpeg
-from training.synthesis.sample import Crop, Frame, Mask, Sample, between, pick
+from training.synthesis.sample import Crop, Frame, Mask, Sample, between, mixed, pick
 from training.synthesis.shapes import legal, region
+
+EASY_PASTS = {"noise": 0.5, "blur": 0.25, "resample": 0.25}
+PASTS = {"jpeg": 0.5, "noise": 0.2, "blur": 0.15, "resample": 0.15}
+"""How often a donor went through each at hardness 0 and 1, if it did."""
 
 
 def splice(base: Crop, draw: Callable[[], Crop], rng: np.random.Generator, hardness: float) -> Sample:
@@ -56,9 +60,9 @@ def warped(outline: Mask, frame: Frame, move: NDArray[np.float64]) -> tuple[Mask
 
 def aged(patch: Frame, rng: np.random.Generator, hardness: float) -> tuple[Frame, str]:
     """The patch as another camera or another editor's habits would have left it, or as it is."""
-    if rng.random() >= 0.7 - 0.4 * hardness:
+    if rng.random() >= 1 - 0.7 * hardness:
         return patch, "kept"
-    match name := pick(rng, {"jpeg": 0.5, "noise": 0.2, "blur": 0.15, "resample": 0.15}):
+    match name := pick(rng, mixed(EASY_PASTS, PASTS, hardness)):
         case "jpeg":
             return random_jpeg(patch, rng, lowest=45, highest=round(75 + 20 * hardness))[0], name
         case "noise":
