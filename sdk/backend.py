@@ -25,6 +25,9 @@ class Pending(Protocol):
 class Session(Protocol):
     """One graph, loaded and ready: arrays in, arrays out. Any number of threads may use it at once."""
 
+    parallel: int
+    """How many submitted runs are computed side by side; more of them wait."""
+
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs for ``feeds``. The arrays belong to the caller; nothing is reused under them."""
         ...

@@ -148,6 +148,10 @@ class Contract:
         if lost:
             raise ArtifactInvalid(f"{self.name} lacks the score thresholds for the rates {lost}", remedy=_REMEDY)
 
+    def is_tiled(self, graph: str) -> bool:
+        """Whether the plan runs ``graph`` on tiles."""
+        return any(step.tiling for step in self.plan if step.graph == graph)
+
     def to_json(self) -> str:
         """The contract as text, stable from run to run."""
         return json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"

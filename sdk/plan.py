@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from sdk.errors import ArtifactInvalid
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sdk.backend import Arrays, Session
+    from sdk.backend import Arrays, Pending, Session
     from sdk.contract import Contract, Graph, Step, Tiling
 
 _BATCH = "N"
@@ -86,43 +88,43 @@ def _run(step: Step, session: Session, graph: Graph, feeds: Arrays) -> Arrays:
     """Outputs of one graph, tiled if the step says how and the pixels are more than one tile."""
     dtypes = {tensor.name: tensor.dtype for tensor in graph.inputs}
 
-    def run(piece: Mapping[str, NDArray[Any]]) -> Arrays:
-        return session.run({name: array.astype(dtypes[name], copy=False) for name, array in piece.items()})
+    def typed(piece: Arrays) -> Arrays:
+        return {name: array.astype(dtypes[name], copy=False) for name, array in piece.items()}
 
     if step.tiling is None:
-        return run(feeds)
+        return session.run(typed(feeds))
     if len(feeds) != 1:
         raise ArtifactInvalid(f"{graph.file} is tiled and has {len(feeds)} inputs, not one", remedy="export it again")
     ((name, pixels),) = feeds.items()
-    return run_tiled(lambda tile: run({name: tile}), pixels, step.tiling)
+    return run_tiled(lambda tile: session.submit(typed({name: tile})), pixels, step.tiling, parallel=session.parallel)
 
 
 def run_tiled(
-    run: Callable[[NDArray[Any]], Arrays],
+    submit: Callable[[NDArray[Any]], Pending],
     pixels: NDArray[Any],  # [N, H, W, C]
     tiling: Tiling,
+    *,
+    parallel: int = 1,
 ) -> Arrays:  # each [N, C', ceil(H / s), ceil(W / s)] for its stride s
-    """What ``run(pixels)`` gives, from runs over tiles with a halo, each written into place.
+    """What one run over ``pixels`` gives, from runs over tiles with a halo, each written into place.
 
     Tiles that stay in the caches make this faster than one run, and intermediate maps are never whole in memory.
+    ``parallel`` tiles are under way at once.
     """
     height, width = pixels.shape[1:3]
     rows = spans(height, tiling.height, halo=tiling.halo, align=tiling.align)
     columns = spans(width, tiling.width, halo=tiling.halo, align=tiling.align)
     if len(rows) == len(columns) == 1:
-        return run(pixels)
+        return submit(pixels).result()
     whole: Arrays = {}
-    for row in rows:
-        for column in columns:
-            crop = np.ascontiguousarray(pixels[:, row.start : row.end, column.start : column.end])
-            for name, part in run(crop).items():
-                stride = tiling.strides[name]
-                if name not in whole:
-                    size = (math.ceil(height / stride), math.ceil(width / stride))
-                    whole[name] = np.empty((*part.shape[:2], *size), part.dtype)
-                to_rows, from_rows = row.slices(stride)
-                to_columns, from_columns = column.slices(stride)
-                whole[name][:, :, to_rows, to_columns] = part[:, :, from_rows, from_columns]
+    started: deque[Tile] = deque()
+    for row, column in itertools.product(rows, columns):
+        if len(started) == parallel:
+            _place(whole, started.popleft(), pixels.shape, tiling)
+        crop = np.ascontiguousarray(pixels[:, row.start : row.end, column.start : column.end])
+        started.append(Tile(row, column, submit(crop)))
+    while started:
+        _place(whole, started.popleft(), pixels.shape, tiling)
     return whole
 
 
@@ -141,6 +143,15 @@ class Span:
         return slice(low, high), slice(low - offset, high - offset)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tile:
+    """A tile whose outputs are being computed."""
+
+    row: Span
+    column: Span
+    pending: Pending
+
+
 def spans(size: int, tile: int, *, halo: int, align: int) -> list[Span]:
     """Cut ``size`` px into tiles of about ``tile`` px and a halo, all of one extent.
 
@@ -155,6 +166,18 @@ def spans(size: int, tile: int, *, halo: int, align: int) -> list[Span]:
     if extent >= size:
         return [Span(0, size, 0, size)]
     return list(_cut(size, core, margin, extent))
+
+
+def _place(whole: Arrays, tile: Tile, shape: tuple[int, ...], tiling: Tiling) -> None:
+    """Wait for a tile and write the kept part of each of its outputs into the whole one."""
+    for name, part in tile.pending.result().items():
+        stride = tiling.strides[name]
+        if name not in whole:
+            size = (math.ceil(side / stride) for side in shape[1:3])
+            whole[name] = np.empty((*part.shape[:2], *size), part.dtype)
+        to_rows, from_rows = tile.row.slices(stride)
+        to_columns, from_columns = tile.column.slices(stride)
+        whole[name][:, :, to_rows, to_columns] = part[:, :, from_rows, from_columns]
 
 
 def _cut(size: int, core: int, margin: int, extent: int) -> Iterator[Span]:

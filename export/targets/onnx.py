@@ -24,7 +24,7 @@ from training.synthesis.sample import Sample
 
 MINIMUM_SIDE = 64
 """Short side below which nothing is measured, px."""
-TILE = (120, 480)
+TILE = (96, 192)
 """Preferred tile of the local graph, px of height and width: its maps stay in a core's second-level cache."""
 
 MEANINGS = {

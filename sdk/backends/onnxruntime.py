@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from sdk import forks
-from sdk.errors import DeviceUnavailable, MissingExtra
+from sdk.errors import AnalyzerClosed, DeviceUnavailable, MissingExtra
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,6 +69,8 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
 class _Session:
     """An ``InferenceSession``, whose ``run`` is safe to call from any number of threads."""
 
+    parallel = 1
+
     def __init__(self, session: Any) -> None:  # noqa: ANN401  the runtime has no types
         self._session = session
         self._outputs = [output.name for output in session.get_outputs()]
@@ -78,21 +80,26 @@ class _Session:
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs for ``feeds``, in fresh arrays."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(feeds)), strict=True))
+        session = self._session
+        if session is None:
+            raise AnalyzerClosed("the session was closed during an analysis", remedy="close the Analyzer later")
+        return dict(zip(self._outputs, session.run(self._outputs, dict(feeds)), strict=True))
 
     def submit(self, feeds: Mapping[str, NDArray[Any]]) -> Pending:
         """Start on ``feeds`` in a thread of this session."""
         with self._lock:
+            if self._session is None:
+                raise AnalyzerClosed("the session was closed during an analysis", remedy="close the Analyzer later")
             self._worker = self._worker or ThreadPoolExecutor(1, thread_name_prefix="imdl-onnxruntime")
             return cast("Pending", self._worker.submit(self.run, feeds))
 
     def close(self) -> None:
         """Stop the thread; the runtime frees its memory with the last reference."""
         with self._lock:
-            if self._worker:
-                self._worker.shutdown()
+            self._session, worker = None, self._worker
             self._worker = None
-        self._session = None
+        if worker:  # outside the lock: what it runs may ask for it
+            worker.shutdown()
 
 
 def _runtime() -> Any:  # noqa: ANN401  the runtime has no types

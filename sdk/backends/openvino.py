@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdk import forks
-from sdk.errors import BackendUnavailable, MissingExtra
+from sdk.errors import AnalyzerClosed, BackendUnavailable, MissingExtra
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,15 +43,26 @@ def precisions(device: str) -> tuple[str, ...]:
 
 
 def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads: int | None) -> _Session:
-    """Load ``graph``; the precision is always set, because left alone OpenVINO takes bf16 on CPUs that have it."""
+    """Load ``graph``; the precision is always set, because left alone OpenVINO takes bf16 on CPUs that have it.
+
+    A graph that is run on tiles gets a stream per thread: a tile is too small to share out, and each core's stays in
+    its own cache. Any other gets all threads for one run.
+    """
     core = _core(os.getpid())
     settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
+    if artifact.contract.is_tiled(graph):
+        settings["NUM_STREAMS"] = threads or _cores()
     try:
         return _Session(core.compile_model(core.read_model(artifact.file(graph)), "CPU", settings))
     except RuntimeError as error:
         raise BackendUnavailable(artifact.name, {"openvino": [f"cannot open {graph}: {error}"]}) from error
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Session:
@@ -63,7 +74,8 @@ class _Session:
         self._idle: list[Any] = []
         self._lock = threading.Lock()
         # More requests than streams gain no speed and cost the memory of their buffers each.
-        self._running = threading.Semaphore(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self.parallel = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._running = threading.Semaphore(self.parallel)
         forks.outlive(self)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -74,6 +86,8 @@ class _Session:
     def submit(self, feeds: Mapping[str, NDArray[Any]]) -> _Pending:
         """Start on ``feeds`` with an idle request, or a new one: who submits twice must not wait for himself."""
         with self._lock:
+            if self._compiled is None:
+                raise AnalyzerClosed("the session was closed during an analysis", remedy="close the Analyzer later")
             request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
         # ascontiguousarray would make a vector of a scalar.
         arrays = {name: np.require(array, requirements="C") for name, array in feeds.items()}
@@ -92,7 +106,7 @@ class _Session:
         """Drop requests and model; OpenVINO frees them with the last reference."""
         with self._lock:
             self._idle.clear()
-        self._compiled = None
+            self._compiled = None
 
 
 class _Pending:

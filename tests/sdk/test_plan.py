@@ -29,10 +29,10 @@ def sessions(request, toy_path):
 
 
 def whole_and_tiled(session, pixels, tiling):
-    def run(piece):
-        return session.run({"pixels": piece})
+    def submit(piece):
+        return session.submit({"pixels": piece})
 
-    return run(pixels), plan.run_tiled(run, pixels, tiling)
+    return submit(pixels).result(), plan.run_tiled(submit, pixels, tiling, parallel=3)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
