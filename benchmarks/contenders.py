@@ -1,7 +1,7 @@
 """What is timed side by side: the SDK, two runtimes without it, and the torch model it was made from.
 
 Each function loads one contender and returns a call from a frame uint8 [H, W, 3] to a heatmap float32 [H, W].
-All see the frame at its own size and localise whatever the score.
+All see the frame at its own size and localise whatever the score, but for the one that stops at the score.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sdk
 
 Frame = NDArray[np.uint8]
 Heatmap = NDArray[np.float32]
-Call = Callable[[Frame], Heatmap]
+Call = Callable[[Frame], Heatmap | None]
 NATIVE = np.array(0, np.int64)
 ANY_SCORE = np.array(0.0, np.float32)
 
@@ -24,6 +24,12 @@ ANY_SCORE = np.array(0.0, np.float32)
 def ours(artifact: Path, *, backend: str | None, precision: str, threads: int) -> Call:
     """The public interface, as a user calls it, result object included."""
     analyzer = sdk.load(artifact, backend=backend, precision=precision, threads=threads, working_size=0)
+    return lambda frame: analyzer.analyze(frame).heatmap
+
+
+def score_only(artifact: Path, *, backend: str | None, precision: str, threads: int) -> Call:
+    """The public interface for frames that do not reach ``min_score``: no localisation, no heatmap."""
+    analyzer = sdk.load(artifact, backend=backend, precision=precision, threads=threads, working_size=0, min_score=1.0)
     return lambda frame: analyzer.analyze(frame).heatmap
 
 

@@ -34,6 +34,8 @@ SIZES = ((512, 512), (1080, 1920))
 REFERENCE = "plain onnxruntime f32"
 """Its heatmap is what the others' are compared with."""
 FRESH_WEIGHTS = ("eager", "compiled")
+OFFERED = ("f32", "bf16")
+"""Precisions that are timed where the artifact allows them; an artifact may allow others on other machines."""
 FIRST_ANALYSIS = """
 import sys, time
 start = time.perf_counter()
@@ -58,9 +60,12 @@ def field(artifact: Artifact, *, threads: int) -> dict[str, Callable[[], contend
             contenders.plain_openvino, precision=precision, **common
         )
     for backend in ("onnxruntime", "openvino"):
-        for precision in terms.precisions:
+        for precision in (name for name in OFFERED if name in terms.precisions):
             load = functools.partial(contenders.ours, backend=backend, precision=precision, **common)
             entries[f"imdl {backend} {precision}"] = load
+    for precision in (name for name in OFFERED if name in terms.precisions):
+        load = functools.partial(contenders.score_only, backend=None, precision=precision, **common)
+        entries[f"imdl score only {precision}"] = load
     entries["eager torch f32"] = functools.partial(contenders.eager, *torch_model, threads=threads)
     entries["compiled torch bf16"] = functools.partial(contenders.compiled, *torch_model, threads=threads)
     return entries
@@ -96,11 +101,12 @@ def rows(calls: Mapping[str, contenders.Call], *, rounds: int, warmup: int) -> l
     return table
 
 
-def distance(name: str, heatmaps: Mapping[str, contenders.Heatmap]) -> float | None:
-    """Largest difference from the reference's heatmap; None for fresh weights and without a reference."""
-    if name.startswith(FRESH_WEIGHTS) or REFERENCE not in heatmaps:
+def distance(name: str, heatmaps: Mapping[str, contenders.Heatmap | None]) -> float | None:
+    """Largest difference from the reference's heatmap; None for fresh weights, and where one of the two is missing."""
+    heatmap, reference = heatmaps[name], heatmaps.get(REFERENCE)
+    if name.startswith(FRESH_WEIGHTS) or heatmap is None or reference is None:
         return None
-    return float(np.abs(heatmaps[name] - heatmaps[REFERENCE]).max())
+    return float(np.abs(heatmap - reference).max())
 
 
 def photograph(height: int, width: int) -> contenders.Frame:

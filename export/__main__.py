@@ -23,6 +23,9 @@ from training.measure import SEED
 from training.nn.detector import Detector
 from training.synthesis.sample import Sample
 
+CHECKPOINT_HELP = (
+    "one file written by python -m training fit, or all files of a model's published checkpoint; fresh weights without"
+)
 VALIDATION_SAMPLES = 200
 """Half a percent of the verdicts is then one sample."""
 SAMPLES = Path(__file__).parents[1] / "sdk" / "samples"
@@ -31,7 +34,7 @@ SAMPLES = Path(__file__).parents[1] / "sdk" / "samples"
 def to_onnx(args: argparse.Namespace) -> int:
     """Write the artifact of a model: fresh weights, or those of a checkpoint with the card measured for it."""
     photographs = _photographs(args.photographs)
-    detector = checkpoints.load(args.checkpoint) if args.checkpoint else _fresh(args.model, photographs)
+    detector = _detector(args, photographs)
     card = Card.read(args.card) if args.card else Card()
     target = args.out or Path("artifacts") / args.model
     if target.exists() and not (target / "contract.json").is_file():
@@ -50,6 +53,16 @@ def to_onnx(args: argparse.Namespace) -> int:
         print(parity.text(row), file=sys.stderr)
     print(target)
     return 0
+
+
+def _detector(args: argparse.Namespace, photographs: Sequence[NDArray[np.uint8]]) -> Detector:
+    match args.checkpoint:
+        case None:
+            return _fresh(args.model, photographs)
+        case [file]:
+            return checkpoints.load(file)
+        case files:
+            return checkpoints.load_published(args.model, files)
 
 
 def _fresh(model: str, photographs: Sequence[NDArray[np.uint8]]) -> Detector:
@@ -80,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = root.add_subparsers(required=True)
     verb = verbs.add_parser("onnx", help=to_onnx.__doc__, description=to_onnx.__doc__)
     verb.add_argument("model", help=f"one of: {', '.join(models.names())}")
-    verb.add_argument("--checkpoint", type=Path, help="written by python -m training fit; fresh weights without it")
+    verb.add_argument("--checkpoint", type=Path, nargs="+", metavar="FILE", help=CHECKPOINT_HELP)
     verb.add_argument("--card", type=Path, help="written by python -m training measure; without it no verdict is given")
     verb.add_argument("--out", type=Path, help="artifact directory; default: artifacts/MODEL")
     verb.add_argument("--photographs", type=Path, default=SAMPLES, help="real photographs for the parity gate")

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from training.errors import UnknownName
 from training.models import create
 from training.nn.detector import Detector
 
@@ -47,6 +48,8 @@ def load_published(model: str, files: Iterable[Path]) -> Detector:
 
     PSCC-Net's is loaded with ``layout="released"``, which its weights were trained with.
     """
+    if model not in RENAMES:
+        raise UnknownName("model with a published checkpoint", model, RENAMES)
     detector = create(model, layout="released")
     state: dict[str, Tensor] = {}
     for file in files:

@@ -25,7 +25,7 @@ def result(tmp_path_factory):
 
 def test_each_contender_has_a_row_for_each_size(result):
     found = {(row["contender"], row["precision"], row["height"], row["width"]) for row in result["rows"]}
-    assert {row[0] for row in found} == {"imdl onnxruntime", "imdl openvino"}
+    assert {row[0] for row in found} == {"imdl onnxruntime", "imdl openvino", "imdl score only"}
     assert {row[2:] for row in found} == {(40, 64), (64, 64)}
     assert all(row["median_ms"] > 0 and row["runs"] == 2 for row in result["rows"])
 

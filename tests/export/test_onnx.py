@@ -13,8 +13,11 @@ import onnxruntime
 import pytest
 
 import sdk
+from export import graphs
+from export.freeze import freeze
 from export.weights import FILE
 from sdk.contract import Contract
+from training import models
 
 Exported = tuple[Path, Contract]
 GRAPHS = ("model.onnx", "shrink.onnx", "local.onnx", "rest.onnx", "locate.onnx")
@@ -120,3 +123,12 @@ def test_tiles_give_what_the_whole_gives(exported: Exported, photographs: list[n
     whole, tiled = answers
     assert abs(whole.score - tiled.score) <= 1e-5
     assert np.abs(whole.heatmap - tiled.heatmap).max() <= 1e-5
+
+
+@pytest.mark.slow
+def test_early_exit_exports_no_more_than_it_needs() -> None:
+    detector = models.create("psccnet-lite", grid=32, finest_mask=3)
+    parts = graphs.stages(freeze(detector))
+    assert [value.name for value in parts["locate"].graph.input] == ["f3", "f4", "height", "width"]
+    assert [value.name for value in parts["rest"].graph.output] == ["score", "f3", "f4"]
+    assert sum(node.op_type == "SCCMAttention" for node in parts["locate"].graph.node) == 2

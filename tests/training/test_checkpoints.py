@@ -152,3 +152,10 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     torch.save({"weights": torch.zeros(1)}, tmp_path / "model.pt")
     with pytest.raises(ValueError, match=r"lacks \['model', 'settings', 'state'\]\n  -> give a checkpoint written by"):
         checkpoints.load(tmp_path / "model.pt")
+
+
+def test_a_model_without_a_published_checkpoint_is_told() -> None:
+    with pytest.raises(
+        ValueError, match="no model with a published checkpoint named 'psccnet-lite'\n  -> did you mean"
+    ):
+        checkpoints.load_published("psccnet-lite", [])
