@@ -103,15 +103,22 @@ def accuracy(folder: Path = RESULTS) -> str:
     """How well a model does on each set, with the number of frames behind every figure."""
     headings = {
         "model": "model", "set": "set", "manipulated": "manipulated", "authentic": "authentic",
-        "image_auc": "image AUC",
-        "tpr_at_fpr_5": "found at 5 % false alarms", "pixel_auc": "pixel AUC", "pixel_f1": "pixel F1",
+        "image_auc": "image AUC", "image_auc_reencoded": "image AUC, all encoded anew",
+        "tpr_at_fpr_5": "found at 5 % false alarms", "authentic_flagged": "authentic frames flagged",
+        "pixel_auc": "pixel AUC", "interval": "95 % interval", "pixel_auc_centre": "pixel AUC of a centre guess",
+        "pixel_f1": "pixel F1",
     }  # fmt: skip
     parts = []
     for result in results("accuracy", folder):
         name = f"`{result['model']}` {result['version']} ({result['status']})"
-        rows = markdown(headings, [{"model": name} | row for row in result["rows"]])
+        shown = [{"model": name, "interval": _interval(row.get("pixel_auc_interval"))} | row for row in result["rows"]]
+        rows = markdown(headings, shown)
         parts.append(f"{result['protocol']}\n\n{rows}")
     return "\n".join(parts)
+
+
+def _interval(bounds: list[float] | None) -> str | None:
+    return f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else None
 
 
 def models(_: Path = RESULTS) -> str:
