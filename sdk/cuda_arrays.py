@@ -75,5 +75,7 @@ def _contiguous(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 def _check(runtime: ModuleType, answer: tuple[Any, ...]) -> None:
     if answer[0] != runtime.cudaError_t.cudaSuccess:
-        raise DeviceUnavailable(f"the copy from GPU memory failed: {answer[0]!r}",
-                                remedy="check that the array is still allocated and its device is the current one")
+        raise DeviceUnavailable(
+            f"the copy from GPU memory failed: {answer[0]!r}",
+            remedy="check that the array is still allocated and its device is the current one",
+        )

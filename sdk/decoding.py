@@ -82,8 +82,13 @@ class Decoder:
             return _decode_inline(name, data, self.limits)
         with self._pool().worker() as worker:
             frame, reply = worker.decode(name, data)
-        return Decoded(frame, orientation=int(reply["orientation"]), format=str(reply["format"]),
-                       decoder=str(reply["decoder"]), notes=tuple(map(str, reply["notes"])))
+        return Decoded(
+            frame,
+            orientation=int(reply["orientation"]),
+            format=str(reply["format"]),
+            decoder=str(reply["decoder"]),
+            notes=tuple(map(str, reply["notes"])),
+        )
 
     def close(self) -> None:
         """Stop the workers. Idempotent; a later ``decode`` starts new ones."""
@@ -172,8 +177,9 @@ def _size(path: Path, name: str) -> int:
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
-        raise DecodeFailed(f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}",
-                           remedy="check the path") from error
+        raise DecodeFailed(
+            f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}", remedy="check the path"
+        ) from error
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise DecodeFailed(f"{name} is {kind}", remedy="give the path of an image file, or its bytes")
@@ -186,5 +192,10 @@ def _decode_inline(name: str, source: Path | memoryview, limits: Limits) -> Deco
             picture = pillow.read(file, name=name, limits=limits)
     except OSError as error:
         raise DecodeFailed(f"{name} cannot be opened: {error.strerror or error}", remedy="check the path") from error
-    return Decoded(np.array(picture.image), orientation=picture.orientation, format=picture.format,
-                   decoder=picture.decoder, notes=picture.notes)
+    return Decoded(
+        np.array(picture.image),
+        orientation=picture.orientation,
+        format=picture.format,
+        decoder=picture.decoder,
+        notes=picture.notes,
+    )

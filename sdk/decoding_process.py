@@ -26,7 +26,8 @@ START_SECONDS = 30.0
 REPLY_BYTES = 65536
 KEPT_BYTES = 32 * 2**20
 REFUSALS: dict[str, type[SdkError]] = {
-    kind.__name__: kind for kind in (DecodeFailed, LimitExceeded, MissingExtra, UnsupportedImage)}
+    kind.__name__: kind for kind in (DecodeFailed, LimitExceeded, MissingExtra, UnsupportedImage)
+}
 """Errors that a worker may name; it is not trusted to send objects."""
 # The worker imports sdk's modules without running sdk/__init__, and finds the standard library before anything that
 # lies beside the user's script.
@@ -53,14 +54,23 @@ class WorkerProcess:
         command = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(start)]
         try:
             # A session of its own: Ctrl-C at the terminal is for the user's program to handle.
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._noise,
-                                             pass_fds=(self._shared,), start_new_session=True, bufsize=0)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._noise,
+                pass_fds=(self._shared,),
+                start_new_session=True,
+                bufsize=0,
+            )
             self._receive(START_SECONDS)
         except (OSError, ValueError, LimitExceeded, _WorkerDied) as error:
             said = self._said()
             self.close()
-            raise DecodeFailed(f"the decoding process did not start: {said or error}",
-                               remedy='raise Limits(memory=...), or for trusted files use decode="inline"') from error
+            raise DecodeFailed(
+                f"the decoding process did not start: {said or error}",
+                remedy='raise Limits(memory=...), or for trusted files use decode="inline"',
+            ) from error
 
     def decode(self, name: str, source: Path | memoryview) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         """Pixels [H, W, 3] of ``source`` and what the worker says about it.
@@ -81,8 +91,10 @@ class WorkerProcess:
         except (_WorkerDied, OSError, ValueError, KeyError) as error:
             said = f" and printed: {self._said()}" if self._said() else ""
             self.close()
-            raise DecodeFailed(f"{name} cannot be decoded: the decoding process {error}{said}",
-                               remedy="the file is damaged or hostile; a new process takes the next one") from error
+            raise DecodeFailed(
+                f"{name} cannot be decoded: the decoding process {error}{said}",
+                remedy="the file is damaged or hostile; a new process takes the next one",
+            ) from error
         except BaseException:  # an interrupt leaves an answer under way that nobody reads
             self.close()
             raise
@@ -129,8 +141,10 @@ class WorkerProcess:
         while not line.endswith(b"\n"):
             if not poll.poll(max(0.0, 1e3 * (deadline - time.monotonic()))):
                 self.close()
-                raise LimitExceeded(f"took longer than the limit seconds={seconds:g}",
-                                    remedy="if it is trusted, raise it: Limits(seconds=...)")
+                raise LimitExceeded(
+                    f"took longer than the limit seconds={seconds:g}",
+                    remedy="if it is trusted, raise it: Limits(seconds=...)",
+                )
             piece = os.read(descriptor, REPLY_BYTES)
             line += piece
             if not piece or len(line) > REPLY_BYTES:

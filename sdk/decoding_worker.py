@@ -68,8 +68,14 @@ def _answer(request: Mapping[str, Any], shared: int, limits: Limits) -> dict[str
         return {"error": type(error).__name__, "problem": error.problem, "remedy": error.remedy}
     _share(picture.image, shared)
     said = dict.fromkeys(f"the decoder warned: {pillow.readable(warning.message)}" for warning in caught)
-    return {"width": picture.image.width, "height": picture.image.height, "orientation": picture.orientation,
-            "format": picture.format, "decoder": picture.decoder, "notes": [*picture.notes, *list(said)[:5]]}
+    return {
+        "width": picture.image.width,
+        "height": picture.image.height,
+        "orientation": picture.orientation,
+        "format": picture.format,
+        "decoder": picture.decoder,
+        "notes": [*picture.notes, *list(said)[:5]],
+    }
 
 
 def _decode(request: Mapping[str, Any], shared: int, limits: Limits) -> pillow.Picture:

@@ -86,8 +86,10 @@ def _pil_array(image: Image.Image) -> NDArray[np.uint8]:
     try:
         return np.array(pillow.to_rgb(image)[0])
     except (OSError, SyntaxError, ValueError) as error:  # an image that was opened and not yet loaded
-        raise DecodeFailed(f"the PIL image cannot be decoded: {pillow.readable(error)}",
-                           remedy="the file behind it is damaged; fetch it again from its source") from error
+        raise DecodeFailed(
+            f"the PIL image cannot be decoded: {pillow.readable(error)}",
+            remedy="the file behind it is damaged; fetch it again from its source",
+        ) from error
 
 
 def _host_array(source: object) -> NDArray[Any]:
@@ -96,17 +98,22 @@ def _host_array(source: object) -> NDArray[Any]:
     if isinstance(source, OnCuda):
         return to_host(source)
     if not isinstance(source, OnDlpack):
-        raise BadFrame(f"a frame is an array or a PIL image, got {type(source).__name__}",
-                       remedy="give a path, bytes, a uint8 array [H, W, 3], a PIL image, or a DLPack or CUDA array")
+        raise BadFrame(
+            f"a frame is an array or a PIL image, got {type(source).__name__}",
+            remedy="give a path, bytes, a uint8 array [H, W, 3], a PIL image, or a DLPack or CUDA array",
+        )
     kind = int(source.__dlpack_device__()[0])
     if kind not in HOST_DEVICES:
-        raise BadFrame(f"the array lies on a device that is not read here (DLPack type {kind})",
-                       remedy="copy it to the host first")
+        raise BadFrame(
+            f"the array lies on a device that is not read here (DLPack type {kind})", remedy="copy it to the host first"
+        )
     try:
         return np.from_dlpack(cast(Any, source))
     except (RuntimeError, TypeError, ValueError, BufferError) as error:
-        raise BadFrame(f"the array cannot be read through DLPack: {error}",
-                       remedy="detach it from gradients and give uint8 samples") from error
+        raise BadFrame(
+            f"the array cannot be read through DLPack: {error}",
+            remedy="detach it from gradients and give uint8 samples",
+        ) from error
 
 
 def _dtype_remedy(dtype: np.dtype[Any]) -> str:

@@ -26,15 +26,19 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             if getattr(self, field.name) <= 0:
-                raise LimitExceeded(f"Limits({field.name}={getattr(self, field.name)}) lets no file pass",
-                                    remedy=f"give a number above 0; the default is {field.default}")
+                raise LimitExceeded(
+                    f"Limits({field.name}={getattr(self, field.name)}) lets no file pass",
+                    remedy=f"give a number above 0; the default is {field.default}",
+                )
 
 
 def check_bytes(name: str, size: int, limits: Limits) -> None:
     """Refuse a file of ``size`` bytes that is larger than ``limits.bytes``."""
     if size > limits.bytes:
-        raise LimitExceeded(f"{name} has {size:,} bytes, over the limit bytes={limits.bytes:,}",
-                            remedy=f"if it is trusted, raise it: Limits(bytes={size})")
+        raise LimitExceeded(
+            f"{name} has {size:,} bytes, over the limit bytes={limits.bytes:,}",
+            remedy=f"if it is trusted, raise it: Limits(bytes={size})",
+        )
 
 
 def check_pixels(name: str, size: tuple[int, int], limits: Limits) -> None:

@@ -27,21 +27,42 @@ from sdk.jpeg import is_cut_off
 from sdk.limits import Limits, check_frames, check_pixels
 from sdk.signatures import explain_unread, is_heif
 
-PLUGINS = {"JPEG": "Jpeg", "PNG": "Png", "WEBP": "WebP", "TIFF": "Tiff", "GIF": "Gif", "BMP": "Bmp",
-           "JPEG2000": "Jpeg2K", "AVIF": "Avif", "PPM": "Ppm"}
+PLUGINS = {
+    "JPEG": "Jpeg",
+    "PNG": "Png",
+    "WEBP": "WebP",
+    "TIFF": "Tiff",
+    "GIF": "Gif",
+    "BMP": "Bmp",
+    "JPEG2000": "Jpeg2K",
+    "AVIF": "Avif",
+    "PPM": "Ppm",
+}
 """Formats that are read, with Pillow's plugin for each; JPEG's reads MPO too. Others (EPS runs ghostscript) are never
 tried."""
-CODECS = {"JPEG": ("libjpeg_turbo", "libjpeg-turbo"), "MPO": ("libjpeg_turbo", "libjpeg-turbo"),
-          "PNG": ("zlib", "zlib"), "WEBP": ("webp", "libwebp"), "TIFF": ("libtiff", "libtiff"),
-          "JPEG2000": ("jpg_2000", "OpenJPEG"), "AVIF": ("avif", "libavif")}
+CODECS = {
+    "JPEG": ("libjpeg_turbo", "libjpeg-turbo"),
+    "MPO": ("libjpeg_turbo", "libjpeg-turbo"),
+    "PNG": ("zlib", "zlib"),
+    "WEBP": ("webp", "libwebp"),
+    "TIFF": ("libtiff", "libtiff"),
+    "JPEG2000": ("jpg_2000", "OpenJPEG"),
+    "AVIF": ("avif", "libavif"),
+}
 """Pillow's name of the feature and the library that does the work."""
 CONTAINERS = ("MPO", "HEIF")
 """Formats in which cameras put previews, depth or gain maps beside the photograph."""
 STRIP_PIXELS = 65536
 """Pixels composited or copied at a time: in cache, and a large picture is not held twice."""
-UNDO = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270}
+UNDO = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 """EXIF orientation to the transposition that leads from display back to storage."""
 
 
@@ -72,11 +93,14 @@ def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
                 notes.append("the colour profile was not applied")
             stored = _load(image, orientation)
             if kind in ("JPEG", "MPO") and is_cut_off(file, stored):
-                raise DecodeFailed(f"{name} ends before its last block, although its end is marked",
-                                   remedy="the file is damaged or incomplete; fetch it again from its source")
+                raise DecodeFailed(
+                    f"{name} ends before its last block, although its end is marked",
+                    remedy="the file is damaged or incomplete; fetch it again from its source",
+                )
             rgb, more = to_rgb(stored)
-            return Picture(image=rgb, orientation=orientation, format=kind, decoder=_decoder(kind),
-                           notes=(*notes, *more))
+            return Picture(
+                image=rgb, orientation=orientation, format=kind, decoder=_decoder(kind), notes=(*notes, *more)
+            )
     except MissingExtra:
         raise
     except SdkError as error:
@@ -85,17 +109,25 @@ def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
         raise type(error)(f"{name}: {error.problem}", remedy=error.remedy) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         size = readable(error).partition(" exceeds")[0]
-        raise LimitExceeded(f"{name} is over the limit pixels={limits.pixels:,}: {size}",
-                            remedy="if it is trusted, raise it: Limits(pixels=...)") from error
+        raise LimitExceeded(
+            f"{name} is over the limit pixels={limits.pixels:,}: {size}",
+            remedy="if it is trusted, raise it: Limits(pixels=...)",
+        ) from error
     except MemoryError as error:
-        raise LimitExceeded(f"{name} needs more memory than the limit memory={limits.memory:,} bytes",
-                            remedy="if it is trusted, raise it: Limits(memory=...)") from error
+        raise LimitExceeded(
+            f"{name} needs more memory than the limit memory={limits.memory:,} bytes",
+            remedy="if it is trusted, raise it: Limits(memory=...)",
+        ) from error
     except Exception as error:  # codecs raise whatever they like on a broken file
         if "nsupported" in str(error):
-            raise UnsupportedImage(f"{name} cannot be decoded: {readable(error)}",
-                                   remedy="save the picture in a more common variant of its format") from error
-        raise DecodeFailed(f"{name} cannot be decoded: {readable(error)}",
-                           remedy="the file is damaged or incomplete; fetch it again from its source") from error
+            raise UnsupportedImage(
+                f"{name} cannot be decoded: {readable(error)}",
+                remedy="save the picture in a more common variant of its format",
+            ) from error
+        raise DecodeFailed(
+            f"{name} cannot be decoded: {readable(error)}",
+            remedy="the file is damaged or incomplete; fetch it again from its source",
+        ) from error
 
 
 def readable(error: object) -> str:
@@ -171,8 +203,10 @@ def _refuse_preview(image: Image.Image) -> None:
     tags = getattr(image, "tag_v2", {})
     reduced = tags.get(ExifTags.Base.NewSubfileType, 0)
     if ExifTags.Base.DNGVersion in tags or (isinstance(reduced, int) and reduced & 1):
-        raise UnsupportedImage("the file is a raw photograph or starts with a preview of reduced size",
-                               remedy="develop it first and analyse the developed picture")
+        raise UnsupportedImage(
+            "the file is a raw photograph or starts with a preview of reduced size",
+            remedy="develop it first and analyse the developed picture",
+        )
 
 
 def _load(image: Image.Image, orientation: int) -> Image.Image:

@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from sdk.errors import DecodeFailed, SdkError, UnsupportedImage
 
-READ = {b"\xff\xd8": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF",
-        b"II+\0": "BigTIFF", b"MM\0+": "BigTIFF", b"\0\0\0\x0cjP  ": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000",
-        b"P3": "PPM", b"P6": "PPM", b"P5": "PPM"}
+READ = {
+    b"\xff\xd8": "JPEG",
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "BigTIFF",
+    b"MM\0+": "BigTIFF",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"P3": "PPM",
+    b"P6": "PPM",
+    b"P5": "PPM",
+}
 """Beginnings of files that are read: one that starts so and is not read is damaged."""
-OTHERS = {b"%PDF": "a PDF document", b"%!PS": "a PostScript file", b"8BPS": "a Photoshop document",
-          b"\0\0\1\0": "an icon", b"<svg": "an SVG drawing", b"<?xml": "an XML or SVG file", b"<!DO": "a web page",
-          b"<htm": "a web page", b"PK\3\4": "a ZIP archive", b"\x0a\x05\x01": "a PCX file", b"\0\0\2\0": "a TGA file",
-          b"\xff\x0a": "a JPEG XL file", b"\0\0\0\x0cJXL ": "a JPEG XL file", b"FUJIFILM": "a raw photograph"}
+OTHERS = {
+    b"%PDF": "a PDF document",
+    b"%!PS": "a PostScript file",
+    b"8BPS": "a Photoshop document",
+    b"\0\0\1\0": "an icon",
+    b"<svg": "an SVG drawing",
+    b"<?xml": "an XML or SVG file",
+    b"<!DO": "a web page",
+    b"<htm": "a web page",
+    b"PK\3\4": "a ZIP archive",
+    b"\x0a\x05\x01": "a PCX file",
+    b"\0\0\2\0": "a TGA file",
+    b"\xff\x0a": "a JPEG XL file",
+    b"\0\0\0\x0cJXL ": "a JPEG XL file",
+    b"FUJIFILM": "a raw photograph",
+}
 VIDEO = {b"\x1aE\xdf\xa3": 0, b"FLV": 0, b"OggS": 0, b"\0\0\1\xba": 0, b"\0\0\1\xb3": 0, b"AVI ": 8, b"ftyp": 4}
 """Marks of video containers and where they stand."""
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -32,13 +56,16 @@ def explain_unread(head: bytes, name: str) -> SdkError:
     if _brands(head) & AVIF_BRANDS:
         kind = "AVIF"
     if kind is not None:
-        return DecodeFailed(f"{name} starts like a {kind} file and has no header that can be read",
-                            remedy="the file is damaged or incomplete; fetch it again from its source")
+        return DecodeFailed(
+            f"{name} starts like a {kind} file and has no header that can be read",
+            remedy="the file is damaged or incomplete; fetch it again from its source",
+        )
     if _is_video(head):
         return UnsupportedImage(f"{name} is a video", remedy="extract the frames to be analysed first")
     other = next((OTHERS[mark] for mark in OTHERS if head.startswith(mark)), "of no kind that is known here")
-    return UnsupportedImage(f"{name} is {other}",
-                            remedy="convert it to JPEG, PNG, WebP, TIFF, GIF, BMP, JPEG 2000, AVIF, HEIC or PPM")
+    return UnsupportedImage(
+        f"{name} is {other}", remedy="convert it to JPEG, PNG, WebP, TIFF, GIF, BMP, JPEG 2000, AVIF, HEIC or PPM"
+    )
 
 
 def _brands(head: bytes) -> set[bytes]:
@@ -50,6 +77,8 @@ def _brands(head: bytes) -> set[bytes]:
 
 
 def _is_video(head: bytes) -> bool:
-    transport_stream = any(head[start :: stride][:1] == b"G" and head[start + stride : start + stride + 1] == b"G"
-                           for start, stride in ((0, 188), (4, 192)))
+    transport_stream = any(
+        head[start::stride][:1] == b"G" and head[start + stride : start + stride + 1] == b"G"
+        for start, stride in ((0, 188), (4, 192))
+    )
     return transport_stream or any(head[at : at + len(mark)] == mark for mark, at in VIDEO.items())
