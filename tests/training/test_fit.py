@@ -169,6 +169,8 @@ def test_silent_branches_are_the_same_function_at_the_start():
     torch.manual_seed(0)
     detector = create("psccnet-lite", grid=32)
     psccnet.start(detector)
+    fixed = [name for name, weight in detector.named_parameters() if not weight.requires_grad]
+    assert fixed == ["net.trunk.conv1.weight"]
     frame = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
     with torch.no_grad(), psccnet.silent(detector):
         left_out = detector.logits(frame)
