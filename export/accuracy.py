@@ -31,9 +31,9 @@ class Accuracy:
     """One per sample, in order."""
 
 
-def measure(folder: Path, samples: Sequence[Sample], *, precision: str) -> Accuracy:
+def measure(folder: Path, samples: Sequence[Sample], *, precision: str, working_size: int | None = None) -> Accuracy:
     """Run the artifact in ``folder`` on ``samples`` in ``precision`` with the backend that the SDK prefers."""
-    with sdk.load(folder, precision=precision, device="cpu") as analyzer:
+    with sdk.load(folder, precision=precision, device="cpu", working_size=working_size) as analyzer:
         analyses = [analyzer.analyze(sample.frame) for sample in samples]
     heatmaps = [_heatmap(analysis) for analysis in analyses]
     pairs = [(heatmap, sample.mask) for heatmap, sample in zip(heatmaps, samples, strict=True) if sample.mask.any()]
@@ -61,15 +61,21 @@ def changes(exact: Accuracy, lower: Accuracy) -> dict[str, float]:
     }
 
 
-def bf16_change(folder: Path, samples: Sequence[Sample]) -> dict[str, float] | None:
-    """What bf16 changes on ``samples``; None, nothing known, without samples or on a machine without bf16."""
-    if not samples:
-        return None
-    try:
-        lower = measure(folder, samples, precision="bf16")
-    except PrecisionUnavailable:
-        return None
-    return changes(measure(folder, samples, precision="f32"), lower)
+def bf16_changes(
+    folder: Path, samples: Sequence[Sample], *, working_sizes: Sequence[int]
+) -> dict[int, dict[str, float]]:
+    """What bf16 changes on ``samples`` at each working size.
+
+    Empty, nothing known, without samples, without measured sizes, or on a machine without bf16.
+    """
+    found = {}
+    for size in working_sizes if samples else ():
+        try:
+            lower = measure(folder, samples, precision="bf16", working_size=size)
+        except PrecisionUnavailable:
+            return {}
+        found[size] = changes(measure(folder, samples, precision="f32", working_size=size), lower)
+    return found
 
 
 def is_allowed(change: dict[str, float]) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from sdk.contract import FILE, Contract
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def digest(content: bytes) -> str:
@@ -18,23 +19,23 @@ def digest(content: bytes) -> str:
 
 
 def write(target: Path, files: Mapping[str, bytes], contract: Contract) -> None:
-    """Write ``files`` and ``contract`` beside ``target``, then put them in its place with one rename."""
+    """Write ``files`` and ``contract`` beside ``target``, then put them in its place; the former one goes last."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        partial, former = Path(folder) / "new", Path(folder) / "former"
+        partial.mkdir()
         for name, content in {**files, FILE: contract.to_json().encode()}.items():
             (partial / name).write_bytes(content)
-        partial.chmod(0o755)
         if target.exists():
-            shutil.rmtree(target)
+            target.replace(former)
         partial.replace(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def commit() -> str:
     """The project's commit, "+" appended when the tree has changes, or "unknown" outside a checkout."""
     try:
+        if Path(_git("rev-parse", "--show-toplevel")).resolve() != ROOT:
+            return "unknown"  # installed inside somebody else's checkout
         head = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
@@ -43,5 +44,5 @@ def commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    run = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    run = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     return run.stdout.strip()

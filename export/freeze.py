@@ -36,13 +36,6 @@ def _fold_children(module: nn.Module) -> None:
         previous = name, child
 
 
-def rounding_error(detector: Detector, frozen: Detector, frame: torch.Tensor) -> float:
-    """Largest absolute change of heatmap or score that folding and rounding cause on ``frame`` [N, H, W, 3]."""
-    with torch.inference_mode():
-        pairs = zip(detector.eval()(frame), frozen(frame), strict=True)
-        return max(float((a - b).abs().max()) for a, b in pairs)
-
-
 def settle(detector: Detector, frames: Iterable[torch.Tensor]) -> None:
     """Give fresh weights the batch statistics of ``frames`` (uint8 ``[N, H, W, 3]``).
 

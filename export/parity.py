@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,6 +26,9 @@ SHRUNK = ((333, 500), 128)
 """A frame, and the working size that it is brought down to."""
 BUDGET = 1e-4
 """Largest absolute difference of a probability in f32."""
+ROUNDING_SIZE = (256, 256)
+ROUNDING_BUDGET = 2e-2
+"""What storing the weights as halves may change: a fiftieth of the scale, as for fp16 arithmetic."""
 BACKENDS = ("onnxruntime", "openvino")
 
 Frame = NDArray[np.uint8]
@@ -59,6 +63,24 @@ def measure(frozen: Detector, folder: Path, photographs: Sequence[Frame]) -> lis
     for case, run in _whole_graphs(folder).items():
         rows += [_row(case, case.partition(" in ")[2], truth, run(frame, size)) for (frame, size), truth in small]
     return rows
+
+
+def rounding_row(detector: Detector, frozen: Detector, photographs: Sequence[Frame]) -> ParityRow:
+    """What folding batch normalisation and rounding the weights to fp16 changes, at the paper's size."""
+    batch = torch.from_numpy(np.stack(frames(photographs, [ROUNDING_SIZE] * len(photographs))))
+    plain = copy.deepcopy(detector).eval()
+    plain.calibration.copy_(frozen.calibration)
+    with torch.inference_mode():
+        heatmap, score = (float((a - b).abs().max()) for a, b in zip(plain(batch), frozen(batch), strict=True))
+    return ParityRow(
+        case="weights folded and rounded",
+        backend="torch",
+        precision="f32",
+        size=ROUNDING_SIZE,
+        max_abs_heatmap=heatmap,
+        max_abs_score=score,
+        budget=ROUNDING_BUDGET,
+    )
 
 
 def over_budget(rows: Iterable[ParityRow]) -> list[ParityRow]:

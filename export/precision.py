@@ -6,6 +6,7 @@ A CPU runtime given an fp16 graph computes in float32 and proves nothing; ``torc
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +25,10 @@ SIZE = (256, 256)
 
 
 def activation_peaks(detector: Detector, frame: Tensor) -> dict[str, float]:
-    """Largest absolute activation of every convolution, linear layer and normalisation, float32, by layer name."""
+    """Largest absolute value that goes into or comes out of every convolution and linear layer, float32, by name.
+
+    What goes in shows the sums between layers, which are no modules; infinite where a value is not a number.
+    """
     peaks: dict[str, float] = {}
     hooks = []
     for name, module in detector.named_modules():
@@ -40,14 +44,15 @@ def activation_peaks(detector: Detector, frame: Tensor) -> dict[str, float]:
 
 
 def _recorder(peaks: dict[str, float], name: str) -> object:
-    def record(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        peaks[name] = max(peaks.get(name, 0.0), float(output.abs().max()))
+    def record(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        levels = [float(value.abs().nan_to_num(nan=math.inf).max()) for value in (*inputs, output)]
+        peaks[name] = max(peaks.get(name, 0.0), *levels)
 
     return record
 
 
-def half_rows(frozen: Detector, photographs: Sequence[NDArray[np.uint8]]) -> list[ParityRow]:
-    """One row per photograph at 256x256, fp16 against float32, and one for the layer with the largest activation.
+def half_rows(frozen: Detector, photographs: Sequence[NDArray[np.uint8]]) -> tuple[list[ParityRow], dict[str, float]]:
+    """One row per photograph at 256x256, fp16 against float32, and one for the largest activation; all peaks by layer.
 
     The last row's ``max_abs_heatmap`` is that activation over fp16's largest number: 1 and more is an overflow.
     """
@@ -61,7 +66,8 @@ def half_rows(frozen: Detector, photographs: Sequence[NDArray[np.uint8]]) -> lis
             pairs = list(zip(frozen(batch), half(batch), strict=True))
         rows.append(_row(f"half, photograph {index}", *(_difference(a, b) for a, b in pairs), budget=BUDGET))
     layer = max(peaks, key=peaks.__getitem__)
-    return [*rows, _row(f"peak {layer}", peaks[layer] / LARGEST_HALF, 0.0, budget=1.0)]
+    rows.append(_row(f"peak {layer}", peaks[layer] / LARGEST_HALF, 0.0, budget=1.0))
+    return rows, {name: float(f"{peak:.3g}") for name, peak in peaks.items()}
 
 
 def _difference(exact: Tensor, rounded: Tensor) -> float:

@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from sdk.errors import ArtifactInvalid
+
 FILE = "weights.bin"
 ALIGNMENT = 64
 """Bytes; lets a runtime map the file and use the numbers in place."""
@@ -36,6 +38,8 @@ class SharedWeights:
             if tensor.data_type != TensorProto.FLOAT or values.size < SMALLEST:
                 kept.append(tensor)
                 continue
+            if not np.array_equal(values, values.astype(np.float16)):
+                raise ArtifactInvalid(f"{tensor.name} would lose precision as fp16", remedy="freeze the detector first")
             stored = f"{tensor.name}.fp16"
             moved.append(self._external(stored, values.astype(np.float16)))
             casts.append(

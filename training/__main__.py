@@ -89,7 +89,6 @@ def parser() -> argparse.ArgumentParser:
         verb.set_defaults(run=run)
         verb.add_argument("--photographs", type=Path, required=True, help="folder with SOURCES.csv")
         verb.add_argument("--size", type=int, default=256, help="side of the samples, px")
-        verb.add_argument("--seed", type=int, default=1)
         verb.add_argument("--threads", type=int, default=torch.get_num_threads())
         options(verb)
     return root
@@ -98,12 +97,14 @@ def parser() -> argparse.ArgumentParser:
 def _synthesize_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--out", type=Path, required=True, help="folder to write to")
     verb.add_argument("--count", type=int, default=32)
+    verb.add_argument("--seed", type=int, default=1)
     verb.add_argument("--part", choices=("train", "validation"), default="train")
     verb.add_argument("--preview", action="store_true", help="one contact sheet instead of single files")
 
 
 def _fit_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("model")
+    verb.add_argument("--seed", type=int, default=1)
     verb.add_argument("--out", type=Path, required=True, help="folder of the run")
     verb.add_argument("--batch", type=int, default=10)
     verb.add_argument("--stage", type=stage, action="append", default=[], metavar="UNTIL:SIZE:BATCH[:GRID][:silent]",
@@ -127,6 +128,7 @@ def _measure_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--card", type=Path, required=True, help="JSON file to write, for python -m export")
     verb.add_argument("--known", type=Path, help="JSON with the card's fields that cannot be measured: licence, data")
     verb.add_argument("--count", type=int, default=160, help="samples")
+    verb.set_defaults(size=768)  # above the default working size, so that shrinking is measured too
     verb.add_argument("--working-size", type=int, nargs="+", default=[512, 0], help="long sides, px; 0 is native")
 
 
@@ -138,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return int(args.run(args))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
 

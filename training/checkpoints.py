@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,17 +54,35 @@ def load_published(model: str, files: Iterable[Path]) -> Detector:
     detector = create(model, layout="released")
     state: dict[str, Tensor] = {}
     for file in files:
-        state |= renamed(torch.load(file, map_location="cpu", weights_only=True), model)
+        state |= renamed(_read(file), model)
     detector.net.load_state_dict(state, strict=True)
     return detector
 
 
-def load(file: Path) -> Detector:
-    """A checkpoint of ours: ``{"model": name, "settings": {...}, "state": {...}}``, onto the CPU."""
-    content = torch.load(file, map_location="cpu", weights_only=True)
+def _read(file: Path) -> dict[str, Any]:
+    """What ``torch.save`` wrote, tensors and plain containers only."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # the unpickler raises whatever foreign bytes lead it to
+        raise ValueError(f"{file} is no checkpoint: {error}\n  -> give a file written by torch.save") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds a {type(content).__name__}, not a dictionary\n  -> give a state dict")
+    return content
+
+
+def load(file: Path, *, model: str | None = None) -> Detector:
+    """A checkpoint of ours, onto the CPU: ``{"model": name, "settings": {...}, "state": {...}}``.
+
+    ``model``, where it is given, is the name that the checkpoint has to bear: psccnet-lite is not psccnet.
+    """
+    content = _read(file)
     missing = sorted({"model", "settings", "state"} - set(content))
     if missing:
         raise ValueError(f"{file} lacks {missing}\n  -> give a checkpoint written by python -m training fit")
+    if model not in {None, content["model"]}:
+        raise ValueError(f"{file} holds weights of {content['model']}, not of {model}\n  -> name {content['model']}")
     detector = create(content["model"], **content["settings"])
     detector.load_state_dict(content["state"], strict=True)
     return detector

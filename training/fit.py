@@ -104,8 +104,13 @@ class Fit:
             (folder / "settings.json").write_text(json.dumps({"model": name, **asdict(settings)}, indent=2) + "\n")
 
     def run(
-        self, samples: Dataset[tuple[Tensor, Tensor]], loss: Loss, *,
-        batch: int, until: float = 1.0, validate: Validate | None = None,
+        self,
+        samples: Dataset[tuple[Tensor, Tensor]],
+        loss: Loss,
+        *,
+        batch: int,
+        until: float = 1.0,
+        validate: Validate | None = None,
     ) -> None:
         """Train on batches of ``batch`` until the share ``until`` of the budget is spent; at once if it is already."""
         if self.progress.fraction(self.settings) >= until:

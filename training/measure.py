@@ -1,7 +1,7 @@
 """Measure trained weights on photographs that training did not see, and write their card.
 
-Thresholds come from authentic photographs as they were delivered, one frame per photograph; accuracy and calibration
-from samples made of the same photographs. Everything is chosen here and nowhere else.
+Thresholds come from authentic photographs, one frame per photograph, whole or as cropped when delivered; accuracy and
+calibration from samples made of the same photographs. Everything is chosen here and nowhere else.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from training.synthesis.sample import Sample
 SEED = 20_012
 """Seed of the samples that are measured on; neither training's nor that of validation during training."""
 RATES = (0.01, 0.05)
-LARGEST_FRAME = 1280
-"""Long side, px, beyond which a photograph's centre is taken: a bound on memory, not on content."""
 
 Frame = NDArray[np.uint8]
 
@@ -45,24 +43,19 @@ class Plan:
 
 @torch.inference_mode()
 def answer(detector: Detector, frame: Frame, *, working_size: int) -> tuple[NDArray[np.float32], float]:
-    """Heatmap [H, W] and margin of the class logits, uncalibrated; convolutions in bf16 as in training."""
-    batch = torch.from_numpy(np.ascontiguousarray(frame))[None]
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = detector.logits(batch, working_size)
-        heatmap = detector.heatmap(logits.masks[0][:, None], *frame.shape[:2])
+    """Heatmap [H, W] and margin of the class logits, uncalibrated; in float32, as it is deployed."""
+    logits = detector.logits(torch.from_numpy(np.ascontiguousarray(frame))[None], working_size)
+    heatmap = detector.heatmap(logits.masks[0][:, None], *frame.shape[:2])
     return heatmap[0].float().numpy(), float(logits.score[0, 1] - logits.score[0, 0])
 
 
 def authentic(photographs: Photographs) -> Iterable[Frame]:
-    """One frame per photograph: of several crops of one source the first, and the centre of what is very large."""
+    """One frame per photograph; where only crops of it were delivered, the first of them."""
     seen: set[str] = set()
     for index, row in enumerate(photographs.rows):
-        if row.source_path in seen:
-            continue
-        seen.add(row.source_path)
-        pixels, _ = photographs.pixels(index)
-        top, left = (max(0, (side - LARGEST_FRAME) // 2) for side in pixels.shape[:2])
-        yield pixels[top : top + LARGEST_FRAME, left : left + LARGEST_FRAME]
+        if row.source_path not in seen:
+            seen.add(row.source_path)
+            yield photographs.pixels(index)[0]
 
 
 def measure(detector: Detector, plan: Plan) -> dict[int, dict[str, object]]:

@@ -57,20 +57,22 @@ def export(
     answers on ``samples``, whose truth is known, lose nothing that counts (:mod:`export.accuracy`). Raises
     :class:`sdk.errors.ParityFailed` and writes nothing where a precision in ``required`` is over its budget.
     """
-    detector.calibration.copy_(detector.calibration.new_tensor(card.calibration))
     frozen = freeze(detector)
+    frozen.calibration.copy_(frozen.calibration.new_tensor(card.calibration))
     files, graphs = _files(frozen)
     contract = _contract(frozen, name=name, model=model, card=card, graphs=graphs)
-    half = precision.half_rows(frozen, photographs)
+    rounding = parity.rounding_row(detector, frozen, photographs)
+    half, peaks = precision.half_rows(frozen, photographs)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / name
         artifact.write(draft, files, dataclasses.replace(contract, sha256=_sha256(files)))
-        rows = [*half, *parity.measure(frozen, draft, photographs)]
-        change = accuracy.bf16_change(draft, samples)
+        rows = [rounding, *half, *parity.measure(frozen, draft, photographs)]
+        change = accuracy.bf16_changes(draft, samples, working_sizes=card.working_sizes)
     parity.require(row for row in rows if row.precision in required)
-    passed = {"bf16": change is not None and accuracy.is_allowed(change), "fp16": not parity.over_budget(half)}
+    bf16 = bool(change) and all(accuracy.is_allowed(at_size) for at_size in change.values())
+    passed = {"bf16": bf16, "fp16": not parity.over_budget(half)}
     allowed = ("f32", *(precision for precision, is_passed in passed.items() if is_passed))
-    card = dataclasses.replace(card, figures={**card.figures, "bf16 against f32": change})
+    card = dataclasses.replace(card, figures={**card.figures, "bf16 against f32": change, "peaks": peaks})
     files["card.md"] = card.to_markdown(name, allowed).encode()
     contract = dataclasses.replace(contract, parity=tuple(rows), precisions=allowed, sha256=_sha256(files))
     artifact.write(target, files, contract)

@@ -35,7 +35,7 @@ def test_bounds(lower: Accuracy, *, allowed: bool) -> None:
 
 
 def test_nothing_is_known_without_samples(exported: tuple[Path, Contract]) -> None:
-    assert accuracy.bf16_change(exported[0], []) is None
+    assert accuracy.bf16_changes(exported[0], [], working_sizes=(0,)) == {}
     assert exported[1].precisions[0] == "f32"
     assert "bf16" not in exported[1].precisions
 

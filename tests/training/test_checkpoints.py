@@ -148,6 +148,18 @@ def test_ours_come_back_as_they_were(tmp_path: Path) -> None:
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path / "model.pt", "psccnet-lite", models.create("psccnet-lite", grid=32))
+    with pytest.raises(ValueError, match="holds weights of psccnet-lite, not of psccnet\n  -> name psccnet-lite"):
+        checkpoints.load(tmp_path / "model.pt", model="psccnet")
+
+
+def test_a_file_that_is_no_checkpoint_is_told(tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(b"hello")
+    with pytest.raises(ValueError, match=r"(?s)model.pt is no checkpoint: .*-> give a file written by torch.save"):
+        checkpoints.load(tmp_path / "model.pt")
+
+
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     torch.save({"weights": torch.zeros(1)}, tmp_path / "model.pt")
     with pytest.raises(ValueError, match=r"lacks \['model', 'settings', 'state'\]\n  -> give a checkpoint written by"):

@@ -52,9 +52,9 @@ def test_early_exit_leaves_out_the_finer_scales(finest: int) -> None:
     assert sorted(detector.net.localisation.scales) == [str(scale) for scale in range(finest, 5)]
 
 
-@pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 121)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 90), (32, 32), (33, 47), (64, 121)])
 @pytest.mark.parametrize("name", ["psccnet", "psccnet-lite"])
-def test_any_size_from_32_px_up(name: str, size: tuple[int, int]) -> None:
+def test_any_size(name: str, size: tuple[int, int]) -> None:
     detector = models.create(name, grid=32).eval()
     with torch.inference_mode():
         heatmap, score = detector(torch.zeros(2, *size, 3, dtype=torch.uint8))

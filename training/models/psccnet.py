@@ -131,7 +131,7 @@ class Detection(nn.Module):
 
 
 class PSCCNet(nn.Module):
-    """Trunk, localisation and detection; input float ``[N, 3, H, W]`` in [0, 1], H and W from 32 px up."""
+    """Trunk, localisation and detection; input float ``[N, 3, H, W]`` in [0, 1], any H and W."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()

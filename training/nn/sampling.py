@@ -37,13 +37,13 @@ def pick(
 
 def pick_resized(
     x: Tensor,  # [N, C, h, w]
-    shape: Shape,  # H, W of the finer map, at least 2 px
+    shape: Shape,  # H, W of the finer map
     grid: int,
 ) -> Tensor:  # [N, C, 2 grid, 2 grid]
     """:func:`pick` from ``x`` resized to ``shape`` with aligned corners, without making the resized map."""
     for axis, size in zip((2, 3), shape, strict=True):
         index, _ = neighbours(size, grid, x.device)
-        own, last = x.shape[axis], size - 1
+        own, last = x.shape[axis], torch.sym_max(size - 1, 1)
         low = index * (own - 1) // last
         high = torch.clamp(low + 1, max=own - 1)
         weight = (index * (own - 1) - low * last).to(torch.float32) / last
@@ -68,6 +68,6 @@ def lerp(
 
 
 def _blend(weight: Tensor) -> Tensor:
-    """Matrix [grid, 2 grid] that weighs the low neighbour of position k with ``1 - weight[k]``, the high one with it."""
+    """Matrix [grid, 2 grid]: row k weighs the low neighbour with ``1 - weight[k]``, the high one with ``weight[k]``."""
     each = torch.eye(len(weight), device=weight.device)
     return torch.stack([each * (1 - weight), each * weight], dim=2).flatten(1)

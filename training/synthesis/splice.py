@@ -73,9 +73,7 @@ def aged(patch: Frame, rng: np.random.Generator, hardness: float) -> tuple[Frame
             return filters.resample(patch, between(rng, 0.4, 0.6 + 0.3 * hardness)), name
 
 
-def relit(
-    patch: Frame, base: Frame, mask: Mask, *, rng: np.random.Generator, hardness: float
-) -> tuple[Frame, str]:
+def relit(patch: Frame, base: Frame, mask: Mask, *, rng: np.random.Generator, hardness: float) -> tuple[Frame, str]:
     """The patch as it is, brighter or darker, or with the mean and spread of the base under the mask."""
     if rng.random() < 0.4 * hardness:
         mine, theirs = patch[mask].astype(np.float64), base[mask].astype(np.float64)

@@ -1,0 +1,125 @@
+"""The verbs of ``python -m export``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export import parity
+from export.freeze import settle
+from export.targets import onnx
+from sdk.errors import ArtifactInvalid, DecodeFailed, SdkError, UnsupportedImage
+from training import checkpoints, models
+from training.card import Card
+from training.data import Photographs, Samples
+from training.measure import SEED
+from training.nn.detector import Detector
+from training.synthesis.sample import Sample
+
+CHECKPOINT_HELP = (
+    "one file written by python -m training fit, or all files of a model's published checkpoint; fresh weights without"
+)
+VALIDATION_SAMPLES = 200
+"""Half a percent of the verdicts is then one sample."""
+SAMPLES = Path(__file__).parents[1] / "sdk" / "samples"
+
+
+def to_onnx(args: argparse.Namespace) -> int:
+    """Write the artifact of a model: fresh weights, or those of a checkpoint with the card measured for it."""
+    photographs = _photographs(args.photographs)
+    detector = _detector(args, photographs)
+    card = Card.read(args.card) if args.card else Card()
+    if args.validation and not args.card:
+        raise ArtifactInvalid(
+            "bf16 cannot be judged without thresholds: every verdict would be inconclusive",
+            remedy="python -m training measure, then --card",
+        )
+    target = args.out or Path("artifacts") / args.model
+    if target.exists() and not (target / "contract.json").is_file():
+        raise ArtifactInvalid(f"{target} exists and is not an artifact", remedy="name another folder with --out")
+    contract = onnx.export(
+        detector,
+        target,
+        name=args.model,
+        model=args.model,
+        card=card,
+        photographs=photographs,
+        samples=_samples(args.validation) if args.validation else (),
+        required={"f32", *args.require},
+    )
+    for row in contract.parity:
+        print(parity.text(row), file=sys.stderr)
+    print(target)
+    return 0
+
+
+def _detector(args: argparse.Namespace, photographs: Sequence[NDArray[np.uint8]]) -> Detector:
+    match args.checkpoint:
+        case None:
+            return _fresh(args.model, photographs)
+        case [file]:
+            return checkpoints.load(file, model=args.model)
+        case files:
+            return checkpoints.load_published(args.model, files)
+
+
+def _fresh(model: str, photographs: Sequence[NDArray[np.uint8]]) -> Detector:
+    """Untrained weights, for measuring speed: every run makes the same."""
+    torch.manual_seed(0)
+    detector = models.create(model)
+    settle(detector, [torch.from_numpy(np.stack(parity.frames(photographs, [(128, 128)] * len(photographs))))])
+    return detector
+
+
+def _photographs(folder: Path) -> list[NDArray[np.uint8]]:
+    """Every JPEG in ``folder``, RGB."""
+    files = sorted(folder.glob("*.jpg"))
+    if not files:
+        raise UnsupportedImage(f"{folder} holds no .jpg", remedy="give a folder of photographs with --photographs")
+    return [_decoded(file) for file in files]
+
+
+def _decoded(file: Path) -> NDArray[np.uint8]:
+    pixels = cv2.imread(str(file))
+    if pixels is None:
+        raise DecodeFailed(f"{file} cannot be decoded", remedy="remove it, or name another folder with --photographs")
+    return np.asarray(pixels[..., ::-1], np.uint8)
+
+
+def _samples(photographs: Path) -> list[Sample]:
+    """Held-out samples of a size that is shrunk, so that every graph of the plan is judged."""
+    samples = Samples(Photographs(photographs, "validation"), seed=SEED, size=768)
+    return [samples.sample(index) for index in range(VALIDATION_SAMPLES)]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    root = argparse.ArgumentParser(prog="python -m export", description="From a checkpoint to an artifact.")
+    verbs = root.add_subparsers(required=True)
+    verb = verbs.add_parser("onnx", help=to_onnx.__doc__, description=to_onnx.__doc__)
+    verb.add_argument("model", help=f"one of: {', '.join(models.names())}")
+    verb.add_argument("--checkpoint", type=Path, nargs="+", metavar="FILE", help=CHECKPOINT_HELP)
+    verb.add_argument("--card", type=Path, help="written by python -m training measure; without it no verdict is given")
+    verb.add_argument("--out", type=Path, help="artifact directory; default: artifacts/MODEL")
+    verb.add_argument("--photographs", type=Path, default=SAMPLES, help="real photographs for the parity gate")
+    verb.add_argument("--validation", type=Path, help="photographs with SOURCES.csv; bf16 is judged on samples of them")
+    verb.add_argument("--require", nargs="*", default=[], choices=["fp16"], help="refuse unless this precision passes")
+    verb.set_defaults(run=to_onnx)
+    return root
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; 2 where it failed for a reason that can be told."""
+    args = parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except (SdkError, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
