@@ -115,22 +115,31 @@ def photograph(height: int, width: int) -> contenders.Frame:
     return np.ascontiguousarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)[..., ::-1])
 
 
-def in_fresh_processes(artifact: Path, *, threads: int, repeats: int) -> dict[str, object]:
-    """What a user meets who starts from nothing: import, first analysis, peak memory at 1080p."""
+def in_fresh_processes(artifact: Path, *, threads: int, repeats: int, large: bool) -> dict[str, object]:
+    """What a user meets who starts from nothing: import, first analysis, peak memory at 1080p, or at 24 megapixels."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "1080p.jpg"
         cv2.imwrite(str(file), photograph(1080, 1920)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
         command = [sys.executable, "-c", FIRST_ANALYSIS, str(artifact), str(threads), str(file)]
         outputs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(repeats)]
         seconds = [[float(part) for part in output.split()] for output in outputs]
-        analyse = [sys.executable, "-m", "sdk", "analyze", str(file), "--model", str(artifact), "--working-size", "0"]
+        peaks = {"analyze_1080p_native_peak_rss_mib": _peak(artifact, file)}
+        if large:
+            cv2.imwrite(str(file), photograph(4000, 6000)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+            peaks["analyze_24mp_native_peak_rss_mib"] = _peak(artifact, file)
         return {
+            **peaks,
             "import_s": statistics.median(part[0] for part in seconds),
             "first_analysis_s": statistics.median(part[1] for part in seconds),
             "first_analysis_working_size": 512,
-            "analyze_1080p_native_peak_rss_mib": peak_rss_mib(analyse),
             "repeats": repeats,
         }
+
+
+def _peak(artifact: Path, file: Path) -> float:
+    """MiB that ``imdl analyze`` takes for one file at its own size, in the precision that it chooses."""
+    command = [sys.executable, "-m", "sdk", "analyze", str(file), "--model", str(artifact), "--working-size", "0"]
+    return peak_rss_mib(command)
 
 
 def rounded(value: object, *, hide: str) -> object:
@@ -153,6 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=5, help="fresh processes")
+    parser.add_argument("--large", action="store_true", help="peak memory at 24 megapixels too")
     parser.add_argument("--only", nargs="*", default=[], help="words of the contenders to keep")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
@@ -172,7 +182,9 @@ def main(arguments: list[str] | None = None) -> None:
         "provenance": provenance(),
         "rows": rows(calls, rounds=options.rounds, warmup=options.warmup),
         "absent": absent,
-        "fresh_processes": in_fresh_processes(artifact.path, threads=options.threads, repeats=options.repeats),
+        "fresh_processes": in_fresh_processes(
+            artifact.path, threads=options.threads, repeats=options.repeats, large=options.large
+        ),
     }
     options.results.mkdir(parents=True, exist_ok=True)
     target = options.results / f"latency-{terms.name}-{options.host}.json"

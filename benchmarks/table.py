@@ -94,6 +94,7 @@ def memory(folder: Path = RESULTS) -> str:
     headings = {
         "model": "model", "import_s": "import sdk, s", "first_analysis_s": "load and first analysis at 512, s",
         "analyze_1080p_native_peak_rss_mib": "peak memory of `imdl analyze`, 1080p at native size, MiB",
+        "analyze_24mp_native_peak_rss_mib": "the same, 24 megapixels",
     }  # fmt: skip
     rows = [{"model": f"`{result['model']}`"} | result["fresh_processes"] for result in results("latency", folder)]
     return markdown(headings, rows) if rows else ""

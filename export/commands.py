@@ -53,6 +53,7 @@ def to_onnx(args: argparse.Namespace) -> int:
         photographs=photographs,
         samples=_samples(args.validation) if args.validation else (),
         required={"f32", *args.require},
+        unjudged=args.unjudged,
     )
     for row in contract.parity:
         print(parity.text(row), file=sys.stderr)
@@ -111,6 +112,13 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--photographs", type=Path, default=SAMPLES, help="real photographs for the parity gate")
     verb.add_argument("--validation", type=Path, help="photographs with SOURCES.csv; bf16 is judged on samples of them")
     verb.add_argument("--require", nargs="*", default=[], choices=["fp16"], help="refuse unless this precision passes")
+    verb.add_argument(
+        "--unjudged",
+        nargs="*",
+        default=[],
+        choices=["bf16"],
+        help="allow this precision unjudged, to measure its speed",
+    )
     verb.set_defaults(run=to_onnx)
     return root
 

@@ -49,13 +49,15 @@ def export(
     photographs: Sequence[NDArray[np.uint8]],
     samples: Sequence[Sample] = (),
     required: Collection[str] = ("f32",),
+    unjudged: Collection[str] = (),
 ) -> Contract:
     """Write ``detector`` as an artifact to the directory ``target``, if it passes the parity gate.
 
     ``photographs`` are real frames, uint8 ``[H, W, 3]`` RGB, on which torch and the artifact are compared. Returns the
     contract as written, parity table included. fp16 is allowed to the model if the table bears it out, bf16 if the
     answers on ``samples``, whose truth is known, lose nothing that counts (:mod:`export.accuracy`). Raises
-    :class:`sdk.errors.ParityFailed` and writes nothing where a precision in ``required`` is over its budget.
+    :class:`sdk.errors.ParityFailed` and writes nothing where a precision in ``required`` is over its budget. What
+    stands in ``unjudged`` is allowed without evidence, for timing; the card says so.
     """
     frozen = freeze(detector)
     frozen.calibration.copy_(frozen.calibration.new_tensor(card.calibration))
@@ -71,8 +73,10 @@ def export(
     parity.require(row for row in rows if row.precision in required)
     bf16 = bool(change) and all(accuracy.is_allowed(at_size) for at_size in change.values())
     passed = {"bf16": bf16, "fp16": not parity.over_budget(half)}
-    allowed = ("f32", *(precision for precision, is_passed in passed.items() if is_passed))
-    card = dataclasses.replace(card, figures={**card.figures, "bf16 against f32": change, "peaks": peaks})
+    allowed = ("f32", *(name for name, is_passed in passed.items() if is_passed or name in unjudged))
+    card = dataclasses.replace(
+        card, figures={**card.figures, "bf16 against f32": change, "unjudged": list(unjudged), "peaks": peaks}
+    )
     files["card.md"] = card.to_markdown(name, allowed).encode()
     contract = dataclasses.replace(contract, parity=tuple(rows), precisions=allowed, sha256=_sha256(files))
     artifact.write(target, files, contract)

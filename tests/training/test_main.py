@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.__main__ import main, stage
+from training.commands import main, stage
 from training.recipes.psccnet import Stage
 
 

@@ -1,0 +1,147 @@
+"""The verbs of ``python -m training``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import cv2
+import torch
+
+from training import checkpoints
+from training.data import Photographs, Samples
+from training.fit import FitSettings
+from training.measure import Plan, card
+from training.recipes.psccnet import VALIDATION_SEED, Recipe, Stage, validation
+from training.synthesis.preview import contact_sheet
+
+
+def synthesize(args: argparse.Namespace) -> int:
+    """Write samples: frames as PNG, masks as PNG, recipes as JSON lines; or one contact sheet."""
+    samples = Samples(Photographs(args.photographs, args.part), seed=args.seed, size=args.size)
+    made = (samples.sample(index) for index in range(args.count))
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.preview:
+        cv2.imwrite(str(args.out / "preview.png"), contact_sheet(list(made))[..., ::-1])
+        return 0
+    with (args.out / "samples.jsonl").open("w") as listing:
+        for index, sample in enumerate(made):
+            cv2.imwrite(str(args.out / f"{index:06d}.png"), sample.frame[..., ::-1])
+            cv2.imwrite(str(args.out / f"{index:06d}_mask.png"), sample.mask.astype("uint8") * 255)
+            row = {"index": index, "seed": args.seed, "label": sample.label, **sample.recipe}
+            listing.write(json.dumps(row) + "\n")
+    return 0
+
+
+def fit(args: argparse.Namespace) -> int:
+    """Train a model into a folder, or go on where the folder stands: a run that was killed goes on exactly."""
+    torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
+    recipe = import_module(f"training.recipes.{args.model.split('-')[0]}")
+    stages = tuple(args.stage) or (Stage(until=1.0, size=args.size, batch=args.batch),)
+    recipe.fit(
+        args.model, args.out,
+        Recipe(photographs=args.photographs, stages=stages, seed=args.seed, ramp=args.ramp),
+        FitSettings(minutes=args.minutes, steps=args.steps, rate=args.rate, device=args.device, workers=args.workers),
+    )  # fmt: skip
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Print metrics on samples made from held-out photographs, as JSON with the protocol beside the figures."""
+    torch.set_num_threads(args.threads)
+    detector = checkpoints.load(args.checkpoint).eval()
+    samples = Samples(Photographs(args.photographs, "validation"), seed=VALIDATION_SEED, size=args.size)
+    figures = validation(detector, samples, count=args.count)
+    protocol = {"protocol": "synthetic validation", "seed": VALIDATION_SEED, "size": args.size, "samples": args.count}
+    print(json.dumps({**protocol, **figures}, indent=2))
+    return 0
+
+
+def measure(args: argparse.Namespace) -> int:
+    """Write the card of trained weights: thresholds, calibration and figures from photographs training did not see."""
+    torch.set_num_threads(args.threads)
+    plan = Plan(
+        photographs=args.photographs, samples=args.count, size=args.size, working_sizes=tuple(args.working_size)
+    )
+    known = json.loads(args.known.read_text()) if args.known else {}
+    card(checkpoints.load(args.checkpoint), plan, **known).write(args.card)
+    return 0
+
+
+def stage(text: str) -> Stage:
+    """``UNTIL:SIZE:BATCH[:GRID][:silent]``, for instance 0.5:128:16:64:silent."""
+    correlation = not text.endswith(":silent")
+    until, *sizes = text.removesuffix(":silent").split(":")
+    size, batch, grid = (*map(int, sizes), 0)[:3]
+    return Stage(until=float(until), size=size, batch=batch, grid=grid, correlation=correlation)
+
+
+def parser() -> argparse.ArgumentParser:
+    """One subcommand per verb."""
+    root = argparse.ArgumentParser(
+        prog="python -m training", description="From photographs to trained, measured weights."
+    )
+    verbs = root.add_subparsers(required=True, metavar="VERB")
+    for run, options in VERBS.items():
+        verb = verbs.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+        verb.set_defaults(run=run)
+        verb.add_argument("--photographs", type=Path, required=True, help="folder with SOURCES.csv")
+        verb.add_argument("--size", type=int, default=256, help="side of the samples, px")
+        verb.add_argument("--threads", type=int, default=torch.get_num_threads())
+        options(verb)
+    return root
+
+
+def _synthesize_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--out", type=Path, required=True, help="folder to write to")
+    verb.add_argument("--count", type=int, default=32)
+    verb.add_argument("--seed", type=int, default=1)
+    verb.add_argument("--part", choices=("train", "validation"), default="train")
+    verb.add_argument("--preview", action="store_true", help="one contact sheet instead of single files")
+
+
+def _fit_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("model")
+    verb.add_argument("--seed", type=int, default=1)
+    verb.add_argument("--out", type=Path, required=True, help="folder of the run")
+    verb.add_argument("--batch", type=int, default=10)
+    verb.add_argument("--stage", type=stage, action="append", default=[], metavar="UNTIL:SIZE:BATCH[:GRID][:silent]",
+                      help="instead of --size and --batch, repeatable; UNTIL is a share of the budget; "
+                      "silent leaves the correlation branches out")  # fmt: skip
+    verb.add_argument("--minutes", type=float, default=0.0, help="budget that the schedule spans")
+    verb.add_argument("--steps", type=int, default=0, help="budget in steps, instead of --minutes")
+    verb.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    verb.add_argument("--ramp", type=int, default=0, help="samples over which the synthesis grows hard")
+    verb.add_argument("--device", default="cpu")
+    verb.add_argument("--workers", type=int, default=1)
+
+
+def _evaluate_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--checkpoint", type=Path, required=True, help="ema.pt of a run")
+    verb.add_argument("--count", type=int, default=500)
+
+
+def _measure_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--checkpoint", type=Path, required=True, help="ema.pt of a run")
+    verb.add_argument("--card", type=Path, required=True, help="JSON file to write, for python -m export")
+    verb.add_argument("--known", type=Path, help="JSON with the card's fields that cannot be measured: licence, data")
+    verb.add_argument("--count", type=int, default=160, help="samples")
+    verb.set_defaults(size=768)  # above the default working size, so that shrinking is measured too
+    verb.add_argument("--working-size", type=int, nargs="+", default=[512, 0], help="long sides, px; 0 is native")
+
+
+VERBS = {synthesize: _synthesize_options, fit: _fit_options, evaluate: _evaluate_options, measure: _measure_options}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a verb; 2 if it was refused."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (ValueError, TypeError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
