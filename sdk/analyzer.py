@@ -172,6 +172,9 @@ class Analyzer:
         opened = self._opened.get(pid)
         if opened is None:  # setdefault is atomic: two threads get the same one, with no lock that a fork could freeze
             opened = self._opened.setdefault(pid, _Opened(self.artifact, self.recipe))
+        if self._closed:  # meanwhile, by a close() that may have come too early to see these sessions
+            opened.close()
+            raise AnalyzerClosed("this Analyzer was closed during an analysis", remedy="close it later")
         return opened
 
     def _input(self, source: object, color: Color) -> _Input:
@@ -194,7 +197,7 @@ class Analyzer:
             )
         except SdkError:
             raise
-        except (RuntimeError, ValueError, MemoryError) as error:  # what the runtimes raise, by way of pybind11
+        except Exception as error:  # ONNX Runtime raises classes of its own, OpenVINO what pybind11 makes of C++'s
             if self._closed:
                 raise AnalyzerClosed("this Analyzer was closed during an analysis", remedy="close it later") from error
             raise RunFailed(

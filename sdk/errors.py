@@ -54,11 +54,12 @@ class PrecisionUnavailable(SdkError):
 
 
 class MissingExtra(SdkError):
-    """A Python package of an optional extra is not installed."""
+    """A Python package of an optional extra is not installed, or is and cannot be imported: ``why``, in its words."""
 
-    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, *, extra: str, purpose: str, why: str = "") -> None:
+        state = f"cannot be imported: {why}" if why else "is not installed"
         super().__init__(
-            f"{purpose} needs the package {package}, which is not installed", remedy=f"pip install 'imdl-sdk[{extra}]'"
+            f"{purpose} needs the package {package}, which {state}", remedy=f"pip install 'imdl-sdk[{extra}]'"
         )
 
 

@@ -96,6 +96,8 @@ def _run(step: Step, session: Session, graph: Graph, feeds: Arrays) -> Arrays:
     if len(feeds) != 1:
         raise ArtifactInvalid(f"{graph.file} is tiled and has {len(feeds)} inputs, not one", remedy="export it again")
     ((name, pixels),) = feeds.items()
+    if len(list(tiles(pixels.shape, step.tiling))) == 1:  # run waits for its turn, submit would add a request
+        return session.run(typed(feeds))
     return run_tiled(lambda tile: session.submit(typed({name: tile})), pixels, step.tiling, parallel=session.parallel)
 
 
@@ -111,14 +113,9 @@ def run_tiled(
     Tiles that stay in the caches make this faster than one run, and intermediate maps are never whole in memory.
     ``parallel`` tiles are under way at once.
     """
-    height, width = pixels.shape[1:3]
-    rows = spans(height, tiling.height, halo=tiling.halo, align=tiling.align)
-    columns = spans(width, tiling.width, halo=tiling.halo, align=tiling.align)
-    if len(rows) == len(columns) == 1:
-        return submit(pixels).result()
     whole: Arrays = {}
     started: deque[Tile] = deque()
-    for row, column in itertools.product(rows, columns):
+    for row, column in tiles(pixels.shape, tiling):
         if len(started) == parallel:
             _place(whole, started.popleft(), pixels.shape, tiling)
         crop = np.ascontiguousarray(pixels[:, row.start : row.end, column.start : column.end])
@@ -150,6 +147,12 @@ class Tile:
     row: Span
     column: Span
     pending: Pending
+
+
+def tiles(shape: tuple[int, ...], tiling: Tiling) -> Iterator[tuple[Span, Span]]:
+    """Rows and columns of every tile of pixels of ``shape`` [N, H, W, C]."""
+    rows = spans(shape[1], tiling.height, halo=tiling.halo, align=tiling.align)
+    return itertools.product(rows, spans(shape[2], tiling.width, halo=tiling.halo, align=tiling.align))
 
 
 def spans(size: int, tile: int, *, halo: int, align: int) -> list[Span]:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 DEVICES = ("cuda", "cpu")
 """Devices in the order in which ``auto`` tries them."""
 
-PRECISIONS = ("f32", "bf16")
+PRECISIONS = ("f32", "bf16", "fp16")
+"""Precisions there are; which of them a model is allowed stands in its contract, which are offered a backend knows."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,38 +53,28 @@ def choose(artifact: Artifact, *, device: str = "auto", backend: str | None = No
     """The first device and backend, in order of preference, with no reason against ``artifact``."""
     if device not in ("auto", *DEVICES):
         raise UnknownName("device", device, ("auto", *DEVICES))
-    _check_precision(artifact, precision)
-    against: dict[str, list[str]] = {}
-    runnable = False
-    for place in DEVICES if device == "auto" else (device,):
-        for name in [backend] if backend else by_preference():
-            reasons = get(name).reasons_against(artifact, device=place)
-            runnable |= not reasons
-            usable = () if reasons else _usable(artifact, name, place, precision)
-            if usable:
-                return Choice(name, place, usable[-1], against)
-            against[f"{name} on {place}"] = reasons or [f"does not offer {precision} on this machine"]
-    why = "".join(f"\n  {who}: {reason}" for who, reasons in against.items() for reason in reasons)
-    if runnable:
-        raise PrecisionUnavailable(f"{precision} is not offered here:{why}", remedy='use precision="auto" or "f32"')
-    if device == "cuda":
-        raise DeviceUnavailable(f"{artifact.name} cannot run on cuda:{why}", remedy='use device="auto" or "cpu"')
-    raise BackendUnavailable(artifact.name, against)
-
-
-def _usable(artifact: Artifact, backend: str, device: str, precision: str) -> list[str]:
-    """Precisions that the machine offers, the model allows and the caller wants; the fastest last."""
-    offered = get(backend).precisions(device)
-    wanted = artifact.contract.precisions if precision == "auto" else (precision,)
-    return [name for name in offered if name in wanted]
-
-
-def _check_precision(artifact: Artifact, precision: str) -> None:
     if precision not in ("auto", *PRECISIONS):
         raise UnknownName("precision", precision, ("auto", *PRECISIONS))
     allowed = artifact.contract.precisions
-    if precision != "auto" and precision not in allowed:
+    against: dict[str, list[str]] = {}
+    runnable: set[str] = set()
+    for place in DEVICES if device == "auto" else (device,):
+        for name in [backend] if backend else by_preference():
+            reasons = get(name).reasons_against(artifact, device=place)
+            usable = [] if reasons else [one for one in get(name).precisions(place) if one in allowed]
+            runnable.update(usable)
+            wanted = [one for one in usable if precision in ("auto", one)]
+            if wanted:
+                return Choice(name, place, wanted[-1], against)
+            lacking = " or ".join(allowed) if precision == "auto" else precision
+            against[f"{name} on {place}"] = reasons or [f"does not offer {lacking} on this machine"]
+    why = "".join(f"\n  {who}: {reason}" for who, reasons in against.items() for reason in reasons)
+    if runnable:
+        unshown = f"{artifact.name} was not shown to keep its accuracy in {precision}"
         raise PrecisionUnavailable(
-            f"{artifact.name} was not shown to keep its accuracy in {precision}",
-            remedy=f'use precision="auto" or one of: {", ".join(allowed)}',
+            f"{precision} is not offered here:{why}" if precision in allowed else unshown,
+            remedy=f'use precision="auto" or one of: {", ".join(sorted(runnable))}',
         )
+    if device == "cuda":
+        raise DeviceUnavailable(f"{artifact.name} cannot run on cuda:{why}", remedy='use device="auto" or "cpu"')
+    raise BackendUnavailable(artifact.name, against)

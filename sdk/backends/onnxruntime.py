@@ -28,15 +28,14 @@ def reasons_against(artifact: Artifact, *, device: str) -> list[str]:
     """Why this machine cannot run ``artifact`` on ``device``; for CUDA a graph is opened, since only that is proof."""
     if find_spec("onnxruntime") is None:
         return ["onnxruntime is not installed"]
-    if device == "cpu":
-        return []
-    if not _gpus():
+    if device == "cuda" and not _gpus():
         return ["no NVIDIA driver with a GPU was found"]
-    if _PROVIDERS[device] not in _runtime().get_available_providers():
-        return ["the installed onnxruntime has no CUDA provider; onnxruntime-gpu has"]
     try:
-        open(artifact, artifact.contract.plan[0].graph, device=device, precision="f32", threads=None).close()
-    except DeviceUnavailable as error:
+        if _PROVIDERS[device] not in _runtime().get_available_providers():
+            return ["the installed onnxruntime has no CUDA provider; onnxruntime-gpu has"]
+        if device == "cuda":
+            open(artifact, artifact.contract.plan[0].graph, device=device, precision="f32", threads=None).close()
+    except (MissingExtra, DeviceUnavailable) as error:
         return [error.problem]
     return []
 
@@ -105,8 +104,8 @@ class _Session:
 def _runtime() -> Any:  # noqa: ANN401  the runtime has no types
     try:
         return import_module("onnxruntime")
-    except ImportError as error:
-        raise MissingExtra("onnxruntime", extra="cpu", purpose="the backend onnxruntime") from error
+    except Exception as error:  # an installation that is broken raises what it likes
+        raise MissingExtra("onnxruntime", extra="cpu", purpose="the backend onnxruntime", why=str(error)) from error
 
 
 def _gpus() -> int:

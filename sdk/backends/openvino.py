@@ -31,14 +31,16 @@ def reasons_against(artifact: Artifact, *, device: str) -> list[str]:
         return ["openvino is not installed"]
     if device != "cpu":
         return [f"openvino does not run on {device}"]
-    if "CPU" not in _core(os.getpid()).available_devices:
-        return ["the installed openvino has no CPU plugin"]
-    return []
+    try:
+        devices = _core().available_devices
+    except (MissingExtra, RuntimeError) as error:
+        return [str(getattr(error, "problem", error))]
+    return [] if "CPU" in devices else ["the installed openvino has no CPU plugin"]
 
 
 def precisions(device: str) -> tuple[str, ...]:
     """f32, and bf16 where OpenVINO itself lists it (without such units it is slower than f32)."""
-    offered = _core(os.getpid()).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    offered = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("f32", "bf16") if "BF16" in offered else ("f32",)
 
 
@@ -48,7 +50,7 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
     A graph that is run on tiles gets a stream per thread: a tile is too small to share out, and each core's stays in
     its own cache. Any other gets all threads for one run.
     """
-    core = _core(os.getpid())
+    core = _core()
     settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
@@ -99,7 +101,8 @@ class _Session:
         request.wait()
         outputs = {name: request.get_tensor(name).data.copy() for name in self._outputs}
         with self._lock:
-            self._idle.append(request)
+            if self._compiled is not None and len(self._idle) < self.parallel:
+                self._idle.append(request)
         return outputs
 
     def close(self) -> None:
@@ -120,8 +123,18 @@ class _Pending:
         return self._session.collect(self._request)
 
 
+_lock = threading.RLock()
+"""Held while OpenVINO is imported and its core made: neither may be met half done, by a thread or by a fork."""
+
+
+def _core() -> Any:  # noqa: ANN401  the runtime has no types
+    """The core of this process."""
+    with _lock:
+        return _core_of(os.getpid())
+
+
 @functools.cache
-def _core(process: int) -> Any:  # noqa: ANN401  the runtime has no types
+def _core_of(process: int) -> Any:  # noqa: ANN401  the runtime has no types
     """One core for the life of ``process``: taking one down waits for threads, among them those lost in a fork."""
     core = _runtime().Core()
     forks.never_torn_down(core)
@@ -130,24 +143,35 @@ def _core(process: int) -> Any:  # noqa: ANN401  the runtime has no types
 
 def _before_fork() -> None:
     """Let OpenVINO end its idle threads while they exist: a core does so when it is made, in a child without end."""
-    if _core.cache_info().currsize:
+    _lock.acquire()
+    if _core_of.cache_info().currsize:
         _ = _runtime().Core().available_devices
 
 
+def _after_fork_in_parent() -> None:
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    global _lock  # noqa: PLW0603  whoever waits for the parent's lock is not in the child
+    _lock = threading.RLock()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def _runtime() -> Any:  # noqa: ANN401  the runtime has no types
     """OpenVINO, imported as if openvino-telemetry were not installed: with it, the import alone sends an event."""
-    if "openvino" in sys.modules:
-        return sys.modules["openvino"]
-    telemetry = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("openvino_telemetry")}
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # Python's way to say: cannot be imported
-    try:
-        return import_module("openvino")
-    except ImportError as error:
-        raise MissingExtra("openvino", extra="cpu", purpose="the backend openvino") from error
-    finally:
-        del sys.modules["openvino_telemetry"]
-        sys.modules.update(telemetry)
+    with _lock:
+        if sys.modules.get("openvino"):
+            return import_module("openvino")  # waits for whoever else may be at it
+        telemetry = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("openvino_telemetry")}
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # Python's way to say: cannot be imported
+        try:
+            return import_module("openvino")
+        except Exception as error:  # an installation that is broken raises what it likes
+            raise MissingExtra("openvino", extra="cpu", purpose="the backend openvino", why=str(error)) from error
+        finally:
+            sys.modules.pop("openvino_telemetry", None)
+            sys.modules.update(telemetry)

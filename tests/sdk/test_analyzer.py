@@ -186,6 +186,35 @@ def test_a_runtime_that_fails_is_a_typed_error(toy_path, frame, monkeypatch):
             broken.analyze(frame)
 
 
+def test_what_onnxruntime_raises_is_a_typed_error(toy_path, frame, monkeypatch):
+    """Its exceptions derive from nothing but ``Exception``."""
+    with sdk.load(toy_path, backend="onnxruntime", decode="inline", threads=1) as broken:
+
+        def execute(contract, session, frames, **_):
+            return session("local").run({"pixels": np.zeros((2, 2), np.float32)})
+
+        monkeypatch.setattr(module.plan, "execute", execute)
+        with pytest.raises(sdk.RunFailed, match=r"onnxruntime failed on frames of shape .*Invalid rank for input"):
+            broken.analyze(frame)
+
+
+def test_closing_during_the_first_analysis_leaves_nothing_open(toy_path, frame, monkeypatch):
+    closed = module.Analyzer(module.Recipe(model=toy_path, threads=1))
+    made = []
+
+    class Raced(module._Opened):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+            closed.close()
+
+    monkeypatch.setattr(module, "_Opened", Raced)
+    with pytest.raises(sdk.AnalyzerClosed, match="was closed during an analysis"):
+        closed.analyze(frame)
+    with pytest.raises(sdk.AnalyzerClosed, match="was closed during an analysis"):
+        made[0].session("local")
+
+
 def test_cuda_is_never_silently_a_cpu(toy_path):
     try:
         analyzer = sdk.load(toy_path, device="cuda")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -82,6 +84,86 @@ def test_nothing_installed_names_the_extra(loaded, monkeypatch):
         monkeypatch.setattr(backends.get(name), "find_spec", lambda package: None)
     with pytest.raises(BackendUnavailable, match=r"openvino is not installed[\s\S]*imdl-sdk\[cpu\]"):
         backends.choose(loaded)
+
+
+def test_fp16_is_refused_where_no_backend_offers_it_and_never_recommended(loaded, monkeypatch):
+    patch(monkeypatch, "openvino", reasons={"cuda": ["not on cuda"]}, precisions=("f32", "bf16"))
+    patch(monkeypatch, "onnxruntime", reasons={"cuda": ["no driver"]})
+    words = r"not shown to keep its accuracy in fp16\n  -> use precision=\"auto\" or one of: f32$"
+    with pytest.raises(PrecisionUnavailable, match=words):
+        backends.choose(loaded, precision="fp16")
+    for_engines = allowing(loaded, "f32", "bf16", "fp16")
+    words = r"openvino on cpu: does not offer fp16[\s\S]*-> use precision=\"auto\" or one of: bf16, f32$"
+    with pytest.raises(PrecisionUnavailable, match=words):
+        backends.choose(for_engines, precision="fp16")
+    assert backends.choose(for_engines).precision == "bf16"
+
+
+PROGRAM = """
+import sys, threading
+import sdk
+barrier = threading.Barrier(4)
+failed = []
+
+def work():
+    barrier.wait()
+    try:
+        with sdk.load(sys.argv[1], backend="openvino", threads=1):
+            pass
+    except BaseException as error:
+        failed.append(repr(error))
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+from sdk.backends import openvino
+print(failed, openvino._core_of.cache_info().misses)
+"""
+
+
+def test_threads_may_load_openvino_for_the_first_time_at_once(toy_path, repository):
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, toy_path]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("[] 1\n", "", 0)
+
+
+def test_requests_beyond_the_streams_are_dropped(loaded, rng):
+    session = backends.get("openvino").open(loaded, "local", device="cpu", precision="f32", threads=1)
+    pixels = rng.uniform(0, 255, (1, 16, 16, 3)).astype(np.float32)
+    pending = [session.submit({"pixels": pixels}) for _ in range(session.parallel + 4)]
+    for one in pending:
+        one.result()
+    assert len(session._idle) == session.parallel
+    pending = session.submit({"pixels": pixels})
+    session.close()
+    pending.result()
+    assert not session._idle
+
+
+BROKEN = """
+import sys
+import sdk
+sys.path[:0] = sys.argv[2:]
+try:
+    with sdk.load(sys.argv[1], threads=1) as analyzer:
+        print(analyzer.choice.backend, analyzer.choice.against["openvino on cpu"])
+except sdk.BackendUnavailable as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("broken", [["openvino"], ["openvino", "onnxruntime"]], ids=len)
+def test_a_runtime_that_cannot_be_imported_is_a_reason_in_its_own_words(toy_path, repository, tmp_path, broken):
+    for name in broken:
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('lib{name}.so: cannot open shared object file')")
+    command = [sys.executable, "-W", "error", "-c", BROKEN, toy_path, tmp_path]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+    for name in broken:
+        assert f"{name}, which cannot be imported: lib{name}.so: cannot open shared object file" in done.stdout
+    assert ("no backend can run" if len(broken) == 2 else "onnxruntime [") in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,22 @@ def test_a_frame_smaller_than_the_working_size_is_left_as_it_is(sessions, frame,
     assert answer.score.shape == (1,)
 
 
+def test_a_frame_of_one_tile_is_run_not_submitted(sessions, rng):
+    """``run`` waits for a request that is free; ``submit`` makes one more."""
+
+    class Running:
+        parallel = 1
+
+        def run(self, feeds):
+            return sessions["local"].run(feeds)
+
+    def session(name):
+        return Running() if name == "local" else sessions[name]
+
+    frame = rng.integers(0, 256, (1, 32, 48, 3), np.uint8)
+    assert plan.execute(toy.TERMS, session, frame, working_size=0).heatmap.shape == (1, 32, 48)
+
+
 @pytest.mark.parametrize(("min_score", "localised"), [(0.0, [1, 1, 1]), (0.5, [0, 1, 0]), (0.99, [0, 0, 0])])
 def test_only_frames_that_reach_min_score_are_localised(sessions, min_score, localised):
     frames = np.stack([np.full((20, 31, 3), level, np.uint8) for level in (30, 220, 90)])
