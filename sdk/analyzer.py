@@ -15,7 +15,7 @@ import numpy as np
 from sdk import artifact, backends, plan
 from sdk.decoding import Decoder, Mode
 from sdk.errors import AnalyzerClosed, ArtifactInvalid, RunFailed, SdkError, UnknownName
-from sdk.frames import Color, as_frame, to_display
+from sdk.frames import Color, convert, orientation_of, to_display
 from sdk.limits import Limits
 from sdk.results import Analysis, Latency, Runtime
 from sdk.verdict import judge
@@ -183,11 +183,12 @@ class Analyzer:
             decoded = self._decoder.decode(source)
             ms = 1e3 * (time.perf_counter() - start)
             return _Input(decoded.frame, decoded.orientation, decoded.decoder, decoded.notes, ms)
-        frame = as_frame(source, color=color)
+        frame, notes = convert(source, color=color)
         kind = f"{type(source).__module__.partition('.')[0]}.{type(source).__name__}"
-        if isinstance(source, np.ndarray) and np.may_share_memory(frame, source):
+        if frame is source or not frame.flags.owndata:
             frame = frame.copy()  # the result keeps it, the caller may draw on his
-        return _Input(frame, 1, f"none: {kind}", (), 1e3 * (time.perf_counter() - start))
+        ms = 1e3 * (time.perf_counter() - start)
+        return _Input(frame, orientation_of(source), f"none: {kind}", tuple(notes), ms)
 
     def _run(self, frames: NDArray[np.uint8], min_score: float) -> plan.Answer:
         opened = self._here()

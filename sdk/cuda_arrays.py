@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from sdk.errors import DeviceUnavailable, MissingExtra
 
 
-@runtime_checkable
 class OnCuda(Protocol):
-    """An array in GPU memory."""
+    """An array in GPU memory; see :func:`is_on_cuda`."""
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -38,6 +37,18 @@ class OnTorch(Protocol):
 
 OWN_COPIES = ("get", "copy_to_host")
 """How CuPy and PyCUDA, and Numba, name their copy to a NumPy array."""
+
+
+def is_on_cuda(source: object) -> TypeGuard[OnCuda]:
+    """Whether ``source`` shows memory of a GPU.
+
+    The property itself is asked: torch has it on every tensor, and it raises on those in host memory. What
+    ``isinstance`` says of a protocol depends on Python's version, from 3.12 on it does not evaluate properties.
+    """
+    try:
+        return getattr(source, "__cuda_array_interface__", None) is not None
+    except Exception:  # somebody else's property
+        return False
 
 
 def to_host(source: OnCuda) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sdk import pillow
-from sdk.cuda_arrays import OnCuda, to_host
+from sdk.cuda_arrays import is_on_cuda, to_host
 from sdk.errors import BadFrame, DecodeFailed, UnknownName
 
 Color: TypeAlias = Literal["rgb", "bgr"]
@@ -39,16 +39,26 @@ def as_frame(source: object, *, color: Color = "rgb") -> NDArray[np.uint8]:
     ``color`` is the channel order of an array; PIL images know theirs. A frame that is already right is not copied.
     Nothing is turned: see :func:`orientation_of`.
     """
+    return convert(source, color=color)[0]
+
+
+def convert(source: object, *, color: Color = "rgb") -> tuple[NDArray[np.uint8], list[str]]:
+    """:func:`as_frame`, and what was done to get there; the notes are those of files."""
     if color not in ("rgb", "bgr"):
         raise UnknownName("colour order", color, ("rgb", "bgr"))
-    array = _pil_array(source) if isinstance(source, Image.Image) else _host_array(source)
+    if isinstance(source, Image.Image):
+        array, notes = _pil_array(source)
+        color = "rgb"
+    else:
+        array, notes = _host_array(source), []
     if array.dtype != np.uint8:
         raise BadFrame(f"a frame has 8-bit samples 0..255, got dtype {array.dtype}", remedy=_dtype_remedy(array.dtype))
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
         raise BadFrame(f"a frame is [H, W, 3], got shape {list(array.shape)}", remedy=_shape_remedy(array.shape))
-    return _rgb(array, "rgb" if isinstance(source, Image.Image) else color)
+    frame, more = _rgb(array, color)
+    return frame, [*notes, *more]
 
 
 def orientation_of(source: object) -> int:
@@ -72,19 +82,23 @@ def to_display(array: NDArray[Element], orientation: int) -> NDArray[Element]:
     return np.ascontiguousarray(array)
 
 
-def _rgb(array: NDArray[np.uint8], color: Color) -> NDArray[np.uint8]:
-    """[H, W, 1 | 3 | 4] in ``color`` order to contiguous [H, W, 3] RGB."""
+def _rgb(array: NDArray[np.uint8], color: Color) -> tuple[NDArray[np.uint8], list[str]]:
+    """[H, W, 1 | 3 | 4] in ``color`` order to contiguous [H, W, 3] RGB, and notes."""
     if array.shape[2] == 1:
-        return np.repeat(array, 3, axis=2)
+        return np.repeat(array, 3, axis=2), []
     if color == "bgr":
         array = array[:, :, [2, 1, 0, 3][: array.shape[2]]]
     array = np.ascontiguousarray(array)
-    return array if array.shape[2] == 3 else np.array(pillow.to_rgb(Image.fromarray(array))[0])
+    if array.shape[2] == 3:
+        return array, []
+    image, notes = pillow.to_rgb(Image.fromarray(array))
+    return np.array(image), notes
 
 
-def _pil_array(image: Image.Image) -> NDArray[np.uint8]:
+def _pil_array(image: Image.Image) -> tuple[NDArray[np.uint8], list[str]]:
     try:
-        return np.array(pillow.to_rgb(image)[0])
+        rgb, notes = pillow.to_rgb(image)
+        return np.array(rgb), notes
     except (OSError, SyntaxError, ValueError) as error:  # an image that was opened and not yet loaded
         raise DecodeFailed(
             f"the PIL image cannot be decoded: {pillow.readable(error)}",
@@ -95,7 +109,7 @@ def _pil_array(image: Image.Image) -> NDArray[np.uint8]:
 def _host_array(source: object) -> NDArray[Any]:
     if isinstance(source, np.ndarray):
         return source
-    if isinstance(source, OnCuda):
+    if is_on_cuda(source):
         return to_host(source)
     if not isinstance(source, OnDlpack):
         raise BadFrame(

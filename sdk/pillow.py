@@ -89,8 +89,6 @@ def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
             notes = _check(image, name, limits)
             kind = str(image.format)
             orientation = orientation_of(image)
-            if "icc_profile" in image.info:
-                notes.append("the colour profile was not applied")
             stored = _load(image, orientation)
             if kind in ("JPEG", "MPO") and is_cut_off(file, stored):
                 raise DecodeFailed(
@@ -144,12 +142,21 @@ def prepare() -> None:
 
 def orientation_of(image: Image.Image) -> int:
     """EXIF orientation of ``image``, 1 to 8; 1 where the tag is missing or makes no sense."""
-    value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow raises what it likes on a broken tag, here SyntaxError; the pixels may be sound
+        return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """``image`` in mode RGB at the same size, and what was done to get there; rules in the module's docstring."""
+    left_aside = ["the colour profile was not applied"] if "icc_profile" in image.info else []
+    rgb, notes = _converted(image)
+    return rgb, [*left_aside, *notes]
+
+
+def _converted(image: Image.Image) -> tuple[Image.Image, list[str]]:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image, []
     if image.mode in ("F", "I"):

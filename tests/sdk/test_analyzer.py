@@ -58,8 +58,26 @@ def test_every_kind_of_input_is_the_same_frame(analyzer, frame, tmp_path):
     assert "none" not in analyzer.analyze(path).runtime.decoder
 
 
-def test_the_result_does_not_change_with_the_callers_array(analyzer, frame):
-    found = analyzer.analyze(frame)
+class OnlyDlpack:
+    """An array that offers nothing but its memory."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **settings):
+        return self.array.__dlpack__(**settings)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+def tensor(array: np.ndarray) -> object:
+    return pytest.importorskip("torch").from_numpy(array)
+
+
+@pytest.mark.parametrize("given", [np.asarray, lambda array: array[:], OnlyDlpack, tensor])
+def test_the_result_does_not_change_with_the_callers_array(analyzer, frame, given):
+    found = analyzer.analyze(given(frame))
     frame[:] = 0
     assert found.frame.any()
 
@@ -73,6 +91,34 @@ def test_stored_pixels_are_analysed_and_results_are_upright(analyzer, frame, ori
     assert found.score == stored.score
     np.testing.assert_array_equal(found.frame, to_display(frame, orientation))
     np.testing.assert_array_equal(found.heatmap, to_display(stored.heatmap, orientation))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_pil_image_is_the_file_it_was_opened_from(analyzer, frame, tmp_path, kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "turned"
+    Image.fromarray(frame).save(path, kind, exif=exif)
+    by_path = analyzer.analyze(path)
+    with Image.open(path) as image:
+        opened = analyzer.analyze(image)
+    assert by_path.heatmap.shape == opened.heatmap.shape == frame.shape[1::-1]
+    np.testing.assert_array_equal(opened.frame, by_path.frame)
+    if kind != "TIFF":  # Pillow turns a TIFF itself, so its pixels are analysed upright
+        assert opened.orientation == by_path.orientation == 6
+        assert_same(opened, by_path)
+
+
+def test_notes_on_images_and_arrays_are_those_on_files(analyzer, frame):
+    alpha = np.dstack([frame, frame[:, :, :1]])
+    sixteen = Image.fromarray(frame[:, :, 0].astype(np.uint16) << 8)
+    assert analyzer.analyze(frame).notes == ()
+    composited = ("transparent pixels were composited on white",)
+    for source in (alpha, Image.fromarray(alpha), png(alpha)):
+        assert analyzer.analyze(source).notes == composited
+    assert analyzer.analyze(sixteen).notes == ("16 bits reduced to 8 by dropping the low byte",)
+    with Image.open(io.BytesIO(png(frame, icc_profile=b"profile"))) as image:
+        assert analyzer.analyze(image).notes == ("the colour profile was not applied",)
 
 
 def test_a_batch_is_the_inputs_in_order(analyzer, rng):

@@ -9,8 +9,9 @@ import types
 import numpy as np
 import pytest
 
-from sdk.cuda_arrays import to_host
+from sdk.cuda_arrays import is_on_cuda, to_host
 from sdk.errors import DeviceUnavailable
+from sdk.frames import as_frame
 
 
 class OnGpu:
@@ -37,6 +38,31 @@ def runtime(monkeypatch):
         cudaMemcpyKind=types.SimpleNamespace(cudaMemcpyDeviceToHost="to host"))
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", fake)
     return fake
+
+
+@pytest.mark.parametrize("error", [AttributeError, RuntimeError])
+def test_a_property_that_raises_is_no_array_on_a_gpu(error, rng):
+    class InHostMemory:
+        """What torch's tensors in host memory show."""
+
+        def __init__(self, array):
+            self.array = array
+
+        @property
+        def __cuda_array_interface__(self):
+            raise error("not on a GPU")
+
+        def __dlpack__(self, **settings):
+            return self.array.__dlpack__(**settings)
+
+        def __dlpack_device__(self):
+            return self.array.__dlpack_device__()
+
+    frame = rng.integers(0, 256, (5, 4, 3), np.uint8)
+    assert is_on_cuda(OnGpu(frame))
+    assert not is_on_cuda(frame)
+    assert not is_on_cuda(InHostMemory(frame))
+    np.testing.assert_array_equal(as_frame(InHostMemory(frame)), frame)
 
 
 @pytest.mark.parametrize("view", [np.s_[:], np.s_[::2], np.s_[::-1], np.s_[:, ::-2], np.s_[1:4, 2, ::-1], np.s_[:0]],

@@ -67,6 +67,12 @@ def test_pixels_stay_as_stored_and_the_tag_is_reported(kind, orientation, worker
     np.testing.assert_array_equal(turned.frame, plain.frame)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_broken_exif_is_no_orientation(kind, decoder, picture):
+    decoded = decoder.decode(saved(picture, kind, exif=b"Exif\0\0neither II nor MM"))
+    assert (decoded.orientation, decoded.frame.shape) == (1, picture.shape)
+
+
 def test_sixteen_bit_grey_drops_the_low_byte(decoder, rng):
     grey = rng.integers(0, 65536, (9, 7), np.uint16)
     for kind in ("PNG", "TIFF", "PPM"):
