@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import glob
+import io
 import json
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
 import sdk
-from sdk.errors import SdkError
+from sdk.errors import SdkError, UnsupportedImage
 
 SUFFIXES = {
     ".avif",
@@ -44,9 +46,10 @@ def analyze(args: argparse.Namespace) -> int:
     with loaded(args) as analyzer:
         for path in progress(paths, sys.stderr):
             try:
+                check_not_a_folder(path)
                 analysis = analyzer.analyze(path)
                 saved = analysis.save_overlay(overlay_path(args.save, path)) if args.save else None
-            except SdkError as error:
+            except (SdkError, OSError) as error:
                 status = FAILED
                 print_failure(path, error, as_json=args.json)
                 continue
@@ -96,12 +99,12 @@ def demo(args: argparse.Namespace) -> int:
     with loaded(args) as analyzer:
         for entry in entries:
             analysis = analyzer.analyze(samples / entry["file"])
-            found = analysis.verdict.found
-            as_it_is = found == (entry["kind"] != "authentic")
+            verdict = analysis.verdict  # one that is inconclusive is right about nothing
+            as_it_is = verdict.name == "no_evidence" if entry["kind"] == "authentic" else verdict.found
             right += as_it_is
             saved = analysis.save_overlay(args.save / f"{Path(entry['file']).stem}.jpg")
             print(
-                f"{'right' if as_it_is else 'WRONG'}  truth {entry['kind']:<12} {analysis.verdict.name:<12} "
+                f"{'right' if as_it_is else 'WRONG'}  truth {entry['kind']:<12} {verdict.name:<12} "
                 f"score {analysis.score:.3f}  {entry['title']} ({saved})",
                 flush=True,
             )
@@ -126,27 +129,45 @@ def loaded(args: argparse.Namespace) -> sdk.Analyzer:
 
 def expand(pattern: str) -> list[Path]:
     """The files that an argument stands for; one that stands for nothing is kept, to be reported."""
-    path = Path(pattern)
-    if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if path.exists():
-        return [path]
-    return [Path(name) for name in sorted(glob.glob(pattern, recursive=True))] or [path]  # noqa: PTH207  absolute too
+    # As os.path has it, not pathlib: a name that is too long does not exist, which is no reason to stop.
+    named = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH110, PTH207
+    files = [file for path in map(Path, named) for file in (images(path) if path.is_dir() else [path])]
+    return list(dict.fromkeys(files)) or [Path(pattern)]
+
+
+def images(folder: Path) -> list[Path]:
+    """Files in ``folder`` and below whose suffix is that of an image."""
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+
+
+def check_not_a_folder(path: Path) -> None:
+    """Refuse a folder, which :func:`expand` leaves only where there is no image in it."""
+    if os.path.isdir(path):  # noqa: PTH112  as in expand
+        raise UnsupportedImage(
+            f"{path} is a folder without images",
+            remedy=f"name the files, or give them a suffix that is known: {' '.join(sorted(SUFFIXES))}",
+        )
 
 
 def overlay_path(folder: Path, path: Path) -> Path:
-    """A name in ``folder`` that tells apart files of one name in several folders."""
-    return folder / ("-".join(part for part in path.parts if part not in ("..", path.anchor)) + ".overlay.png")
+    """A name in ``folder`` for the overlay of ``path``: all on one level, with a checksum to tell a-b/c from a/b-c."""
+    name = "-".join(part for part in path.parts if part not in ("..", path.anchor))
+    mark = "" if path.name == str(path) else f".{zlib.crc32(os.fsencode(path)):08x}"
+    return folder / f"{name}{mark}.overlay.png"
 
 
-def print_failure(path: Path, error: SdkError, *, as_json: bool) -> None:
+def print_failure(path: Path, error: SdkError | OSError, *, as_json: bool) -> None:
     """A failed file's line, and its reason for people."""
+    if isinstance(error, SdkError):
+        problem, remedy = error.problem, error.remedy
+    else:  # decoding has typed errors only
+        problem, remedy = f"the overlay cannot be written: {error}", "name another folder: --save DIR"
     if as_json:
-        failure = {"type": type(error).__name__, "problem": error.problem, "remedy": error.remedy}
+        failure = {"type": type(error).__name__, "problem": problem, "remedy": remedy}
         print(json.dumps({"path": str(path), "error": failure}), flush=True)
         return
     print(f"failed\t-\t{path}", flush=True)
-    print(f"{path}: {error}", file=sys.stderr)
+    print(f"{path}: {problem}\n  -> {remedy}", file=sys.stderr)
 
 
 def progress(paths: Sequence[Path], terminal: TextIO) -> Iterator[Path]:
@@ -211,6 +232,8 @@ def _size(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; the exit code is its answer."""
     args = parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files need not be text: they leave as they came
     try:
         return int(args.run(args))
     except BrokenPipeError:  # the reader of stdout left; what Python would flush at exit has no reader either

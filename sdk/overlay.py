@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MIN_SIDE = 360
 """Short side to which smaller frames are enlarged by a whole factor, so that outline and words stay legible, px."""
+MAX_SIDE = 4 * MIN_SIDE
+"""Long side over which no frame is enlarged, px; with it the overlay's size is bounded."""
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 _COLOURS = {
@@ -33,7 +35,7 @@ _INK, _PAPER = (235, 238, 242), (24, 27, 32)
 def draw(analysis: Analysis) -> NDArray[np.uint8]:  # [H', W', 3] RGB
     """The frame with everything on it and a legend below it, so that no pixel is covered by words."""
     height, width = analysis.frame.shape[:2]
-    factor = max(1, -(-MIN_SIDE // min(height, width))) if max(height, width) < 4 * MIN_SIDE else 1
+    factor = max(1, min(-(-MIN_SIDE // min(height, width)), MAX_SIDE // max(height, width)))
     picture = _enlarged(analysis.frame, factor)
     if analysis.heatmap is not None:
         picture = _heated(picture, _enlarged(analysis.heatmap, factor))

@@ -41,9 +41,12 @@ def test_an_overlay_of_each_photograph_is_written(demo):
             assert overlay.width >= sample["width"]
 
 
-def test_trained_weights_get_six_of_eight_right(demo):
+def test_released_weights_get_six_of_eight_right(demo):
+    """Preview weights are held to nothing: how many they get right is printed (pytest -s) and not judged."""
     lines, _ = demo
     with sdk.load() as analyzer:
         status = analyzer.artifact.contract.status
     right = sum(line.startswith("right") for line in lines)
-    assert right >= (RIGHT_AT_LEAST if status == "release" else 0)
+    print(f"{right} of {len(lines)} right with {status} weights")
+    if status == "release":
+        assert right >= RIGHT_AT_LEAST

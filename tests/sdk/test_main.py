@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from PIL import Image
 
 from sdk import __main__ as cli
 from sdk import artifact
+from tests.sdk import toy
 
 
 @pytest.fixture
@@ -53,6 +57,57 @@ def test_a_folder_is_its_images_and_a_glob_is_expanded(imdl, photographs):
     assert [line.split("\t")[0] for line in lines] == ["no_evidence", "manipulated", "failed", "no_evidence"]
     _, lines, _ = imdl("analyze", f"{photographs}/**/a.*")
     assert [Path(line.split("\t")[2]).name for line in lines] == ["a.png", "a.jpg"]
+
+
+def test_a_glob_walks_into_folders_and_names_no_file_twice(imdl, photographs):
+    for pattern in ("*", "**", "**/*"):
+        _, lines, _ = imdl("analyze", f"{photographs}/{pattern}")
+        names = [line.split("\t")[2] for line in lines]
+        assert str(photographs / "deep" / "a.jpg") in names
+        assert str(photographs / "deep") not in names
+        assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", ["empty", "words", "*/"])
+def test_a_folder_without_images_is_a_failure_with_a_remedy(imdl, tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "notes.txt").write_text("not an image's suffix")
+    status, lines, words = imdl("analyze", tmp_path / name)
+    assert (status, lines) == (2, [f"failed\t-\t{tmp_path / name}"])
+    assert "\n  -> " in words
+    assert name == "*/" or "a folder without images\n  -> name the files, or give them a suffix that is known" in words
+
+
+def test_a_name_that_is_no_text_leaves_as_it_came(toy_path, photographs, repository):
+    name = os.fsencode(photographs) + b"/caf\xe9.png"
+    (photographs / "a.png").rename(os.fsdecode(name))
+    command = [sys.executable, "-m", "sdk", "analyze", name, photographs / "broken.jpg", "--model", toy_path]
+    done = subprocess.run(command, cwd=repository, capture_output=True, check=False)
+    assert done.stdout.splitlines()[0].endswith(b"\t" + name)
+    assert done.returncode == 2
+    done = subprocess.run([*command, "--json"], cwd=repository, capture_output=True, check=False)
+    assert os.fsencode(json.loads(done.stdout.splitlines()[0])["path"]) == name
+
+
+def test_an_overlay_that_cannot_be_written_fails_its_file_alone(imdl, photographs, tmp_path):
+    long = photographs / f"{'a' * 230}.png"
+    (photographs / "a.png").rename(long)
+    missing = photographs / ("b" * 300)
+    status, lines, _ = imdl("analyze", long, missing, photographs / "b.png", "--json", "--save", tmp_path / "overlays")
+    assert status == 2
+    first, second, last = map(json.loads, lines)
+    assert first["error"]["problem"].startswith("the overlay cannot be written: [Errno 36] File name too long")
+    assert second["error"]["problem"].endswith("cannot be opened: File name too long")
+    assert Path(last["overlay"]).is_file()
+
+
+def test_overlays_of_different_files_have_different_names():
+    paths = ["a.jpg", "a-b/c.jpg", "a/b-c.jpg", "a/b/c.jpg", "a-b-c.jpg", "../a.jpg", "/a.jpg", "../../a.jpg"]
+    names = {cli.overlay_path(Path("out"), Path(path)) for path in paths}
+    assert len(names) == len(paths)
+    assert {name.parent for name in names} == {Path("out")}
+    assert Path("out/a.jpg.overlay.png") in names
 
 
 def test_people_are_told_on_stderr(imdl, photographs):
@@ -130,6 +185,12 @@ def test_the_demo_stands_beside_the_truth(imdl, tmp_path):
     assert len(lines) == len(list((tmp_path / "overlays").iterdir())) == 8
     assert all(line.split()[0] in ("right", "WRONG") for line in lines)
     assert f"of 8 right; overlays are in {tmp_path / 'overlays'}" in words
+
+
+def test_inconclusive_is_not_right(tmp_path, capsys):
+    unsure = toy.build(tmp_path / "toy", minimum_side=10_000)
+    assert cli.main(["demo", "--model", str(unsure), "--save", str(tmp_path / "overlays")]) == 0
+    assert "\n0 of 8 right" in capsys.readouterr().err
 
 
 def test_help_is_the_docstrings(capsys):

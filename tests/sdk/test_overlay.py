@@ -21,6 +21,11 @@ def test_any_size_is_drawn_with_a_legend_below(rng, size):
     assert factor * size[0] < picture.shape[0]
 
 
+@pytest.mark.parametrize("size", [(1, 1400), (1400, 1), (2, 900), (20, 300)], ids=str)
+def test_thin_frames_stay_small(size):
+    assert overlay.draw(analysis(np.zeros(size, np.float32))).size < 4e6
+
+
 def test_where_nothing_was_found_the_frame_is_untouched(rng):
     frame = rng.integers(0, 256, (400, 500, 3), np.uint8)
     for heatmap in (None, np.zeros((400, 500), np.float32)):
