@@ -83,10 +83,11 @@ def test_a_name_that_is_no_text_leaves_as_it_came(toy_path, photographs, reposit
     name = os.fsencode(photographs) + b"/caf\xe9.png"
     (photographs / "a.png").rename(os.fsdecode(name))
     command = [sys.executable, "-m", "sdk", "analyze", name, photographs / "broken.jpg", "--model", toy_path]
-    done = subprocess.run(command, cwd=repository, capture_output=True, check=False)
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}  # as in most locales, but not in C
+    done = subprocess.run(command, cwd=repository, capture_output=True, check=False, env=strict)
     assert done.stdout.splitlines()[0].endswith(b"\t" + name)
     assert done.returncode == 2
-    done = subprocess.run([*command, "--json"], cwd=repository, capture_output=True, check=False)
+    done = subprocess.run([*command, "--json"], cwd=repository, capture_output=True, check=False, env=strict)
     assert os.fsencode(json.loads(done.stdout.splitlines()[0])["path"]) == name
 
 
