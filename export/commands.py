@@ -52,7 +52,7 @@ def to_onnx(args: argparse.Namespace) -> int:
         card=card,
         photographs=photographs,
         samples=_samples(args.validation) if args.validation else (),
-        required={"f32", *args.require},
+        required={"f32", *(["weights"] if args.checkpoint else []), *args.require},
         unjudged=args.unjudged,
     )
     for row in contract.parity:

@@ -75,7 +75,7 @@ def rounding_row(detector: Detector, frozen: Detector, photographs: Sequence[Fra
     return ParityRow(
         case="weights folded and rounded",
         backend="torch",
-        precision="f32",
+        precision="weights",
         size=ROUNDING_SIZE,
         max_abs_heatmap=heatmap,
         max_abs_score=score,

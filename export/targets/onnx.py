@@ -48,7 +48,7 @@ def export(
     card: Card,
     photographs: Sequence[NDArray[np.uint8]],
     samples: Sequence[Sample] = (),
-    required: Collection[str] = ("f32",),
+    required: Collection[str] = ("f32", "weights"),
     unjudged: Collection[str] = (),
 ) -> Contract:
     """Write ``detector`` as an artifact to the directory ``target``, if it passes the parity gate.

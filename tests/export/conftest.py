@@ -55,5 +55,7 @@ def exported(
             working_sizes=(0, 128),
             score_thresholds={"0.01": 0.9, "0.05": 0.8},
         )
-        contract = onnx.export(detector, target, name="small", model="psccnet-lite", card=card, photographs=photographs)
+        contract = onnx.export(
+            detector, target, name="small", model="psccnet-lite", card=card, photographs=photographs, required=("f32",)
+        )
     return target, contract
