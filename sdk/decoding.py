@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sdk import pillow
+from sdk import pillow, pillow_limit
 from sdk.decoding_process import WorkerProcess
 from sdk.errors import DecodeFailed, UnknownName
 from sdk.limits import Limits, check_bytes
@@ -188,7 +188,10 @@ def _size(path: Path, name: str) -> int:
 
 def _decode_inline(name: str, source: Path | memoryview, limits: Limits) -> Decoded:
     try:
-        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
+        with (
+            source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file,
+            pillow_limit.raised_to(limits.pixels),
+        ):
             picture = pillow.read(file, name=name, limits=limits)
     except OSError as error:
         raise DecodeFailed(f"{name} cannot be opened: {error.strerror or error}", remedy="check the path") from error
