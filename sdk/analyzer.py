@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import threading
 import time
@@ -112,7 +113,7 @@ class Analyzer:
         """Load every graph now, so that what is missing is told here and the first analysis is no slower."""
         opened = self._here()
         for step in self.artifact.contract.plan:
-            opened.session(step.graph)
+            opened.session(step.graph, precision=opened.choice.precision)
 
     def analyze(self, source: object, *, color: Color = "rgb", min_score: float | None = None) -> Analysis:
         """Analyse one path, file's bytes, uint8 array, PIL image, or DLPack or CUDA array.
@@ -190,11 +191,21 @@ class Analyzer:
         ms = 1e3 * (time.perf_counter() - start)
         return _Input(frame, orientation_of(source), f"none: {kind}", tuple(notes), ms)
 
+    def _precision(self, shape: tuple[int, ...]) -> str:
+        """Precision for frames of ``shape`` [..., H, W, 3]: f32 where they are thinner than anything that was measured.
+
+        With bf16 OpenVINO 2026.4 reads beyond maps that are one pixel wide; what it finds there is not even finite.
+        """
+        height, width = shape[-3:-1]
+        thin = min(height, width) * _scale(height, width, self.working_size) < self.artifact.contract.minimum_side
+        return "f32" if thin else self.choice.precision
+
     def _run(self, frames: NDArray[np.uint8], min_score: float) -> plan.Answer:
         opened = self._here()
+        session = functools.partial(opened.session, precision=self._precision(frames.shape))
         try:
             return plan.execute(
-                self.artifact.contract, opened.session, frames, working_size=self.working_size, min_score=min_score
+                self.artifact.contract, session, frames, working_size=self.working_size, min_score=min_score
             )
         except SdkError:
             raise
@@ -241,7 +252,7 @@ class Analyzer:
                 artifact=self.artifact.digest,
                 backend=choice.backend,
                 device=choice.device,
-                precision=choice.precision,
+                precision=self._precision(item.frame.shape),
                 working_size=self.working_size,
                 decoder=item.decoder,
                 against=choice.against,
@@ -272,28 +283,31 @@ class _Opened:
     def __init__(self, loaded: Artifact, recipe: Recipe) -> None:
         self.choice = backends.choose(loaded, device=recipe.device, backend=recipe.backend, precision=recipe.precision)
         self._artifact, self._threads = loaded, recipe.threads
-        self._sessions: dict[str, Session] | None = {}
+        self._sessions: dict[tuple[str, str], Session] | None = {}
         self._lock = threading.Lock()
 
-    def session(self, graph: str) -> Session:
+    def session(self, graph: str, *, precision: str) -> Session:
+        if self._artifact.contract.graphs[graph].exact:
+            precision = "f32"
         with self._lock:
             if self._sessions is None:
                 raise AnalyzerClosed("this Analyzer was closed during an analysis", remedy="close it later")
-            if graph not in self._sessions:
-                self._sessions[graph] = backends.get(self.choice.backend).open(
-                    self._artifact,
-                    graph,
-                    device=self.choice.device,
-                    precision="f32" if self._artifact.contract.graphs[graph].exact else self.choice.precision,
-                    threads=self._threads,
+            if (graph, precision) not in self._sessions:
+                self._sessions[graph, precision] = backends.get(self.choice.backend).open(
+                    self._artifact, graph, device=self.choice.device, precision=precision, threads=self._threads
                 )
-            return self._sessions[graph]
+            return self._sessions[graph, precision]
 
     def close(self) -> None:
         with self._lock:
             sessions, self._sessions = self._sessions or {}, None
         for session in sessions.values():
             session.close()
+
+
+def _scale(height: int, width: int, working_size: int) -> float:
+    """What a frame is shrunk by for the analysis, at most 1."""
+    return min(1.0, working_size / max(height, width)) if working_size else 1.0
 
 
 def _groups(shapes: Sequence[tuple[int, ...]], working_size: int) -> list[list[int]]:
@@ -303,7 +317,6 @@ def _groups(shapes: Sequence[tuple[int, ...]], working_size: int) -> list[list[i
         by_shape.setdefault(shape, []).append(index)
     groups = []
     for (height, width, _), indices in by_shape.items():
-        scale = min(1.0, working_size / max(height, width)) if working_size else 1.0
-        count = max(1, int(BATCH_PIXELS / (height * width * scale**2)))
+        count = max(1, int(BATCH_PIXELS / (height * width * _scale(height, width, working_size) ** 2)))
         groups += [indices[i : i + count] for i in range(0, len(indices), count)]
     return groups

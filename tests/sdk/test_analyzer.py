@@ -17,8 +17,10 @@ from PIL import Image
 
 import sdk
 from sdk import analyzer as module
+from sdk import backends
 from sdk.frames import to_display
 from sdk.results import Analysis
+from tests.sdk import toy
 
 
 def png(frame: np.ndarray, **options: object) -> bytes:
@@ -136,6 +138,24 @@ def test_large_frames_are_not_stacked(monkeypatch):
     shapes = [(1000, 2000, 3), (64, 64, 3), (1000, 2000, 3), (1000, 2000, 3)]
     assert module._groups(shapes, 0) == [[0, 2], [3], [1]]
     assert module._groups(shapes, 100) == [[0, 2, 3], [1]]
+
+
+def test_thin_frames_are_analysed_in_f32(tmp_path, rng, monkeypatch):
+    openvino = backends.get("openvino")
+    opened, open_it = [], openvino.open
+
+    def record(artifact, graph, **terms):
+        opened.append((graph, terms["precision"]))
+        return open_it(artifact, graph, **terms | {"precision": "f32"})
+
+    monkeypatch.setattr(openvino, "precisions", lambda device: ("f32", "bf16"))
+    monkeypatch.setattr(openvino, "open", record)
+    path = toy.build(tmp_path / "toy", precisions=("f32", "bf16"))
+    with sdk.load(path, backend="openvino", working_size=128, decode="inline", threads=1) as both:
+        assert set(opened) == {(name, "bf16") for name in toy.GRAPHS}
+        found = [both.analyze(rng.integers(0, 200, (*size, 3), np.uint8)) for size in ((128, 64), (256, 126), (63, 63))]
+    assert [one.runtime.precision for one in found] == ["bf16", "f32", "f32"]
+    assert {name for name, precision in opened if precision == "f32"} == set(toy.GRAPHS)
 
 
 def test_below_min_score_a_frame_is_not_localised(analyzer, rng):
@@ -258,7 +278,7 @@ def test_closing_during_the_first_analysis_leaves_nothing_open(toy_path, frame, 
     with pytest.raises(sdk.AnalyzerClosed, match="was closed during an analysis"):
         closed.analyze(frame)
     with pytest.raises(sdk.AnalyzerClosed, match="was closed during an analysis"):
-        made[0].session("local")
+        made[0].session("local", precision="f32")
 
 
 def test_cuda_is_never_silently_a_cpu(toy_path):
