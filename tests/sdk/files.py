@@ -29,8 +29,10 @@ def saved(image, kind, **settings) -> bytes:
 
 def png_header(width: int, height: int) -> bytes:
     """A PNG that says its size and holds almost no pixels."""
+
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = chunk(b"IDAT", zlib.compress(bytes(100)))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")

@@ -28,14 +28,18 @@ class OnGpu:
 @pytest.fixture
 def runtime(monkeypatch):
     """CUDA's runtime, in name."""
+
     def copy(target, source, size, kind):
         assert kind == "to host"
         ctypes.memmove(target, source, size)
         return (0,)
 
     fake = types.SimpleNamespace(
-        cudaError_t=types.SimpleNamespace(cudaSuccess=0), cudaDeviceSynchronize=lambda: (0,), cudaMemcpy=copy,
-        cudaMemcpyKind=types.SimpleNamespace(cudaMemcpyDeviceToHost="to host"))
+        cudaError_t=types.SimpleNamespace(cudaSuccess=0),
+        cudaDeviceSynchronize=lambda: (0,),
+        cudaMemcpy=copy,
+        cudaMemcpyKind=types.SimpleNamespace(cudaMemcpyDeviceToHost="to host"),
+    )
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", fake)
     return fake
 
@@ -65,8 +69,9 @@ def test_a_property_that_raises_is_no_array_on_a_gpu(error, rng):
     np.testing.assert_array_equal(as_frame(InHostMemory(frame)), frame)
 
 
-@pytest.mark.parametrize("view", [np.s_[:], np.s_[::2], np.s_[::-1], np.s_[:, ::-2], np.s_[1:4, 2, ::-1], np.s_[:0]],
-                         ids=str)
+@pytest.mark.parametrize(
+    "view", [np.s_[:], np.s_[::2], np.s_[::-1], np.s_[:, ::-2], np.s_[1:4, 2, ::-1], np.s_[:0]], ids=str
+)
 def test_any_strides_are_copied(runtime, rng, view):
     array = rng.integers(0, 256, (5, 6, 3), np.uint8)[view]
     copied = to_host(OnGpu(array))

@@ -117,8 +117,15 @@ def run(script: str, folder) -> str:
     path = folder / "script.py"
     path.write_text(textwrap.dedent(script))
     search = os.pathsep.join(str(entry) for entry in sys.path if entry)
-    done = subprocess.run([sys.executable, "-W", "error", path.name], cwd=folder, capture_output=True, text=True,
-                          check=False, env={**os.environ, "PYTHONPATH": search}, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", path.name],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": search},
+        timeout=60,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

@@ -42,8 +42,11 @@ def test_lossless_formats_return_the_stored_pixels(kind, decoder, picture):
     assert decoded.frame.flags.writeable
 
 
-@pytest.mark.parametrize("settings", [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2},
-                                      {"subsampling": 2, "progressive": True}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"subsampling": 2, "progressive": True}],
+    ids=str,
+)
 def test_jpeg_pixels_equal_those_of_opencv(settings, decoder, picture):
     data = saved(picture[:47, :61], "JPEG", quality=85, **settings)
     decoded = decoder.decode(data)
