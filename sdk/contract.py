@@ -125,7 +125,7 @@ class Contract:
     minimum_side: int
     """Short side below which nothing was measured, px."""
     precisions: tuple[str, ...]
-    """Precisions that the model is allowed to be run in: "f32", "bf16"."""
+    """Precisions in which the model keeps its accuracy: "f32", "bf16", "fp16"; a backend offers some of them."""
     licence: str
     commercial_use: bool
     training_data: str
