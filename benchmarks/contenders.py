@@ -45,10 +45,10 @@ def plain_onnxruntime(artifact: Path, *, threads: int) -> Call:
 
 def plain_openvino(artifact: Path, *, precision: str, threads: int) -> Call:
     """OpenVINO on the whole graph."""
-    import openvino
+    from sdk.backends import openvino
 
     hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    request = openvino.Core().compile_model(artifact / "model.onnx", "CPU", hints).create_infer_request()
+    request = openvino.runtime().Core().compile_model(artifact / "model.onnx", "CPU", hints).create_infer_request()
     return lambda frame: request.infer(_feeds(frame))["heatmap"][0]
 
 

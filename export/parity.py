@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnxruntime
-import openvino
 import torch
 from numpy.typing import NDArray
 
 import sdk
+from sdk.backends import openvino
 from sdk.contract import ParityRow
 from sdk.errors import ParityFailed
 from training.nn.detector import Detector
@@ -150,7 +150,7 @@ def _onnxruntime(file: Path) -> object:
 
 
 def _openvino(file: Path) -> object:
-    model = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model = openvino.runtime().Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def run(frame: Frame, working_size: int) -> Answer:
         outputs = model(_feeds(frame, working_size))

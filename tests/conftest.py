@@ -23,7 +23,7 @@ cv2.setNumThreads(2)
 # How long an example takes says something about the machine; which examples are tried must not.
 hypothesis.settings.register_profile("exact", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("exact")
-NO_DATA = "no shared data: pytest --shared-data PATH names a folder with train/, dev/ and odd/"
+NO_DATA = "no shared data: pytest --shared-data=PATH names a folder with train/, dev/ and odd/"
 NO_GPU = "no NVIDIA GPU on this machine"
 
 

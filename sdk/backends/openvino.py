@@ -136,7 +136,7 @@ def _core() -> Any:  # noqa: ANN401  the runtime has no types
 @functools.cache
 def _core_of(process: int) -> Any:  # noqa: ANN401  the runtime has no types
     """One core for the life of ``process``: taking one down waits for threads, among them those lost in a fork."""
-    core = _runtime().Core()
+    core = runtime().Core()
     forks.never_torn_down(core)
     return core
 
@@ -145,7 +145,7 @@ def _before_fork() -> None:
     """Let OpenVINO end its idle threads while they exist: a core does so when it is made, in a child without end."""
     _lock.acquire()
     if _core_of.cache_info().currsize:
-        _ = _runtime().Core().available_devices
+        _ = runtime().Core().available_devices
 
 
 def _after_fork_in_parent() -> None:
@@ -161,7 +161,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
-def _runtime() -> Any:  # noqa: ANN401  the runtime has no types
+def runtime() -> Any:  # noqa: ANN401  the runtime has no types
     """OpenVINO, imported as if openvino-telemetry were not installed: with it, the import alone sends an event."""
     with _lock:
         if sys.modules.get("openvino"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import pytest
 import torch
 from hypothesis import given
@@ -14,6 +13,7 @@ from onnx import TensorProto, helper, inliner
 
 from kernels.area_shrink import functional, lowering, reference
 from kernels.testing import assert_parity
+from sdk.backends import openvino
 
 CASES = [((1, 1, 3), 0), ((7, 5, 3), 3), ((31, 64, 3), 32), ((40, 33, 3), 39), ((12, 16, 3), 64), ((9, 90, 3), 4)]
 
@@ -39,7 +39,7 @@ def run_onnxruntime(frame: np.ndarray, working_size: int) -> np.ndarray:
 
 
 def run_openvino(frame: np.ndarray, working_size: int) -> np.ndarray:
-    core = openvino.Core()
+    core = openvino.runtime().Core()
     compiled = core.compile_model(
         core.read_model(model().SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
