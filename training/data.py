@@ -154,7 +154,7 @@ def window(
 ) -> tuple[Frame, NDArray[np.uint8] | None]:
     """A ``side`` x ``side`` window; half of the time of the photograph shrunk; photographs that are too small grow."""
     short = min(pixels.shape[:2])
-    scale = 1.0 if rng.random() < 0.5 else between(rng, side / short, 1.0)
+    scale = 1.0 if rng.random() < 0.5 else between(rng, min(side / short, 1.0), 1.0)
     span = min(round(side / max(scale, side / short)), short)
     top, left = (int(rng.integers(0, extent - span + 1)) for extent in pixels.shape[:2])
     where = np.s_[top : top + span, left : left + span]

@@ -21,6 +21,7 @@ from training.data import (
     rows,
     split,
     weights,
+    window,
 )
 
 
@@ -108,3 +109,9 @@ def test_a_folder_without_a_listing_is_refused(tmp_path):
 def test_an_empty_part_is_refused(photographs):
     with pytest.raises(ValueError, match=r"no photograph of .* is in part 'demo'"):
         Photographs(photographs, "demo")
+
+
+def test_a_photograph_smaller_than_the_window_grows(rng):
+    pixels = rng.integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    for _ in range(8):
+        assert window(pixels, None, rng, 48)[0].shape == (48, 48, 3)
