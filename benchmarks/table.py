@@ -16,6 +16,7 @@ from typing import Any
 
 from sdk import artifact as artifacts
 from sdk.artifact import Artifact
+from sdk.backends import PRECISIONS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
@@ -140,7 +141,7 @@ def _model(artifact: Artifact) -> Row:
         "architecture": terms.model,
         "size": f"{(artifact.path / 'weights.bin').stat().st_size / 1e6:.1f}",
         "working_size": f"{terms.working_size} px" if terms.working_size else "the frame's own size",
-        "precisions": ", ".join(terms.precisions),
+        "precisions": ", ".join(name for name in terms.precisions if name in PRECISIONS),
         "licence": terms.licence,
         "commercial": "yes" if terms.commercial_use else "no",
     }

@@ -85,7 +85,7 @@ class _Session:
         return dict(zip(self._outputs, session.run(self._outputs, dict(feeds)), strict=True))
 
     def submit(self, feeds: Mapping[str, NDArray[Any]]) -> Pending:
-        """Start on ``feeds`` in a thread of this session."""
+        """Start on ``feeds`` in a worker thread."""
         with self._lock:
             if self._session is None:
                 raise AnalyzerClosed("the session was closed during an analysis", remedy="close the Analyzer later")
