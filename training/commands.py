@@ -44,7 +44,9 @@ def fit(args: argparse.Namespace) -> int:
     stages = tuple(args.stage) or (Stage(until=1.0, size=args.size, batch=args.batch),)
     recipe.fit(
         args.model, args.out,
-        Recipe(photographs=args.photographs, stages=stages, seed=args.seed, ramp=args.ramp),
+        Recipe(
+            photographs=args.photographs, stages=stages, seed=args.seed, ramp=args.ramp, weights=args.weights
+        ),
         FitSettings(minutes=args.minutes, steps=args.steps, rate=args.rate, device=args.device, workers=args.workers),
     )  # fmt: skip
     return 0
@@ -115,6 +117,7 @@ def _fit_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--minutes", type=float, default=0.0, help="budget that the schedule spans")
     verb.add_argument("--steps", type=int, default=0, help="budget in steps, instead of --minutes")
     verb.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    verb.add_argument("--weights", type=Path, help="checkpoint of the model to go on from; without it fresh weights")
     verb.add_argument("--ramp", type=int, default=0, help="samples over which the synthesis grows hard")
     verb.add_argument("--device", default="cpu")
     verb.add_argument("--workers", type=int, default=1)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training import losses, metrics, models
+from training import checkpoints, losses, metrics, models
 from training.data import Photographs, Samples
 from training.fit import Fit, FitSettings
 from training.nn.detector import Detector
@@ -44,6 +44,8 @@ class Recipe:
     """Folder with ``SOURCES.csv``."""
     stages: tuple[Stage, ...] = (Stage(until=1.0, size=256, batch=10),)
     seed: int = 1
+    weights: Path | None = None
+    """Checkpoint of the same model to go on from; None starts fresh (see :func:`start`)."""
     ramp: int = 0
     """Samples over which hardness rises to 1."""
     detection_weight: float = 1.0
@@ -55,7 +57,10 @@ def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model:
     """Train model ``name`` (with its settings) into ``folder``, or go on where ``folder`` stands."""
     torch.manual_seed(recipe.seed)
     detector = models.create(name, **model)
-    start(detector)
+    if recipe.weights is None:
+        start(detector)
+    else:
+        go_on(detector, checkpoints.load(recipe.weights, model=name))
     grid = detector.net.config.grid
     run = Fit(name, detector, folder, settings)
     photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
@@ -89,6 +94,18 @@ def start(detector: Detector) -> None:
         scale.gamma_c.zero_()
         scale.theta.weight.mul_(0.1)
         scale.phi.weight.mul_(0.1)
+
+
+@torch.no_grad()
+def go_on(detector: Detector, trained: Detector) -> None:
+    """Weights of ``trained``, with a fresh classifier and the first convolution still.
+
+    The classifier's sixteen hidden units tend to die one by one, until most frames get one and the same score; what
+    they read is alive, so sixteen new ones learn within minutes what the old ones knew.
+    """
+    fresh = {key: value for key, value in detector.state_dict().items() if key.startswith("net.detection.classifier.")}
+    detector.load_state_dict({**trained.state_dict(), **fresh})
+    detector.net.trunk.conv1.weight.requires_grad_(False)
 
 
 @contextmanager
