@@ -1,4 +1,4 @@
-"""The toy artifact, and frames to analyse with it."""
+"""The toy artifact, frames to analyse with it, and decoders for files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import sdk
+from sdk.decoding import Decoder
 from tests.sdk import toy
+from tests.sdk.files import smooth
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +29,22 @@ def analyzer(request, toy_path):
 def frame(rng) -> np.ndarray:
     """Noise around a brightness that is no evidence, of a size that no stride divides."""
     return rng.integers(0, 200, (95, 133, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def worker():
+    """A decoder that decodes in processes of its own."""
+    with Decoder() as decoder:
+        yield decoder
+
+
+@pytest.fixture(params=["worker", "inline"])
+def decoder(request, worker):
+    """Each of the two ways of decoding."""
+    return worker if request.param == "worker" else Decoder(mode="inline")
+
+
+@pytest.fixture
+def picture(rng) -> np.ndarray:
+    """A smooth random picture, [48, 64, 3]."""
+    return smooth(rng)

@@ -16,23 +16,7 @@ import pytest
 
 from sdk.decoding import Decoder, Limits
 from sdk.errors import DecodeFailed, UnknownName, UnsupportedImage
-from tests.sdk.files import processes, saved, smooth
-
-
-@pytest.fixture(scope="module")
-def worker():
-    with Decoder() as decoder:
-        yield decoder
-
-
-@pytest.fixture(params=["worker", "inline"])
-def decoder(request, worker):
-    return worker if request.param == "worker" else Decoder(mode="inline")
-
-
-@pytest.fixture
-def picture(rng):
-    return smooth(rng)
+from tests.sdk.files import processes, saved
 
 
 def test_path_text_and_bytes_agree(decoder, picture, tmp_path):

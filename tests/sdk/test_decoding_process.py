@@ -11,12 +11,7 @@ import pytest
 from sdk import decoding_process
 from sdk.decoding import Decoder, Limits
 from sdk.errors import DecodeFailed, LimitExceeded
-from tests.sdk.files import png_header, processes, saved, smooth
-
-
-@pytest.fixture
-def picture(rng):
-    return smooth(rng)
+from tests.sdk.files import png_header, processes, saved
 
 
 def test_memory_is_limited(picture):

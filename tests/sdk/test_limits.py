@@ -9,23 +9,7 @@ import pytest
 
 from sdk.decoding import Decoder, Limits
 from sdk.errors import LimitExceeded
-from tests.sdk.files import png_header, saved, smooth
-
-
-@pytest.fixture(scope="module")
-def worker():
-    with Decoder() as decoder:
-        yield decoder
-
-
-@pytest.fixture(params=["worker", "inline"])
-def decoder(request, worker):
-    return worker if request.param == "worker" else Decoder(mode="inline")
-
-
-@pytest.fixture
-def picture(rng):
-    return smooth(rng)
+from tests.sdk.files import png_header, saved
 
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (12_000, 12_000), (2_000_000_000, 2)])

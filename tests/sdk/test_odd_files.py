@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from sdk.decoding import Decoder
 from sdk.errors import LimitExceeded, SdkError, UnsupportedImage
 
 WHOLE = ("exif_orientation", "pngsuite", "webp", "avif", "gif", "cmyk_icc_lab", "hdr_gainmap", "malformed_metadata")
@@ -26,12 +25,6 @@ def rows(odd):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module")
-def decoder():
-    with Decoder() as decoder:
-        yield decoder
-
-
 def outcome(decoder, path) -> object:
     try:
         return decoder.decode(path)
@@ -39,12 +32,12 @@ def outcome(decoder, path) -> object:
         return error
 
 
-def test_every_file_ends_soon_quietly_and_small(odd, rows, decoder, capfd):
+def test_every_file_ends_soon_quietly_and_small(odd, rows, worker, capfd):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     decoded = 0
     for row in rows:
         start = time.perf_counter()
-        answer = outcome(decoder, odd / row["file"])
+        answer = outcome(worker, odd / row["file"])
         assert time.perf_counter() - start < 5, row["file"]
         if not isinstance(answer, SdkError):
             decoded += 1
@@ -55,24 +48,24 @@ def test_every_file_ends_soon_quietly_and_small(odd, rows, decoder, capfd):
     assert decoded >= 400
 
 
-def test_sound_files_are_read(odd, rows, decoder):
+def test_sound_files_are_read(odd, rows, worker):
     for row in rows:
         if row["pillow"].startswith("ok"):
-            answer = outcome(decoder, odd / row["file"])
+            answer = outcome(worker, odd / row["file"])
             if row["pillow"].endswith(" frames=1") and row["category"] in WHOLE:
                 assert not isinstance(answer, SdkError), f"{row['file']}: {answer}"
 
 
-def test_bombs_are_refused_from_the_header(odd, rows, decoder):
+def test_bombs_are_refused_from_the_header(odd, rows, worker):
     for row in rows:
         if row["category"] == "bombs":
             start = time.perf_counter()
-            assert isinstance(outcome(decoder, odd / row["file"]), LimitExceeded | UnsupportedImage), row["file"]
+            assert isinstance(outcome(worker, odd / row["file"]), LimitExceeded | UnsupportedImage), row["file"]
             assert time.perf_counter() - start < 0.5, row["file"]
 
 
-def test_videos_say_what_to_do(odd, rows, decoder):
+def test_videos_say_what_to_do(odd, rows, worker):
     for row in rows:
         if row["category"] == "video":
             with pytest.raises(UnsupportedImage, match="is a video\n  -> extract the frames to be analysed first"):
-                decoder.decode(odd / row["file"])
+                worker.decode(odd / row["file"])

@@ -12,23 +12,7 @@ from PIL import Image
 
 from sdk.decoding import Decoder, Limits
 from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, UnsupportedImage
-from tests.sdk.files import saved, smooth
-
-
-@pytest.fixture(scope="module")
-def worker():
-    with Decoder() as decoder:
-        yield decoder
-
-
-@pytest.fixture(params=["worker", "inline"])
-def decoder(request, worker):
-    return worker if request.param == "worker" else Decoder(mode="inline")
-
-
-@pytest.fixture
-def picture(rng):
-    return smooth(rng)
+from tests.sdk.files import saved
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000"])

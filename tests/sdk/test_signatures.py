@@ -4,19 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sdk.decoding import Decoder
 from sdk.errors import DecodeFailed, UnsupportedImage
-
-
-@pytest.fixture(scope="module")
-def worker():
-    with Decoder() as decoder:
-        yield decoder
-
-
-@pytest.fixture(params=["worker", "inline"])
-def decoder(request, worker):
-    return worker if request.param == "worker" else Decoder(mode="inline")
 
 
 @pytest.mark.parametrize(
