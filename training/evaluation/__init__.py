@@ -1,0 +1,1 @@
+"""How well a predictor does on images whose truth is known: protocols, readers, predictors, figures, pages."""
