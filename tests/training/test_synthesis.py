@@ -13,6 +13,7 @@ from training.data import Photographs
 from training.synthesis import KINDS, synthesize
 from training.synthesis.blend import feather, paste, poisson
 from training.synthesis.compression import jpeg
+from training.synthesis.journey import Journey, drawn
 from training.synthesis.life import life
 from training.synthesis.preview import contact_sheet
 from training.synthesis.sample import Crop, Sample
@@ -79,7 +80,8 @@ def test_only_pixels_under_the_mask_change(source, kind, hardness, seed):
 def test_an_authentic_frame_without_a_life_is_the_photograph(source):
     rng = np.random.default_rng(0)
     frame = source.crop(rng, SIDE).frame
-    lived = life(Sample(frame, np.zeros((SIDE, SIDE), np.bool_)), Never(rng), size=SIDE, hardness=1.0)
+    journey = Journey(made=SIDE, sent=SIDE, size=SIDE, route="kept")
+    lived = life(Sample(frame, np.zeros((SIDE, SIDE), np.bool_)), journey, Never(rng), hardness=1.0)
     np.testing.assert_array_equal(lived.frame, frame)
     assert lived.label == 0
 
@@ -101,8 +103,9 @@ def test_life_draws_alike_for_authentic_and_manipulated(source):
     frame = source.crop(np.random.default_rng(0), SIDE).frame
     mask = np.zeros((SIDE, SIDE), np.bool_)
     mask[20:50, 30:60] = True
-    for seed in range(20):
-        lives = [life(Sample(frame, m), np.random.default_rng(seed), size=64, hardness=1.0) for m in (mask, ~mask)]
+    for seed in range(40):
+        journey = drawn(64, np.random.default_rng(seed), 1.0)
+        lives = [life(Sample(frame, m), journey, np.random.default_rng(seed), hardness=1.0) for m in (mask, ~mask)]
         assert lives[0].recipe == lives[1].recipe
         np.testing.assert_array_equal(lives[0].frame, lives[1].frame)
 

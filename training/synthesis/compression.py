@@ -21,10 +21,15 @@ def jpeg(frame: Frame, quality: int, *, offset: tuple[int, int] = (0, 0), subsam
     return np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[top:, left:, ::-1])
 
 
+def random_offset(rng: np.random.Generator) -> tuple[int, int]:
+    """Where the block grid of a file lies on a window of it: at its corner, or as often anywhere."""
+    return (0, 0) if rng.random() < 0.5 else (int(rng.integers(BLOCK)), int(rng.integers(BLOCK)))
+
+
 def random_jpeg(frame: Frame, rng: np.random.Generator, *, lowest: int, highest: int = 98) -> tuple[Frame, int]:
     """One JPEG generation of random quality, grid offset and chroma sampling, with the quality."""
     quality = int(rng.integers(lowest, highest + 1))
-    offset = (0, 0) if rng.random() < 0.5 else (int(rng.integers(BLOCK)), int(rng.integers(BLOCK)))
+    offset = random_offset(rng)
     return jpeg(frame, quality, offset=offset, subsample=bool(rng.random() < 0.7)), quality
 
 

@@ -10,7 +10,7 @@ from training.synthesis import filters
 from training.synthesis.blend import feather, mix
 from training.synthesis.compression import random_jpeg
 from training.synthesis.sample import Crop, Frame, Sample, between, mixed, pick
-from training.synthesis.shapes import region
+from training.synthesis.shapes import bounds, region
 
 EASY = {"blur": 0.3, "median": 0.1, "noise": 0.35, "sharpen": 0.1, "resample": 0.15}
 HARD = {
@@ -18,6 +18,8 @@ HARD = {
     "resample": 0.15, "tone": 0.08, "colour": 0.07, "jpeg": 0.1,
 }  # fmt: skip
 """How often each filter is drawn at hardness 0 and 1."""
+REACH = 12
+"""Pixels around the region that filters look at."""
 
 
 def enhancement(base: Crop, draw: Callable[[], Crop], rng: np.random.Generator, hardness: float) -> Sample:
@@ -29,10 +31,14 @@ def enhancement(base: Crop, draw: Callable[[], Crop], rng: np.random.Generator, 
     mask, shape = region(len(base.frame), rng, labels=base.labels)
     name = pick(rng, mixed(EASY, HARD, hardness))
     strength = between(rng, 0.7 - 0.6 * hardness, 1.0)
-    changed = filtered(base.frame, name, strength, rng)
-    opacity = feather(mask, width=between(rng, 1, 4)) if rng.random() < 0.4 else mask.astype(np.float32)
+    where = bounds(mask, REACH)
+    changed = filtered(base.frame[where], name, strength, rng)
+    inside = mask[where]
+    opacity = feather(inside, width=between(rng, 1, 4)) if rng.random() < 0.4 else inside.astype(np.float32)
+    frame = base.frame.copy()
+    frame[where] = mix(base.frame[where], changed, opacity)
     recipe = {"kind": "enhancement", "origin": base.origin, "shape": shape, "filter": name, "strength": strength}
-    return Sample(mix(base.frame, changed, opacity), mask, recipe)
+    return Sample(frame, mask, recipe)
 
 
 def filtered(  # noqa: PLR0911 - one return per filter

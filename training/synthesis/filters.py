@@ -53,3 +53,11 @@ def colour(frame: Frame, gains: NDArray[np.float64], saturation: float) -> Frame
     values = frame * gains.astype(np.float32)
     grey = values.mean(-1, keepdims=True)
     return rounded(grey + np.float32(saturation) * (values - grey))
+
+
+def vignette(frame: Frame, strength: float, centre: NDArray[np.float64]) -> Frame:
+    """Darker away from ``centre`` (rows, columns, as shares of the sides), by ``strength`` at the farthest corner."""
+    height, width = frame.shape[:2]
+    y, x = np.ogrid[:height, :width]
+    square = (y / height - centre[0]) ** 2 + (x / width - centre[1]) ** 2
+    return rounded(frame * (1 - strength * square / square.max()).astype(np.float32)[..., None])

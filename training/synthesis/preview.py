@@ -30,7 +30,20 @@ def contact_sheet(samples: Sequence[Sample]) -> Frame:
 def _tile(sample: Sample) -> Frame:
     mask = np.repeat(sample.mask[..., None] * np.uint8(255), 3, axis=2)
     tile = np.ascontiguousarray(np.hstack([sample.frame, mask, overlay(sample)]))
-    text, where = str(sample.recipe["kind"]), (4, 14)
-    cv2.putText(tile, text, where, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(tile, text, where, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    side = len(sample.frame)
+    _write(tile, _title(sample), (4, 14))
+    life = sample.recipe.get("life", [])
+    steps = ", ".join(life) if isinstance(life, list) else ""
+    _write(tile, steps[: side // 6], (side + 4, side - 6))
     return tile
+
+
+def _title(sample: Sample) -> str:
+    """The kind, and how it was done where the recipe says."""
+    kind, *how = (sample.recipe.get(key) for key in ("kind", "fill", "filter", "means", "edge"))
+    return " ".join(str(part) for part in (kind, *how) if part)
+
+
+def _write(tile: Frame, text: str, where: tuple[int, int]) -> None:
+    for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(tile, text, where, cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, thick, cv2.LINE_AA)

@@ -1,4 +1,4 @@
-"""Removal: a region filled from its surroundings, by diffusion or from the best matching place of the frame."""
+"""Removal: a region filled from its surroundings, by diffusion, from one matching place, or from many patches."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synthesis import filters
+from training.synthesis import exemplar, filters
 from training.synthesis.blend import feather, mix
 from training.synthesis.sample import Crop, Frame, Mask, Sample, between, pick
-from training.synthesis.shapes import AREA, region
+from training.synthesis.shapes import AREA, bounds, region
 
-FILLS = {"telea": 0.3, "navier_stokes": 0.25, "patch": 0.45}
+FILLS = {"telea": 0.25, "navier_stokes": 0.2, "clone": 0.25, "patches": 0.3}
 """How often each fill is drawn."""
 RING = 6
-"""Width of the surroundings that a fill has to match, px."""
-LARGEST_DIFFUSION = 0.2
-"""Share of the frame above which diffusion is not used: it is slow, and nobody would believe the smear."""
+"""Width of the surroundings that a clone has to match, px."""
+LARGEST_DIFFUSION = 0.12
+"""Share of the frame above which diffusion is not used: nobody would believe the smear."""
+SLOWEST_DIFFUSION = 16_000
+"""The same in pixels: it is slow."""
+PROBES = 300
+"""Pixels of a region, and of its ring, that are looked at to judge a place."""
 
 
 def removal(base: Crop, draw: Callable[[], Crop], rng: np.random.Generator, hardness: float) -> Sample:
@@ -30,42 +34,60 @@ def removal(base: Crop, draw: Callable[[], Crop], rng: np.random.Generator, hard
     outline, shape = region(len(base.frame), rng, labels=base.labels)
     grown = cv2.dilate(outline.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     mask = grown if grown.mean() <= AREA[1] else outline
-    fill = pick(rng, FILLS) if mask.mean() < LARGEST_DIFFUSION else "patch"
-    frame = patched(base.frame, mask, rng) if fill == "patch" else diffused(base.frame, mask, fill)
-    if fill != "patch" and rng.random() < 0.5 * hardness:
-        frame = np.where(mask[..., None], filters.noise(frame, between(rng, 1, 4), rng), base.frame)
+    fill = pick(rng, FILLS)
+    if fill in {"telea", "navier_stokes"} and (mask.mean() > LARGEST_DIFFUSION or mask.sum() > SLOWEST_DIFFUSION):
+        fill = "clone"
+    rows, columns = bounds(mask, 0)
+    where = bounds(mask, 8 + max(rows.stop - rows.start, columns.stop - columns.start) // 2)
+    frame = base.frame.copy()
+    match fill:
+        case "clone":
+            frame[where] = cloned(base.frame, mask, rng)[where]
+        case "patches":
+            painted = exemplar.filled(base.frame[where], mask[where], rng)
+            frame[where] = cloned(base.frame, mask, rng)[where] if painted is None else painted
+        case _:
+            frame[where] = diffused(base.frame[where], mask[where], fill)
+            if rng.random() < 0.5 * hardness:
+                grainy = filters.noise(frame[where], between(rng, 1, 4), rng)
+                frame[where] = np.where(mask[where][..., None], grainy, base.frame[where])
     return Sample(frame, mask, {"kind": "removal", "origin": base.origin, "shape": shape, "fill": fill})
 
 
 def diffused(frame: Frame, mask: Mask, fill: str) -> Frame:
     """OpenCV's inpainting of the region, restricted to it."""
     method = cv2.INPAINT_TELEA if fill == "telea" else cv2.INPAINT_NS
-    painted = cv2.inpaint(frame, mask.astype(np.uint8), 3, method)
+    painted = cv2.inpaint(np.ascontiguousarray(frame), mask.astype(np.uint8), 3, method)
     return np.where(mask[..., None], painted, frame)
 
 
-def patched(frame: Frame, mask: Mask, rng: np.random.Generator) -> Frame:
+def cloned(frame: Frame, mask: Mask, rng: np.random.Generator) -> Frame:
     """The region replaced by the place of the frame whose surroundings resemble its own most, with a soft inner edge.
 
-    Places that overlap the region by more than a half are not used. One offset for the whole region is far cheaper than
-    a search per patch, and like it leaves pixels of the same photograph in a wrong place.
+    Places that overlap the region by more than a half are not used. The frame is reflected beyond its border.
     """
     size = len(mask)
     ring = (cv2.dilate(mask.astype(np.uint8), np.ones((2 * RING + 1, 2 * RING + 1), np.uint8)) > 0) & ~mask
-    offsets = rng.integers(-size + 8, size - 8, (48, 2))
-    best, lowest = frame, np.inf
-    ys, xs = (axis[:: max(len(axis) // 300, 1)] for axis in np.nonzero(ring))
-    here = frame[ys, xs].astype(np.float32)
-    area = int(mask.sum())
-    for dy, dx in offsets:
-        move = np.array([[1, 0, dx], [0, 1, dy]], np.float64)
-        if (cv2.warpAffine(mask.astype(np.uint8), move, (size, size)).astype(np.bool_) & mask).sum() > area / 2:
+    around, inside = _probes(ring), _probes(mask)
+    here = frame[tuple(around.T)].astype(np.float32)
+    best, lowest = (size // 2, size // 2), np.inf
+    for move in rng.integers(-size + 8, size - 8, (48, 2)):
+        if mask[tuple(_reflected(inside + move, size).T)].mean() > 0.5:
             continue
-        there = frame[_reflected(ys - dy, size), _reflected(xs - dx, size)]
-        difference = float(np.square(here - there).mean())
+        difference = float(np.square(here - frame[tuple(_reflected(around + move, size).T)]).mean())
         if difference < lowest:
-            lowest, best = difference, cv2.warpAffine(frame, move, (size, size), borderMode=cv2.BORDER_REFLECT_101)
-    return mix(frame, np.asarray(best, np.uint8), feather(mask, width=between(rng, 0, 4)))
+            lowest, best = difference, tuple(int(part) for part in move)
+    rows, columns = where = bounds(mask, 1)
+    ys, xs = (_reflected(np.arange(part.start, part.stop) + by, size) for part, by in zip(where, best, strict=True))
+    result = frame.copy()
+    result[rows, columns] = mix(frame[where], frame[np.ix_(ys, xs)], feather(mask[where], width=between(rng, 0, 4)))
+    return result
+
+
+def _probes(mask: Mask) -> NDArray[np.int64]:
+    """Evenly picked pixels of a region, rows and columns, [n, 2]."""
+    places = np.argwhere(mask)
+    return places[:: max(len(places) // PROBES, 1)]
 
 
 def _reflected(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:

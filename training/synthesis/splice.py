@@ -1,61 +1,54 @@
-"""Splicing: a region of another photograph, moved, scaled, rotated and relit, pasted into the base."""
+"""Splicing: a region of another photograph, moved, deformed, relit and aged, pasted into the base."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from training.synthesis import filters
 from training.synthesis.blend import paste
 from training.synthesis.compression import random_jpeg
 from training.synthesis.sample import Crop, Frame, Mask, Sample, between, mixed, pick
-from training.synthesis.shapes import legal, region
+from training.synthesis.shapes import AREA, legal, region
+from training.synthesis.warp import Piece, bent, placement, shift, tilted, warped
 
 EASY_PASTS = {"noise": 0.5, "blur": 0.25, "resample": 0.25}
 PASTS = {"jpeg": 0.5, "noise": 0.2, "blur": 0.15, "resample": 0.15}
 """How often a donor went through each at hardness 0 and 1, if it did."""
+DEFORMATIONS = {"none": 0.75, "perspective": 0.13, "elastic": 0.12}
 
 
 def splice(base: Crop, draw: Callable[[], Crop], rng: np.random.Generator, hardness: float) -> Sample:
     """``base`` with a region of a drawn donor; ``hardness`` makes donors match the base's tone more often."""
     donor = draw()
-    size = len(base.frame)
-    outline, shape = region(size, rng, labels=donor.labels)
+    if donor.origin == base.origin:  # once more: another camera is what makes it a splice
+        donor = draw()
+    outline, shape = region(len(base.frame), rng, labels=donor.labels)
+    piece, deformation = deformed(outline, donor.frame, rng)
+    here = base.frame[piece.where]
+    patch, past = aged(piece.pixels, rng, hardness)
+    patch, light = relit(patch, here, piece.mask, rng=rng, hardness=hardness)
+    frame, mask = base.frame.copy(), np.zeros_like(outline)
+    frame[piece.where], edge = paste(here, patch, piece.mask, rng)
+    mask[piece.where] = piece.mask
+    made = {"origin": base.origin, "donor": donor.origin, "shape": shape, "deformation": deformation}
+    return Sample(frame, mask, {"kind": "splice", **made, "past": past, "light": light, "edge": edge})
+
+
+def deformed(outline: Mask, frame: Frame, rng: np.random.Generator) -> tuple[Piece, str]:
+    """The region moved and perhaps deformed, with how; where little of it would be left, it stays where it was."""
+    name = pick(rng, DEFORMATIONS)
     move = placement(outline, rng)
-    mask, patch = warped(outline, donor.frame, move)
-    if not legal(mask):
-        mask, patch = outline, donor.frame
-    patch, past = aged(patch, rng, hardness)
-    patch, light = relit(patch, base.frame, mask, rng=rng, hardness=hardness)
-    frame, edge = paste(base.frame, patch, mask, rng)
-    made = {"origin": base.origin, "donor": donor.origin, "shape": shape, "past": past, "light": light, "edge": edge}
-    return Sample(frame, mask, {"kind": "splice", **made})
-
-
-def placement(outline: Mask, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A random affine map [2, 3] of a region: mirrored, scaled by 0.6..1.6, turned, centred anywhere inside."""
-    size = len(outline)
-    ys, xs = np.nonzero(outline)
-    centre = np.array([xs.mean(), ys.mean()])
-    angle = np.deg2rad(between(rng, -20, 20)) if rng.random() < 0.5 else 0.0
-    scale = between(rng, 0.6, 1.6) if rng.random() < 0.5 else 1.0
-    flip = -1.0 if rng.random() < 0.3 else 1.0
-    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([flip, 1.0])
-    target = rng.uniform(0, 1, 2) * size
-    if angle == 0 and scale == 1:
-        target = centre + np.rint(target - centre)  # whole pixels: no resampling where none is meant
-    return np.column_stack([turn, target - turn @ centre])
-
-
-def warped(outline: Mask, frame: Frame, move: NDArray[np.float64]) -> tuple[Mask, Frame]:
-    """The region and the pixels after the affine map ``move``; the frame is reflected beyond its border."""
-    size = (outline.shape[1], outline.shape[0])
-    mask = cv2.warpAffine(outline.astype(np.uint8), move, size, flags=cv2.INTER_NEAREST) > 0
-    pixels = cv2.warpAffine(frame, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    return mask, np.asarray(pixels, np.uint8)
+    if name == "perspective":
+        move = tilted(move, outline, rng)
+    piece = warped(outline, frame, move, bend=bent(outline, rng) if name == "elastic" else None)
+    if piece is not None and AREA[0] <= piece.mask.sum() / outline.size <= AREA[1]:
+        return piece, name
+    still = warped(outline, frame, shift(np.zeros(2)))
+    if still is None or not legal(outline):
+        raise ValueError("a region of no legal area was drawn\n  -> draw it with training.synthesis.shapes.region")
+    return still, "none"
 
 
 def aged(patch: Frame, rng: np.random.Generator, hardness: float) -> tuple[Frame, str]:
