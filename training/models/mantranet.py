@@ -1,0 +1,227 @@
+"""ManTra-Net: traces of manipulation, and where they differ from their surroundings.
+
+Yue Wu, Wael AbdAlmageed, Premkumar Natarajan, "ManTra-Net: Manipulation Tracing Network for Detection and Localization
+of Image Forgeries With Anomalous Features", CVPR 2019; the authors' public model definition where the paper is silent.
+
+Where the two differ, the defaults are the released weights': widths of figure 2 (``body="table5"`` for the table),
+absolute Z-scores (``magnitude=False`` for equations 2 to 7), windows from near to far (``order="far-to-near"`` for the
+text of section 4.1), and a floor of 1e-6 + w under the deviation where equation 5 has 1e-5. The deviation is the
+frame's for every window, as equation 4 has it. The score of a frame is the mean of its heatmap (section 5.1).
+
+Where we differ: the projection comes before the division by the traces' length, which is one number per pixel, so that
+256 normalised channels are never written; see also :class:`training.nn.residuals.CombinedConv`.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from kernels.zpool2d.functional import check_windows, statistics, zpool2d, zscores
+from training.nn.convlstm import ConvLSTM
+from training.nn.detector import Detector
+from training.nn.residuals import SIDE
+from training.nn.vgg import BODIES, FEATURES, Extractor, SymmetricConv, inverse_length
+
+Step = TypeVar("Step")
+
+CITATION = "Wu, AbdAlmageed, Natarajan: ManTra-Net, CVPR 2019, doi:10.1109/CVPR.2019.00977"
+CHANNELS = 64
+"""Channels in which anomalies are looked for."""
+UNITS = 8
+KERNEL = 7
+"""Side of the kernels that judge Z-scores, px."""
+STD_FLOOR = 1e-6
+"""Added to the learned floor under the deviation."""
+SMALLEST_FLOOR = 2.0**-10
+"""To this a floor is scaled up, with its channel, where weights are stored as halves (:func:`simplified`)."""
+PROBABILITY_FLOOR = 1e-6
+"""A mean probability is kept this far from 0 and 1 where its logit is taken."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """What can be chosen about ManTra-Net; the defaults are the released model (index 4)."""
+
+    body: Literal["released", "table5"] = "released"
+    """Widths of the extractor (see the module)."""
+    free: int = 4
+    """Free filters of the first layer, beside 9 of SRM and 3 of Bayar; 20 in the released models 0 and 1."""
+    bounded: bool = False
+    """Whether traces pass tanh before they are normalised: the released model 0."""
+    windows: str = "7-15-31"
+    """Sides of the windows of the Z-scores, px, odd; the frame follows. "7-15-31-63" in the released models 0 to 3."""
+    magnitude: bool = True
+    """Absolute Z-scores, as released; False keeps their sign, as in the paper."""
+    order: Literal["near-to-far", "far-to-near"] = "near-to-far"
+    """Whether the smallest window is judged first, as released, or the frame."""
+
+    def __post_init__(self) -> None:
+        if self.body not in BODIES or self.order not in {"near-to-far", "far-to-near"}:
+            raise ValueError(
+                f"body is {self.body!r} and order {self.order!r}\n"
+                "  -> use 'released' or 'table5', and 'near-to-far' or 'far-to-near'"
+            )
+        if not re.fullmatch(r"\d+(-\d+)*", self.windows):
+            raise ValueError(f"windows is {self.windows!r}\n  -> write sides in px with dashes: '7-15-31'")
+        check_windows(self.sides)
+        if self.free < 1:
+            raise ValueError(f"free is {self.free}\n  -> use at least 1 free filter, 4 in the released model")
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The windows as numbers."""
+        return tuple(int(side) for side in self.windows.split("-"))
+
+
+class ZPool(nn.Module):
+    """Normalised channels to Z-scores, with a learned floor under the deviation.
+
+    ``norm`` has neither scale nor shift; ``min_std`` is the learned part of the floor, at least 0.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.norm = nn.BatchNorm2d(CHANNELS, eps=1e-3, momentum=0.01, affine=False)
+        self.min_std = nn.Parameter(torch.full((CHANNELS,), 1e-5))
+
+    @property
+    def floor(self) -> Tensor:
+        """The least deviation of every channel, ``[64]``."""
+        return STD_FLOOR + self.min_std
+
+    def in_order(self, steps: list[Step]) -> list[Step]:
+        """What belongs to the windows and then to the frame, in the order in which it is judged."""
+        return steps if self.config.order == "near-to-far" else steps[::-1]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """``[N, 64, H, W]`` to T Z-scores of the same shape (equations 5 to 7)."""
+        z = zpool2d(self.norm(x), self.floor, self.config.sides, magnitude=self.config.magnitude)
+        return self.in_order(list(z.unbind(1)))
+
+    def given(self, x: Tensor, mean: Tensor, variance: Tensor) -> list[Tensor]:
+        """:meth:`forward` on a tile, with mean and variance ``[N, 64]`` of the frame's normalised channels."""
+        settings = {"windows": self.config.sides, "magnitude": self.config.magnitude}
+        return self.in_order(list(zscores(self.norm(x), mean, variance, self.floor, **settings).unbind(1)))
+
+
+class ManTraNet(nn.Module):
+    """Extractor, projection, Z-scores, far-to-near analysis; input float ``[N, 3, H, W]`` in [0, 1], any H and W."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.extractor = Extractor(config.body, config.free, bounded=config.bounded)
+        self.adapt = nn.Conv2d(FEATURES, CHANNELS, 1, bias=False)
+        self.zpool = ZPool(config)
+        self.lstm = ConvLSTM(CHANNELS, UNITS, KERNEL)
+        self.head = nn.Conv2d(UNITS, 1, KERNEL, padding=KERNEL // 2)
+        for conv in (self.adapt, self.head):
+            nn.init.xavier_uniform_(conv.weight)
+        nn.init.zeros_(self.head.bias)
+        self.constrain()
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Bring weights back under their constraints; has to follow every step of the optimiser.
+
+        Bayar's filters; projections of unit length; floors that are not negative.
+        """
+        self.extractor.first.constrain()
+        self.adapt.weight /= self.adapt.weight.norm(dim=1, keepdim=True).clamp(min=1e-7)
+        self.zpool.min_std.clamp_(min=0)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Halo and alignment, px of the frame, with which :meth:`local` is exact on tiles."""
+        return self.extractor.halo, 2
+
+    @property
+    def answer_reach(self) -> int:
+        """Halo, px of the frame, with which :meth:`answer` is exact on tiles.
+
+        A step reaches over half its window (the frame's has none on a tile) and one kernel, one kernel more for each
+        step after it, and the head's.
+        """
+        halves = self.zpool.in_order([*(side // 2 for side in self.config.sides), 0])
+        steps = [half + (len(halves) - index) * (KERNEL // 2) for index, half in enumerate(halves)]
+        return self.extractor.halo + max(steps) + KERNEL // 2
+
+    def local(self, x: Tensor) -> list[Tensor]:
+        """Traces of unit length projected to 64 channels."""
+        raw = self.extractor.raw(x)
+        return [self.adapt(raw) * inverse_length(raw)]
+
+    def rest(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Class logits ``[N, 2]`` and mask logits ``[N, 1, H, W]``."""
+        mask = self.head(self.lstm(self.zpool(maps[0])))
+        return self.conclude(mask), [mask]
+
+    def locate(self, features: list[Tensor]) -> list[Tensor]:
+        """Mask logits as they are."""
+        return features
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance ``[N, 64]`` over the pixels of the normalised channels: the first pass over tiles."""
+        return statistics(self.zpool.norm(self.local(x)[0]))
+
+    def answer(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """Mask logits ``[N, 1, h, w]`` of a tile of a frame with these moments: the second pass over tiles."""
+        return self.head(self.lstm(self.zpool.given(self.local(x)[0], mean, variance)))
+
+    def conclude(self, mask: Tensor) -> Tensor:
+        """Mask logits to class logits ``[N, 2]``: 0, and the logit of the mean probability."""
+        probability = torch.sigmoid(mask.float()).mean(3).mean(2)
+        logit = torch.logit(probability, eps=PROBABILITY_FLOOR)
+        return torch.cat([torch.zeros_like(logit), logit], dim=1)
+
+    def simplified(self) -> ManTraNet:
+        """:func:`simplified`."""
+        return simplified(self)
+
+
+@torch.no_grad()
+def simplified(net: ManTraNet) -> ManTraNet:
+    """A copy for inference that answers the same with less.
+
+    The range of the pixels and all filters of the first layer become one convolution with a bias. Normalisation goes:
+    Z-scores do not change with scale and shift, so it is enough to lower the floor by the scale. For the same reason a
+    channel may be scaled by a power of two, which brings floors far below one to where float16 can hold them.
+    """
+    copied = copy.deepcopy(net).eval()
+    extractor, zpool = copied.extractor, copied.zpool
+    weight = extractor.first.weight
+    extractor.first = SymmetricConv(3, len(weight), SIDE).to(weight)
+    extractor.first.weight.copy_(2 * weight)
+    extractor.first.bias.copy_(-weight.sum((1, 2, 3)))
+    extractor.range = nn.Identity()
+    floor = zpool.floor * (zpool.norm.running_var + zpool.norm.eps).sqrt()
+    scale = torch.exp2(torch.log2(SMALLEST_FLOOR / floor).ceil().clamp(min=0))
+    copied.adapt.weight.mul_(scale[:, None, None, None])
+    copied.zpool = FoldedZPool(zpool.config, floor * scale)
+    return copied
+
+
+class FoldedZPool(ZPool):
+    """:class:`ZPool` of channels that need no normalisation, with the whole floor as its parameter."""
+
+    def __init__(self, config: Config, floor: Tensor) -> None:
+        super().__init__(config)
+        self.norm = nn.Identity()
+        self.min_std = nn.Parameter(floor)
+
+    @property
+    def floor(self) -> Tensor:
+        """The least deviation of every channel, ``[64]``."""
+        return self.min_std
+
+
+def build(config: Config) -> Detector:
+    """ManTra-Net with fresh weights, pixels in and probabilities out."""
+    return Detector(ManTraNet(config), asdict(config), citation=CITATION)

@@ -1,0 +1,30 @@
+"""Mirrored borders."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def symmetric(
+    x: Tensor,  # [N, C, H, W]
+    width: int,  # px
+) -> Tensor:  # [N, C, H + 2 width, W + 2 width]
+    """Mirror at the edge between pixels, so that the edge pixel itself is repeated: ``b a | a b c ... y z | z y``.
+
+    TensorFlow's "symmetric". One pixel wide it is torch's "replicate"; torch's "reflect" mirrors at the edge pixel and
+    is never the same. Any size, also below ``width``: the mirrored frame is mirrored again.
+    """
+    if width == 1:
+        return F.pad(x, (1, 1, 1, 1), mode="replicate")
+    for axis in (2, 3):
+        x = x.index_select(axis, mirrored(x.shape[axis], width, x.device))
+    return x
+
+
+def mirrored(size: int, width: int, device: torch.device) -> Tensor:
+    """Pixels of an axis of ``size`` in the order in which a padded axis shows them, int64 [size + 2 width]."""
+    place = torch.arange(size + 2 * width, dtype=torch.int64, device=device) - width
+    place = torch.remainder(place, 2 * size)
+    return torch.minimum(place, 2 * size - 1 - place)

@@ -1,0 +1,74 @@
+"""First layers that see traces and not contents: SRM's fixed high-pass filters, Bayar's constrained ones, free ones.
+
+Sources: Fridrich, Kodovsky, "Rich Models for Steganalysis of Digital Images", TIFS 2012; Zhou et al., "Learning Rich
+Features for Image Manipulation Detection", CVPR 2018 (the three filters kept); Bayar, Stamm, IH&MMSec 2016; their
+combination: Wu, AbdAlmageed, Natarajan, "ManTra-Net", CVPR 2019, section 3.1, and the authors' code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.nn.padding import symmetric
+
+SIDE = 5
+"""Side of every filter, px."""
+BAYAR_FILTERS = 3
+EPSILON = 1e-7
+"""Added to the sum that Bayar's filters are divided by; Keras' value."""
+
+
+def srm() -> Tensor:  # float32 [9, 3, 5, 5]
+    """SRM's three residuals, each of red, of green and of blue by itself: second order in the plane, 5x5, along a row.
+
+    No truncation follows.
+    """
+    plane = torch.tensor([[-1.0, 2.0, -1.0], [2.0, -4.0, 2.0], [-1.0, 2.0, -1.0]]) / 4
+    along = torch.tensor([[0.0, 0.0, 0.0], [1.0, -2.0, 1.0], [0.0, 0.0, 0.0]]) / 2
+    outer, inner, middle = [-1.0, 2.0, -2.0, 2.0, -1.0], [2.0, -6.0, 8.0, -6.0, 2.0], [-2.0, 8.0, -12.0, 8.0, -2.0]
+    square = torch.tensor([outer, inner, middle, inner, outer]) / 12
+    filters = torch.stack([F.pad(plane, (1, 1, 1, 1)), square, F.pad(along, (1, 1, 1, 1))])
+    return torch.einsum("kij,oc->kocij", filters, torch.eye(3)).flatten(0, 1)
+
+
+@torch.no_grad()
+def constrain_bayar(weight: Tensor) -> None:  # [O, C, 5, 5], in place
+    """Bayar's constraint: in every plane of every filter -1 in the middle, and a sum of 1 around it.
+
+    The filter predicts a pixel from its neighbours and returns the error of the prediction.
+    """
+    middle = weight.shape[-1] // 2
+    weight[..., middle, middle] = 0
+    weight /= weight.sum((2, 3), keepdim=True) + EPSILON
+    weight[..., middle, middle] = -1
+
+
+class CombinedConv(nn.Module):
+    """``free`` filters, nine of SRM, three of Bayar, in this order; 5x5, no bias, mirrored borders.
+
+    Bayar's filters start as averages of random weights: around a random sum of either sign, as the authors start them,
+    the constraint divides by numbers near zero. :meth:`constrain` has to follow every step of the optimiser.
+    """
+
+    def __init__(self, free: int) -> None:
+        super().__init__()
+        self.free = nn.Parameter(torch.empty(free, 3, SIDE, SIDE))
+        self.bayar = nn.Parameter(torch.rand(BAYAR_FILTERS, 3, SIDE, SIDE))
+        self.register_buffer("srm", srm(), persistent=False)
+        nn.init.xavier_uniform_(self.free)
+        self.constrain()
+
+    def constrain(self) -> None:
+        """Bring Bayar's filters back under their constraint."""
+        constrain_bayar(self.bayar)
+
+    @property
+    def weight(self) -> Tensor:
+        """All filters, ``[free + 12, 3, 5, 5]``."""
+        return torch.cat([self.free, self.srm.to(self.free.dtype), self.bayar])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, 3, H, W]`` to ``[N, free + 12, H, W]``."""
+        return F.conv2d(symmetric(x, SIDE // 2), self.weight)

@@ -1,0 +1,84 @@
+"""IMC-VGG: 3x3 convolutions at full resolution that turn pixels into traces of manipulation.
+
+Source: Wu, AbdAlmageed, Natarajan, "ManTra-Net", CVPR 2019, section 3, and the authors' code, whose widths are
+``released``: the paper's figure 2 agrees with them, its table 5 says something else.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.nn.padding import symmetric
+from training.nn.residuals import SIDE, CombinedConv
+
+BODIES = {
+    "released": (32, 64, 64, 128, 128, 128, 256, 256, 256, 256, 256),
+    "table5": (16, 64, 64, 96, 96, 96, 128, 128, 128, 256, 256),
+}
+"""Channels after each 3x3 convolution with its ReLU."""
+FEATURES = 256
+"""Channels of the last convolution, which has no ReLU."""
+L2_FLOOR = 1e-12
+"""Smallest square sum that features are normalised by; Keras' value."""
+
+
+class SymmetricConv(nn.Conv2d):
+    """A convolution with odd kernel and mirrored borders (:func:`training.nn.padding.symmetric`)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, inputs, H, W]`` to ``[N, outputs, H, W]``."""
+        return super().forward(symmetric(x, self.kernel_size[0] // 2))
+
+
+class SignedRange(nn.Module):
+    """[0, 1] to [-1, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``2 x - 1``."""
+        return 2 * x - 1
+
+
+class Extractor(nn.Module):
+    """Traces of manipulation, 256 per pixel; input float ``[N, 3, H, W]`` in [0, 1], any H and W.
+
+    Twelve convolutions of 3x3 after one of 5x5: a pixel's traces come from the 29x29 pixels around it.
+    """
+
+    def __init__(self, body: str, free: int, *, bounded: bool) -> None:
+        super().__init__()
+        self.range = SignedRange()
+        self.first = CombinedConv(free)
+        self.body = nn.ModuleList(SymmetricConv(a, b, 3) for a, b in pairwise((free + 12, *BODIES[body])))
+        self.last = SymmetricConv(BODIES[body][-1], FEATURES, 3)
+        self.bounded = bounded
+        for conv in (*self.body, self.last):
+            nn.init.xavier_uniform_(conv.weight)
+            nn.init.zeros_(conv.bias)
+
+    @property
+    def halo(self) -> int:
+        """Pixels on every side of a pixel that its traces come from."""
+        return SIDE // 2 + len(self.body) + 1
+
+    def raw(self, x: Tensor) -> Tensor:
+        """Traces before they are normalised, ``[N, 256, H, W]``."""
+        x = F.relu(self.first(self.range(x)))
+        for conv in self.body:
+            x = F.relu(conv(x))
+        x = self.last(x)
+        return torch.tanh(x) if self.bounded else x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Traces of unit length, ``[N, 256, H, W]``: what manipulations are told from."""
+        raw = self.raw(x)
+        return raw * inverse_length(raw)
+
+
+def inverse_length(x: Tensor) -> Tensor:  # [N, C, H, W] -> [N, 1, H, W]
+    """One over the length of every pixel's vector, from float32 sums."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return wide.square().sum(1, keepdim=True).clamp(min=L2_FLOOR).rsqrt().to(x.dtype)
