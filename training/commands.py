@@ -17,13 +17,18 @@ from training.fit import FitSettings
 from training.measure import Plan, card
 from training.recipes.psccnet import VALIDATION_SEED, Recipe, Stage, validation
 from training.synthesis.preview import contact_sheet
+from training.synthesis.shards import write_folder
 
 
 def synthesize(args: argparse.Namespace) -> int:
-    """Write samples: frames as PNG, masks as PNG, recipes as JSON lines; or one contact sheet."""
-    samples = Samples(Photographs(args.photographs, args.part), seed=args.seed, size=args.size)
+    """Write samples: frames as PNG, masks as PNG, recipes as JSON lines; or shards; or one contact sheet."""
+    photographs = Photographs(args.photographs, args.part)
+    samples = Samples(photographs, seed=args.seed, size=args.size, video=not args.without_video)
     made = (samples.sample(index) for index in range(args.count))
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.shards:
+        write_folder(args.out, samples.sample, count=args.count, shards=args.shards, workers=args.workers)
+        return 0
     if args.preview:
         cv2.imwrite(str(args.out / "preview.png"), contact_sheet(list(made))[..., ::-1])
         return 0
@@ -91,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     for run, options in VERBS.items():
         verb = verbs.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
         verb.set_defaults(run=run)
-        verb.add_argument("--photographs", type=Path, required=True, help="folder with SOURCES.csv")
+        verb.add_argument("--photographs", type=Path, required=True, help="folder of photographs")
         verb.add_argument("--size", type=int, default=256, help="side of the samples, px")
         verb.add_argument("--threads", type=int, default=torch.get_num_threads())
         options(verb)
@@ -102,7 +107,10 @@ def _synthesize_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--out", type=Path, required=True, help="folder to write to")
     verb.add_argument("--count", type=int, default=32)
     verb.add_argument("--seed", type=int, default=1)
-    verb.add_argument("--part", choices=("train", "validation"), default="train")
+    verb.add_argument("--part", choices=("train", "validation", "all"), default="train")
+    verb.add_argument("--without-video", action="store_true", help="no pass through a video codec, which needs PyAV")
+    verb.add_argument("--shards", type=int, default=0, metavar="N", help="N tar files that training reads back")
+    verb.add_argument("--workers", type=int, default=1, help="processes that write shards")
     verb.add_argument("--preview", action="store_true", help="one contact sheet instead of single files")
 
 

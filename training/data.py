@@ -1,4 +1,9 @@
-"""Photographs on disk as weighted sources, their split into training and validation, and endless samples of them."""
+"""Photographs on disk as weighted sources, their split into training and validation, and endless samples of them.
+
+Any folder of photographs will do. A ``SOURCES.csv`` in it (columns file, mask, source_path, camera) says what else is
+known; without one every picture below the folder is a photograph, and a label map of its objects, if there is one, is
+the PNG of its name in a folder ``masks`` beside it or beside its own folder.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +19,21 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from training.errors import NoPhotographs, Undecodable
 from training.synthesis import synthesize
 from training.synthesis.sample import Crop, Frame, Sample, between
+from training.synthesis.shards import Shards
 
-Part = Literal["train", "validation", "demo"]
+Part = Literal["train", "validation", "demo", "all"]
 
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+"""What counts as a photograph in a folder without a listing."""
+HELD_OUT = 8
+"""One in so many photographs of a folder without a listing validates."""
 VALIDATION_FOLDERS = ("lire_cc", "lire_cc_crops", "exif_samples", "exif_samples_crops", "prnu_python_crops")
 """Folders held out as a whole, with every photograph of a camera that occurs in them."""
 HALVED_FOLDERS = ("metadata_extractor", "metadata_extractor_crops")
@@ -55,8 +67,8 @@ class Row:
 
     @property
     def folder(self) -> str:
-        """The source's folder, second component of ``file``."""
-        return self.file.split("/")[1]
+        """The source's folder, second component of ``file``; empty for files that lie in none."""
+        return self.file.split("/")[1] if self.file.count("/") > 1 else ""
 
     @property
     def camera_key(self) -> str:
@@ -65,17 +77,51 @@ class Row:
 
 
 def rows(photographs: Path) -> list[Row]:
-    """The rows of ``photographs/SOURCES.csv``."""
+    """The rows of ``photographs/SOURCES.csv``, or one for each picture below a folder without it, by name."""
     listing = photographs / "SOURCES.csv"
     if not listing.is_file():
-        raise ValueError(f"{photographs} has no SOURCES.csv\n  -> give the folder of photographs that holds one")
+        return found(photographs)
     with listing.open(newline="", encoding="utf-8") as lines:
-        return [Row(row["file"], row["mask"], row["source_path"], row["camera"]) for row in csv.DictReader(lines)]
+        listed = csv.DictReader(lines)
+        if "file" not in (listed.fieldnames or ()):
+            raise NoPhotographs(photographs, "its SOURCES.csv has no column 'file'", remedy="add it, or remove the CSV")
+        return [
+            Row(row["file"], row.get("mask") or "", row.get("source_path") or row["file"], row.get("camera") or "")
+            for row in listed
+        ]
+
+
+def found(photographs: Path) -> list[Row]:
+    """The pictures below a folder, label maps left out; whatever is named like a picture has to be one."""
+    if not photographs.is_dir():
+        raise NoPhotographs(photographs, "it is no folder", remedy="give a folder of photographs")
+    root = photographs.parent
+    listed = []
+    for path in sorted(photographs.rglob("*")):
+        if path.suffix.lower() not in SUFFIXES or "masks" in path.relative_to(photographs).parts[:-1]:
+            continue
+        try:
+            Image.open(path).close()  # reads the header only
+        except (OSError, SyntaxError, ValueError) as error:
+            raise Undecodable(path) from error
+        places = (folder / "masks" / f"{path.stem}.png" for folder in (path.parent, path.parent.parent))
+        mask = next((place for place in places if place.is_file() and photographs in place.parents), None)
+        file = path.relative_to(root).as_posix()
+        listed.append(Row(file, mask.relative_to(root).as_posix() if mask else "", file, ""))
+    if not listed:
+        kinds = ", ".join(sorted(SUFFIXES))
+        raise NoPhotographs(photographs, "nothing below it is a picture", remedy=f"give a folder with files {kinds}")
+    return listed
 
 
 def held_out_by_hash(camera_key: str) -> bool:
     """The exact rule for halved folders: the first byte of the SHA-256 of the camera key is even."""
     return hashlib.sha256(camera_key.encode()).digest()[0] % 2 == 0
+
+
+def held_out(row: Row) -> bool:
+    """Whether a photograph of which only the file is known validates: by the SHA-256 of its name."""
+    return hashlib.sha256(Path(row.file).name.encode()).digest()[0] % HELD_OUT == 0
 
 
 def split(photographs: Iterable[Row]) -> dict[str, Part]:
@@ -108,11 +154,15 @@ class Photographs:
     """The photographs of one part, decoded on first use and kept; picklable, so that workers open their own."""
 
     def __init__(self, folder: Path, part: Part) -> None:
-        parts = split(listed := rows(folder))
-        self.folder = folder
-        self.rows = [row for row in listed if parts[row.file] == part]
+        self.folder = folder = folder.resolve()
+        listed = rows(folder)
+        if (folder / "SOURCES.csv").is_file():
+            parts = split(listed)
+        else:
+            parts = {row.file: "validation" if held_out(row) else "train" for row in listed}
+        self.rows = [row for row in listed if part in {"all", parts[row.file]}]
         if not self.rows:
-            raise ValueError(f"no photograph of {folder} is in part {part!r}\n  -> check SOURCES.csv")
+            raise NoPhotographs(folder, f"none is in part {part!r}", remedy="add photographs, or use part 'all'")
         self.cumulative = np.cumsum(weights(self.rows))
         self._kept: dict[int, tuple[Frame, NDArray[np.uint8] | None]] = {}
         self._kept_bytes = 0
@@ -128,13 +178,13 @@ class Photographs:
         row, root = self.rows[index], self.folder.parent
         bgr = cv2.imread(str(root / row.file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if bgr is None:
-            raise ValueError(f"cannot decode {root / row.file}\n  -> remove it from SOURCES.csv")
-        labels = np.asarray(cv2.imread(str(root / row.mask), cv2.IMREAD_UNCHANGED), np.uint8) if row.mask else None
-        found = (np.ascontiguousarray(bgr[..., ::-1]), labels)
+            raise Undecodable(root / row.file)
+        labels = label_map(root / row.mask, bgr.shape[:2]) if row.mask else None
+        decoded = (np.ascontiguousarray(bgr[..., ::-1]), labels)
         if self._kept_bytes + bgr.nbytes < CACHE_BYTES:
-            self._kept[index] = found
+            self._kept[index] = decoded
             self._kept_bytes += bgr.nbytes
-        return found
+        return decoded
 
     def crop(self, rng: np.random.Generator, side: int) -> Crop:
         """A random window, half of the time mirrored; at native size or, as often, with the photograph shrunk."""
@@ -147,6 +197,17 @@ class Photographs:
             frame = np.ascontiguousarray(frame[:, ::-1])
             labels = None if labels is None else np.ascontiguousarray(labels[:, ::-1])
         return Crop(frame, labels, self.rows[index].file)
+
+
+def label_map(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Object labels [H, W] of a photograph of ``shape``, 0 = background; of colours their strongest channel."""
+    values = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise Undecodable(file)
+    if values.shape[:2] != tuple(shape):
+        raise Undecodable(file, f"is {values.shape[1]}x{values.shape[0]}, its photograph {shape[1]}x{shape[0]}")
+    flat = values if values.ndim == 2 else values[..., :3].max(-1)
+    return np.asarray(np.minimum(flat, 255), np.uint8)
 
 
 def window(
@@ -171,9 +232,12 @@ def _resized(pixels: NDArray[np.uint8], side: int, how: int) -> NDArray[np.uint8
 class Samples(Dataset[tuple[Tensor, Tensor]]):
     """Sample ``index`` of a seed as tensors, frame uint8 [s, s, 3], mask bool [s, s]; the sampler makes the order."""
 
-    def __init__(self, photographs: Photographs, *, seed: int, size: int, ramp: int = 0) -> None:
-        """``hardness`` rises from 0 to 1 over the first ``ramp`` samples; 0 means full hardness from the start."""
-        self.photographs, self.seed, self.size, self.ramp = photographs, seed, size, ramp
+    def __init__(self, photographs: Photographs, *, seed: int, size: int, ramp: int = 0, video: bool = True) -> None:
+        """``hardness`` rises from 0 to 1 over the first ``ramp`` samples; 0 means full hardness from the start.
+
+        ``video=False`` leaves passes through a video codec out, for machines without PyAV.
+        """
+        self.photographs, self.seed, self.size, self.ramp, self.video = photographs, seed, size, ramp, video
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Frame and mask of sample ``index``, the same on every call."""
@@ -183,4 +247,27 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
     def sample(self, index: int) -> Sample:
         """The sample itself, with its recipe."""
         hardness = min(index / self.ramp, 1.0) if self.ramp else 1.0
-        return synthesize(self.photographs, seed=self.seed, index=index, size=self.size, hardness=hardness)
+        how = {"seed": self.seed, "index": index, "size": self.size}
+        return synthesize(self.photographs, **how, hardness=hardness, video=self.video)
+
+
+class ShardSamples(Dataset[tuple[Tensor, Tensor]]):
+    """Samples that ``python -m training synthesize --shards`` wrote, in place of :class:`Samples`.
+
+    Indices beyond the last begin again at the first, so that an endless sampler can be used with either.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.shards = Shards(folder)
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Frame uint8 [s, s, 3] and mask bool [s, s]."""
+        sample = self.sample(index)
+        return torch.from_numpy(sample.frame), torch.from_numpy(sample.mask)
+
+    def sample(self, index: int) -> Sample:
+        """The sample itself, with its recipe."""
+        return self.shards.sample(index % len(self))

@@ -37,4 +37,4 @@ class Undecodable(ValueError):
     """A file that should be a photograph or a label map is not."""
 
     def __init__(self, file: object, why: str = "cannot be decoded") -> None:
-        super().__init__(f"{file} {why}\n  -> remove it from the folder, and from SOURCES.csv where that lists it")
+        super().__init__(f"{file} {why}\n  -> replace or remove it, and its row of SOURCES.csv where there is one")

@@ -6,6 +6,7 @@ import hashlib
 import pickle
 from collections import defaultdict
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -23,6 +24,7 @@ from training.data import (
     weights,
     window,
 )
+from training.errors import NoPhotographs, Undecodable
 
 
 def row(folder, name, camera):
@@ -101,14 +103,76 @@ def test_small_photographs_are_enlarged(photographs):
     assert Photographs(photographs, "train").crop(np.random.default_rng(0), 200).frame.shape == (200, 200, 3)
 
 
-def test_a_folder_without_a_listing_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"has no SOURCES\.csv"):
+def album(folder, count=6):
+    """Pictures without a listing, two of them in a folder of their own, one with a label map."""
+    rng = np.random.default_rng(11)
+    for index in range(count):
+        place = folder / "more" if index < 2 else folder
+        (place / "masks").mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (60 + index, 70, 3), dtype=np.uint8)
+        cv2.imwrite(str(place / f"{index}.{'png' if index % 2 else 'JPG'}"), pixels)
+    cv2.imwrite(str(folder / "masks" / "4.png"), np.full((64, 70), 300, np.uint16))
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_any_folder_of_photographs_will_do(tmp_path):
+    source = Photographs(album(tmp_path / "album"), "all")
+    names = ["album/2.JPG", "album/3.png", "album/4.JPG", "album/5.png", "album/more/0.JPG", "album/more/1.png"]
+    assert [row.file for row in source.rows] == names
+    labels = [source.pixels(index)[1] for index in range(6)]
+    assert [found is not None for found in labels] == [False, False, True, False, False, False]
+    assert (labels[2] == 255).all()
+    assert Samples(source, seed=1, size=64)[3][0].shape == (64, 64, 3)
+
+
+def test_without_a_listing_the_name_decides_who_validates(tmp_path):
+    folder = album(tmp_path / "album", count=40)
+    train, validation = (Photographs(folder, part).rows for part in ("train", "validation"))
+    assert {row.file for row in train} | {row.file for row in validation} == {row.file for row in rows(folder)}
+    assert not {row.file for row in train} & {row.file for row in validation}
+    moved = folder.rename(tmp_path / "moved")
+    names = {row.file.split("/", 1)[1] for row in validation}
+    assert {row.file.split("/", 1)[1] for row in Photographs(moved, "validation").rows} == names
+
+
+@pytest.mark.parametrize("place", ["nowhere", "empty"])
+def test_folders_without_photographs_are_refused(tmp_path, place):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NoPhotographs, match=r"no photograph in .*\n  -> give a folder"):
+        Photographs(tmp_path / place, "train")
+
+
+def test_a_listing_without_files_is_refused(tmp_path):
+    (tmp_path / "SOURCES.csv").write_text("picture\na.jpg\n")
+    with pytest.raises(NoPhotographs, match="no column 'file'"):
         Photographs(tmp_path, "train")
 
 
 def test_an_empty_part_is_refused(photographs):
-    with pytest.raises(ValueError, match=r"no photograph of .* is in part 'demo'"):
+    with pytest.raises(NoPhotographs, match="none is in part 'demo'"):
         Photographs(photographs, "demo")
+
+
+def test_what_is_named_like_a_picture_has_to_be_one(tmp_path):
+    (album(tmp_path / "album") / "broken.jpg").write_bytes(b"not a picture")
+    with pytest.raises(Undecodable, match=r"broken\.jpg cannot be decoded\n  -> "):
+        Photographs(tmp_path / "album", "all")
+
+
+def test_a_picture_cut_short_is_named_when_it_is_drawn(tmp_path):
+    folder = album(tmp_path / "album", count=3)
+    whole = (folder / "2.JPG").read_bytes()
+    (folder / "2.JPG").write_bytes(whole[:300])  # the header is there, the pixels are not
+    with pytest.raises(Undecodable, match=r"2\.JPG cannot be decoded"):
+        Photographs(folder, "all").pixels(0)
+
+
+def test_a_label_map_of_another_size_is_refused(tmp_path):
+    folder = album(tmp_path / "album")
+    cv2.imwrite(str(folder / "masks" / "4.png"), np.ones((10, 12), np.uint8))
+    with pytest.raises(Undecodable, match=r"4\.png is 12x10, its photograph 70x64"):
+        Photographs(folder, "all").pixels(2)
 
 
 def test_a_photograph_smaller_than_the_window_grows(rng):

@@ -7,8 +7,10 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from training.commands import main, stage
+from training.data import Photographs, Samples, ShardSamples
 from training.recipes.psccnet import Stage
 
 
@@ -36,9 +38,22 @@ def test_a_stage_is_written_with_colons():
     assert stage("0.5:128:16:silent") == Stage(until=0.5, size=128, batch=16, correlation=False)
 
 
+def test_shards_are_what_would_have_been_streamed(photographs, tmp_path):
+    options = ["--photographs", str(photographs), "--out", str(tmp_path), "--size", "48", "--count", "5"]
+    assert main(["synthesize", *options, "--shards", "2"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shard-00000.tar", "shard-00001.tar"]
+    streamed, read = Samples(Photographs(photographs, "train"), seed=1, size=48), ShardSamples(tmp_path)
+    assert len(read) == 5
+    for index in range(5):
+        for a, b in zip(streamed[index], read[index], strict=True):
+            assert torch.equal(a, b)
+        assert read.sample(index).recipe["kind"] == streamed.sample(index).recipe["kind"]
+    assert torch.equal(read[7][0], read[2][0])
+
+
 def test_a_refusal_says_what_to_do(tmp_path, capsys):
     assert main(["synthesize", "--photographs", str(tmp_path), "--out", str(tmp_path)]) == 2
-    assert "-> give the folder of photographs" in capsys.readouterr().err
+    assert "-> give a folder with files" in capsys.readouterr().err
 
 
 def test_a_verb_is_needed():
