@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training import keras_weights
 from training.errors import UnknownName
 from training.models import create
 from training.nn.detector import Detector
 
 State = Mapping[str, Tensor]
+Published = tuple[dict[str, object], dict[str, Tensor]]
 
 PSCCNET = (
     (r"^module\.", ""),
@@ -30,33 +32,72 @@ PSCCNET = (
 )
 """Published names of PSCC-Net (HRNet.pth, NLCDetection.pth, DetectionHead.pth) to ours, applied in order."""
 
-RENAMES = {"psccnet": PSCCNET}
+MANTRANET_CONVS = {
+    **{f"b{block}c{conv}": f"extractor.body.{index}" for index, (block, conv) in enumerate(
+        [(1, 2), (2, 1), (2, 2), (3, 1), (3, 2), (3, 3), (4, 1), (4, 2), (4, 3), (5, 1), (5, 2)]
+    )},
+    "transform": "extractor.last",
+    "pred": "head",
+}  # fmt: skip
+MANTRANET = {
+    ("b1c1", "regular_kernel"): "extractor.first.free",
+    ("b1c1", "bayar_kernel"): "extractor.first.bayar",
+    **{(layer, "kernel"): f"{ours}.weight" for layer, ours in MANTRANET_CONVS.items()},
+    **{(layer, "bias"): f"{ours}.bias" for layer, ours in MANTRANET_CONVS.items()},
+    ("outlierTrans", "kernel"): "adapt.weight",
+    ("bnorm", "moving_mean"): "zpool.norm.running_mean",
+    ("bnorm", "moving_variance"): "zpool.norm.running_var",
+    ("glbStd", "min_std"): "zpool.min_std",
+    ("cLSTM", "kernel"): "lstm.input.weight",
+    ("cLSTM", "recurrent_kernel"): "lstm.recurrent.weight",
+    ("cLSTM", "bias"): "lstm.input.bias",
+}
+"""Layers and names in ManTra-Net's Keras files to ours."""
 
 
-def renamed(state: State, model: str) -> dict[str, Tensor]:
-    """``state`` with the published parameter names of ``model`` replaced by ours; tensors are not touched."""
+def renamed(state: State) -> dict[str, Tensor]:
+    """``state`` with the published parameter names of PSCC-Net replaced by ours; tensors are not touched."""
     result = {}
     for name, tensor in state.items():
         ours = name
-        for pattern, replacement in RENAMES[model]:
+        for pattern, replacement in PSCCNET:
             ours = re.sub(pattern, replacement, ours)
         result[ours] = tensor
     return result
 
 
-def load_published(model: str, files: Iterable[Path]) -> Detector:
+def load_published(model: str, files: Iterable[Path], **settings: object) -> Detector:
     """The published checkpoint of ``model``, spread over ``files``; strict: every parameter, and no other.
 
-    PSCC-Net's is loaded with ``layout="released"``, which its weights were trained with.
+    PSCC-Net's is loaded with ``layout="released"``, which its weights were trained with. ManTra-Net's five Keras files
+    look alike but for their free filters, which are counted here: the first four need ``windows="7-15-31-63"`` among
+    the ``settings``, the very first ``bounded=True`` too, the last one (index 4) nothing.
     """
-    if model not in RENAMES:
-        raise UnknownName("model with a published checkpoint", model, RENAMES)
-    detector = create(model, layout="released")
-    state: dict[str, Tensor] = {}
-    for file in files:
-        state |= renamed(_read(file), model)
+    if model not in PUBLISHED:
+        raise UnknownName("model with a published checkpoint", model, PUBLISHED)
+    found, state = PUBLISHED[model](list(files))
+    detector = create(model, **{**found, **settings})
     detector.net.load_state_dict(state, strict=True)
     return detector
+
+
+def _psccnet(files: list[Path]) -> Published:
+    state: dict[str, Tensor] = {}
+    for file in files:
+        state |= renamed(_read(file))
+    return {"layout": "released"}, state
+
+
+def _mantranet(files: list[Path]) -> Published:
+    if len(files) != 1:
+        raise ValueError(f"ManTra-Net's weights are one file, got {len(files)}\n  -> give one of its .h5 files")
+    state = keras_weights.to_torch(keras_weights.read(files[0]), MANTRANET)
+    state["zpool.norm.num_batches_tracked"] = torch.tensor(0)
+    return {"free": len(state["extractor.first.free"])}, state
+
+
+PUBLISHED = {"psccnet": _psccnet, "mantranet": _mantranet}
+"""What reads each model's files: the settings that they were trained with, and the state."""
 
 
 def _read(file: Path) -> dict[str, Any]:
