@@ -1,0 +1,86 @@
+// The types, the arithmetic and the host calls of CUDA that our kernels use, for a compiler that knows no CUDA.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+struct dim3 {
+  unsigned x, y, z;
+  dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+struct uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(8) float2 {
+  float x, y;
+};
+
+// Round to nearest, ties to even, as the GPU's conversions do.
+struct __half {
+  std::uint16_t bits;
+};
+struct __nv_bfloat16 {
+  std::uint16_t bits;
+};
+
+inline float __bfloat162float(__nv_bfloat16 value) {
+  const std::uint32_t wide = std::uint32_t(value.bits) << 16;
+  float result;
+  std::memcpy(&result, &wide, sizeof result);
+  return result;
+}
+
+inline __nv_bfloat16 __float2bfloat16_rn(float value) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  if (std::isnan(value)) return {0x7fff};
+  return {std::uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
+}
+
+inline float __half2float(__half value) {
+  const int exponent = value.bits >> 10 & 31, mantissa = value.bits & 1023;
+  float size = exponent == 0 ? std::ldexp(float(mantissa), -24) : std::ldexp(float(1024 + mantissa), exponent - 25);
+  if (exponent == 31) size = mantissa ? NAN : INFINITY;
+  return value.bits >> 15 ? -size : size;
+}
+
+inline __half __float2half_rn(float value) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  const std::uint16_t sign = bits >> 16 & 0x8000;
+  bits &= 0x7fffffff;
+  if (bits > 0x7f800000) return {0x7fff};
+  if (bits >= 0x477ff000) return {std::uint16_t(sign | 0x7c00)};  // 65520 and more round to infinity
+  if (bits < 0x38800000) {                                        // below 2^-14: a multiple of 2^-24
+    const float size = std::fabs(value) * 16777216.0f;            // exact
+    return {std::uint16_t(sign | std::uint16_t(std::nearbyint(size)))};
+  }
+  bits -= 112u << 23;
+  return {std::uint16_t(sign | (bits + 0xfff + (bits >> 13 & 1)) >> 13)};
+}
+
+template <class T>
+T __ldg(const T* pointer) {
+  return *pointer;
+}
+template <class T>
+void __stcs(T* pointer, T value) {
+  *pointer = value;
+}
+inline float __fdividef(float a, float b) { return a / b; }
+inline float __frcp_rn(float a) { return 1 / a; }
+inline float __expf(float a) { return std::exp(a); }
+inline int min(int a, int b) { return a < b ? a : b; }
+inline int max(int a, int b) { return a > b ? a : b; }
+
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorInvalidConfiguration = 9,
+  cudaErrorLaunchFailure = 719
+};
+using cudaStream_t = void*;

@@ -1,0 +1,96 @@
+"""Build a kernel's CUDA source for the CPU, and run it there in any order of threads."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+KERNELS = Path(__file__).parents[2] / "kernels"
+SANITIZED = os.environ.get("SANITIZED") == "1"  # set by the test that runs the others again under the sanitizers
+COMPILE = ("g++", "-std=c++20", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
+SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined") if SANITIZED else ()
+LINK = ("-fno-strict-aliasing", "-fPIC", "-shared", "-pthread", f"-I{KERNELS}")
+BARRIER = re.compile(r"__sync(threads|warp)\(|copies_arrived\(")
+
+
+class Settings(ctypes.Structure):
+    """``cuda_on_cpu::Settings``, with a few multiprocessors so that small work is split as large work is."""
+
+    _fields_ = (
+        ("seed", ctypes.c_uint),
+        ("workers", ctypes.c_uint),
+        ("capability", ctypes.c_int),
+        ("multiprocessors", ctypes.c_int),
+        ("shared_limit", ctypes.c_size_t),
+        ("without_line", ctypes.c_uint),
+    )
+
+
+def build(source: Path, folder: Path) -> ctypes.CDLL:
+    """The library of a ``.cu`` file, from ``folder`` if its text and that of all headers were compiled before."""
+    content = hashlib.sha256(repr((COMPILE, SANITIZE, LINK)).encode())
+    for path in (source, *sorted(KERNELS.rglob("*.h"))):
+        content.update(path.read_bytes())
+    library = folder / f"{source.stem}-{content.hexdigest()[:16]}.so"
+    if not library.exists():
+        unfinished = library.with_suffix(f".{os.getpid()}")
+        command = [*COMPILE, *SANITIZE, *LINK, "-x", "c++", source, "-o", unfinished]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        unfinished.replace(library)
+    loaded = ctypes.CDLL(str(library))
+    loaded.cuda_on_cpu_message.restype = ctypes.c_char_p
+    return loaded
+
+
+def choose(library: ctypes.CDLL, **settings: int) -> None:
+    """Settings of the launches that follow; seed 0, one worker and compute capability 8.0 unless told otherwise."""
+    defaults = {"seed": 0, "workers": 1, "capability": 80, "multiprocessors": 4, "shared_limit": 227 << 10}
+    defaults["without_line"] = 0
+    library.cuda_on_cpu_choose(ctypes.byref(Settings(**defaults | settings)))
+
+
+def message(library: ctypes.CDLL) -> str:
+    """What went wrong first since the settings were chosen; empty if nothing did."""
+    return library.cuda_on_cpu_message().decode()
+
+
+def rounded(values: np.ndarray, precision: str) -> np.ndarray:
+    """float32 ``values`` in the bits that a kernel reads: float32, float16, or bfloat16 as its upper 16 bits."""
+    if precision == "fp32":
+        return np.ascontiguousarray(values, np.float32)
+    if precision == "fp16":
+        return np.ascontiguousarray(values, np.float16)
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def widened(stored: np.ndarray) -> np.ndarray:
+    """What :func:`rounded` stored, as float64."""
+    if stored.dtype == np.uint16:
+        return (stored.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return stored.astype(np.float64)
+
+
+def barriers(source: Path) -> list[int]:
+    """The lines of ``source`` that hold a barrier, or a wait for copies under way."""
+    lines = source.read_text(encoding="utf-8").splitlines()
+    return [
+        number for number, line in enumerate(lines, 1) if re.search(r"__sync(threads|warp)\(|copies_arrived\(", line)
+    ]
+
+
+def passes_under_sanitizers(test: Path) -> subprocess.CompletedProcess[str]:
+    """Run the unmarked tests of ``test`` once more, the kernels built with AddressSanitizer and UBSan."""
+    find = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    # Python itself is not sanitized: the library has to come first, and what Python leaks is not our concern.
+    environment = os.environ | {"SANITIZED": "1", "LD_PRELOAD": find.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"}
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-k", "not sanitizers", str(test)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
