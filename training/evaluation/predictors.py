@@ -1,0 +1,76 @@
+"""What is evaluated: anything that makes a heatmap and a score of a frame. Here, checkpoints of ours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training import checkpoints
+from training.card import Card
+from training.synthesis.sample import Frame
+
+Heatmap = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a predictor says of one frame."""
+
+    heatmap: Heatmap
+    """[H, W] in [0, 1], at the frame's own size."""
+    score: float | None = None
+    """In [0, 1]; None where the predictor knows pixels only."""
+    found: bool | None = None
+    """Its own verdict; None where it has no threshold for one."""
+
+
+class Predictor(Protocol):
+    """Frame to heatmap and score; a model, an artifact or a baseline."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """What a figure has to say of it, in JSON types: digest, version, settings."""
+
+    @property
+    def mask_threshold(self) -> float:
+        """Its own cut of a heatmap."""
+
+    def predict(self, frame: Frame, *, working_size: int | None = None) -> Answer:
+        """Analyse RGB [H, W, 3], a model at ``working_size`` px (0: the frame's own, None: its default)."""
+
+
+class Checkpoint:
+    """Weights as training wrote them; calibration and thresholds come from the card measured for them."""
+
+    def __init__(self, file: Path, *, card: Card | None = None, working_size: int | None = None) -> None:
+        """Without a card nothing is flagged, a mask starts at 0.5, and frames are analysed at their own size."""
+        self.detector = checkpoints.load(file).eval().to(memory_format=torch.channels_last)
+        self.name = file.stem if file.stem not in {"ema", "final"} else f"{file.parent.name}/{file.stem}"
+        self.mask_threshold = card.mask_threshold if card else 0.5
+        self.score_threshold = card.score_thresholds["0.05"] if card else None
+        default = card.working_size if card else 0
+        self.working_size = default if working_size is None else working_size
+        if card:
+            self.detector.calibration.copy_(torch.tensor(card.calibration))
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        self.identity = {"kind": "checkpoint", "sha256": digest, "working_size": self.working_size}
+
+    @torch.inference_mode()
+    def predict(self, frame: Frame, *, working_size: int | None = None) -> Answer:
+        """In float32, as it is deployed."""
+        size = self.working_size if working_size is None else working_size
+        heatmap, score = self.detector(torch.from_numpy(np.ascontiguousarray(frame))[None], size)
+        value = float(score[0])
+        found = None if self.score_threshold is None else value >= self.score_threshold
+        return Answer(heatmap[0].numpy(), value, found)
