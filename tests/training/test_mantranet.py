@@ -169,7 +169,7 @@ def test_simplified_keeps_the_floor_that_decides() -> None:
     x = torch.rand(1, 3, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         for each in (net, simplified(net)):
-            assert (each.moments(x)[1].sqrt() < each.zpool.floor).all()
+            assert (each.moments(each.local(x))[1].sqrt() < each.zpool.floor).all()
         (_, (mask,)), (_, (mask_of_less,)) = (each.rest(each.local(x)) for each in (net, simplified(net)))
     torch.testing.assert_close(mask_of_less, mask, atol=1e-10, rtol=0)
 
@@ -224,7 +224,10 @@ def test_two_passes_over_tiles_equal_the_whole(
 ) -> None:
     net = network(body=narrow, windows=windows, order=order).float()
     frame = rng.integers(0, 256, (1, *size, 3), dtype=np.uint8)
-    first = Tiling(halo=net.reach[0], align=1, height=24, width=24, strides={"mask": 1})
+    settings = {"align": 1, "height": 24, "width": 24, "strides": {"mask": 1}}
+    first = Tiling(halo=net.reach[0], **settings)
+    second = Tiling(halo=net.reach[0] + net.answer_halo, **settings)
+    assert len(list(plan.tiles(frame.shape, second))) > 3
     parts = []
     with torch.inference_mode():
         for row, column in plan.tiles(frame.shape, first):
@@ -234,16 +237,15 @@ def test_two_passes_over_tiles_equal_the_whole(
             mean, variance = kept.mean((2, 3)), kept.var((2, 3), correction=0)
             parts.append((kept.shape[2] * kept.shape[3], mean.numpy(), variance.numpy()))
         mean, variance = combined(parts)
-        for tiled, whole in zip((mean, variance), net.moments(unit(frame[0]).float()), strict=True):
+        maps = net.local(unit(frame[0]).float())
+        for tiled, whole in zip((mean, variance), net.moments(maps), strict=True):
             torch.testing.assert_close(tiled.float(), whole, atol=1e-6, rtol=1e-5)
 
         def submit(tile: np.ndarray) -> Ready:
-            return Ready({"mask": net.answer(unit(tile[0]).float(), mean.float(), variance.float()).numpy()})
+            part = net.local(unit(tile[0]).float())
+            return Ready({"mask": net.answer(part, mean.float(), variance.float()).numpy()})
 
-        second = Tiling(halo=net.answer_reach, align=1, height=24, width=24, strides={"mask": 1})
-        assert len(list(plan.tiles(frame.shape, second))) > 3
-        tiled = plan.run_tiled(submit, frame, second)["mask"]
-        whole = net.rest(net.local(unit(frame[0]).float()))[1][0].numpy()
+        tiled, whole = plan.run_tiled(submit, frame, second)["mask"], net.rest(maps)[1][0].numpy()
     assert np.abs(1 / (1 + np.exp(-tiled)) - 1 / (1 + np.exp(-whole))).max() < 1e-5
 
 
@@ -260,10 +262,10 @@ def test_the_halo_is_what_an_answer_depends_on(narrow: str, windows: str, order:
     net = network(body=narrow, windows=windows, order=order)
     x = torch.rand(1, 3, 1, 101, dtype=torch.float64, requires_grad=True)
     mean, variance = torch.zeros(1, CHANNELS, dtype=torch.float64), torch.ones(1, CHANNELS, dtype=torch.float64)
-    net.answer(x, mean, variance)[0, 0, 0, 50].backward()
+    net.answer(net.local(x), mean, variance)[0, 0, 0, 50].backward()
     seen = torch.nonzero(x.grad.abs().amax((0, 1, 2)))
     assert (int(seen.min()), int(seen.max())) == (50 - reach, 50 + reach)
-    assert net.answer_reach == reach
+    assert net.reach[0] + net.answer_halo == reach
 
 
 def test_a_step_of_training_moves_everything_and_constraints_hold_after_it() -> None:

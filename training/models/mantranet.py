@@ -143,15 +143,15 @@ class ManTraNet(nn.Module):
         return self.extractor.halo, 2
 
     @property
-    def answer_reach(self) -> int:
-        """Halo, px of the frame, with which :meth:`answer` is exact on tiles.
+    def answer_halo(self) -> int:
+        """Halo, px, with which :meth:`answer` is exact on tiles of the map that :meth:`local` makes.
 
         A step reaches over half its window (the frame's has none on a tile) and one kernel, one kernel more for each
         step after it, and the head's.
         """
         halves = self.zpool.in_order([*(side // 2 for side in self.config.sides), 0])
         steps = [half + (len(halves) - index) * (KERNEL // 2) for index, half in enumerate(halves)]
-        return self.extractor.halo + max(steps) + KERNEL // 2
+        return max(steps) + KERNEL // 2
 
     def local(self, x: Tensor) -> list[Tensor]:
         """Traces of unit length projected to 64 channels."""
@@ -167,13 +167,13 @@ class ManTraNet(nn.Module):
         """Mask logits as they are."""
         return features
 
-    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance ``[N, 64]`` over the pixels of the normalised channels: the first pass over tiles."""
-        return statistics(self.zpool.norm(self.local(x)[0]))
+    def moments(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Mean and variance ``[N, 64]`` over the frame: all that an answer needs of what is far away."""
+        return statistics(self.zpool.norm(maps[0]))
 
-    def answer(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        """Mask logits ``[N, 1, h, w]`` of a tile of a frame with these moments: the second pass over tiles."""
-        return self.head(self.lstm(self.zpool.given(self.local(x)[0], mean, variance)))
+    def answer(self, maps: list[Tensor], mean: Tensor, variance: Tensor) -> Tensor:
+        """Mask logits ``[N, 1, h, w]`` of a tile of a frame with these moments."""
+        return self.head(self.lstm(self.zpool.given(maps[0], mean, variance)))
 
     def conclude(self, mask: Tensor) -> Tensor:
         """Mask logits to class logits ``[N, 2]``: 0, and the logit of the mean probability."""

@@ -24,7 +24,12 @@ def symmetric(
 
 
 def mirrored(size: int, width: int, device: torch.device) -> Tensor:
-    """Pixels of an axis of ``size`` in the order in which a padded axis shows them, int64 [size + 2 width]."""
-    place = torch.arange(size + 2 * width, dtype=torch.int64, device=device) - width
-    place = torch.remainder(place, 2 * size)
-    return torch.minimum(place, 2 * size - 1 - place)
+    """Pixels of an axis of ``size`` in the order in which a padded axis shows them, int64 [size + 2 width].
+
+    They repeat after ``2 size``: once forth, once back. Whole periods are added first, because ONNX divides integers
+    towards zero and torch downwards.
+    """
+    period = 2 * size
+    place = torch.arange(size + 2 * width, dtype=torch.int64, device=device) + (period - 1) * width
+    place = place - place // period * period
+    return torch.minimum(place, period - 1 - place)
