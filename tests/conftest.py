@@ -11,6 +11,7 @@ import os
 import zlib
 from collections.abc import Generator
 from pathlib import Path
+from types import ModuleType
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch and the runtimes are imported
 
@@ -100,3 +101,28 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 def repository() -> Path:
     """The checkout."""
     return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def native_file() -> Path:
+    """The native library, built from the checkout's sources once for as long as they stay."""
+    from kernels import build  # not before a test asks: this file is tried by itself, too
+
+    missing = build.missing()
+    if missing:
+        pytest.skip(f"the native library cannot be built: {'; '.join(missing)}")
+    return build.build("native-for-tests")
+
+
+@pytest.fixture
+def native(native_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[ModuleType]:
+    """The native library as a module, and in the place where :mod:`kernels.library` finds it."""
+    from kernels import library
+
+    (tmp_path / native_file.name).symlink_to(native_file)
+    monkeypatch.setattr(library, "FOLDER", tmp_path)
+    library.native.cache_clear()
+    module = library.native()
+    assert module is not None, library.reason_against()
+    yield module
+    library.native.cache_clear()

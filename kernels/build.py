@@ -1,0 +1,85 @@
+"""Build the native library with CMake, from a checkout."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+
+from kernels import library
+from kernels.errors import CannotBuild
+
+SOURCES = Path(__file__).parent
+BUILDS = SOURCES.parent / "build"
+"""Where builds are kept between runs; git ignores it."""
+
+
+def missing() -> list[str]:
+    """What a build needs and does not find, one sentence each with its remedy; empty if nothing is missing."""
+    compiler = os.environ.get("CXX") or "c++"
+    found = {
+        "no sources: this is an installed package; build in a checkout": (SOURCES / "CMakeLists.txt").is_file(),
+        f"no C++ compiler {compiler}: apt-get install g++, or set CXX": shutil.which(compiler),
+        "no make: apt-get install make": shutil.which("make"),
+        "no Python.h: apt-get install python3-dev": Path(sysconfig.get_path("include"), "Python.h").is_file(),
+        "no cmake: pip install cmake": _cmake(),
+        "no pybind11: pip install pybind11": find_spec("pybind11"),
+    }
+    return [sentence for sentence, thing in found.items() if not thing]
+
+
+def build(folder: str = "native", *, sanitize: bool = False) -> Path:
+    """Build the library in ``folder`` of :data:`BUILDS`, only what changed, and return its file.
+
+    ``sanitize`` adds AddressSanitizer and UndefinedBehaviorSanitizer; such a library loads only where their runtime was
+    loaded first. Raises :class:`kernels.errors.CannotBuild`.
+    """
+    lacking = missing()
+    if lacking:
+        raise CannotBuild(
+            "the native library cannot be built:" + "".join(f"\n  {each}" for each in lacking[:-1] or []),
+            remedy=lacking[-1],
+        )
+    target = BUILDS / folder
+    target.mkdir(parents=True, exist_ok=True)
+    with (target / "lock").open("w") as lock:  # two runs of the tests may want the same build
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _cmake_run(
+            "-S", str(SOURCES), "-B", str(target), f"-DPython_EXECUTABLE={sys.executable}",
+            f"-Dpybind11_DIR={_pybind11()}", f"-DSANITIZE={'ON' if sanitize else 'OFF'}",
+        )  # fmt: skip
+        _cmake_run("--build", str(target), "--parallel", str(len(os.sched_getaffinity(0))))
+    return target / library.file_name()
+
+
+def install() -> Path:
+    """Build the library and put it where :mod:`kernels.library` looks for it."""
+    built, target = build(), library.FOLDER / library.file_name()
+    fresh = target.with_suffix(".new")
+    shutil.copy2(built, fresh)
+    fresh.replace(target)  # a process that has the old one loaded keeps it
+    return target
+
+
+def _cmake() -> str | None:
+    """CMake beside this Python, where pip puts it, or the system's."""
+    beside = str(Path(sys.executable).parent)
+    return shutil.which("cmake", path=os.pathsep.join([beside, os.environ.get("PATH", "")]))
+
+
+def _pybind11() -> str:
+    done = subprocess.run([sys.executable, "-m", "pybind11", "--cmakedir"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _cmake_run(*arguments: str) -> None:
+    done = subprocess.run([_cmake() or "cmake", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotBuild(
+            f"cmake {' '.join(arguments[:2])} failed:\n{done.stdout}{done.stderr}", remedy="read its last lines"
+        )
