@@ -36,6 +36,20 @@ def _fold_children(module: nn.Module) -> None:
         previous = name, child
 
 
+def doubled(net: nn.Module) -> nn.Module:
+    """A copy of ``net`` whose first convolution takes the pixels twice over, ``[N, 6, H, W]``, and adds up both halves.
+
+    For deployment in bf16, which holds whole grey levels exactly and fractions of them to half a level: given whole
+    levels and the fractions beside them, a convolution that cancels contents and keeps traces of a few levels (as
+    high-pass filters do) loses nothing. The first convolution is the only one with three input channels.
+    """
+    copied = copy.deepcopy(net)
+    (first,) = (m for m in copied.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3)
+    first.weight = nn.Parameter(torch.cat([first.weight, first.weight], dim=1), requires_grad=False)
+    first.in_channels = 6
+    return copied
+
+
 def settle(detector: Detector, frames: Iterable[torch.Tensor]) -> None:
     """Give fresh weights the batch statistics of ``frames`` (uint8 ``[N, H, W, 3]``).
 

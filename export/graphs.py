@@ -11,9 +11,11 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 from torch.export import Dim
 
+from export.freeze import doubled
 from kernels.area_shrink import lowering as area_shrink
 from kernels.sccm_attention import lowering as sccm_attention
 from training.nn.detector import Detector
+from training.nn.pixels import unit_range
 
 OPSET = 18
 IR_VERSION = 10
@@ -24,15 +26,16 @@ EXAMPLE_SIDES = (96, 88)
 
 
 class Local(nn.Module):
-    """pixels -> l0, l1: the tileable part."""
+    """pixels -> l0, l1: the tileable part, exact in its first convolution whatever the precision."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
-        self.detector = detector
+        self.net = doubled(detector.net)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """The network's local maps."""
-        return self.detector.local(pixels)
+        levels = pixels.to(torch.int32).to(pixels.dtype)
+        return self.net.local(unit_range(torch.cat([levels, pixels - levels], dim=-1), pixels.dtype))
 
 
 class Rest(nn.Module):

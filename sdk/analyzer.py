@@ -202,10 +202,16 @@ class Analyzer:
 
     def _run(self, frames: NDArray[np.uint8], min_score: float) -> plan.Answer:
         opened = self._here()
-        session = functools.partial(opened.session, precision=self._precision(frames.shape))
+        precision = self._precision(frames.shape)
+        session = functools.partial(opened.session, precision=precision)
         try:
             return plan.execute(
-                self.artifact.contract, session, frames, working_size=self.working_size, min_score=min_score
+                self.artifact.contract,
+                session,
+                frames,
+                working_size=self.working_size,
+                min_score=min_score,
+                precision=precision,
             )
         except SdkError:
             raise

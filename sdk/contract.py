@@ -6,6 +6,7 @@ The reader owns the schema: the exporter imports this module and writes what it 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import types
 import typing
@@ -61,17 +62,28 @@ class Tiling:
     """Preferred height of a tile without its halo, px."""
     width: int
     """Preferred width of a tile without its halo, px."""
+    extents: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    """Preferred height and width in precisions for which others are faster than ``height`` and ``width``.
+
+    In bf16 memory is what limits, and tiles that stay in a core's cache pay; in f32 it is arithmetic, and halos cost.
+    """
     strides: Mapping[str, int]
     """Input pixels per pixel of each output; an output of stride s has ceil(H / s) rows."""
 
     def __post_init__(self) -> None:
-        if self.halo < 0 or min(self.align, self.height, self.width, *self.strides.values()) < 1:
+        sides = (self.height, self.width, *itertools.chain(*self.extents.values()))
+        if self.halo < 0 or min(self.align, *sides, *self.strides.values()) < 1:
             raise ArtifactInvalid(f"a tiling has a negative halo or an empty extent: {self}", remedy=_REMEDY)
         if any(self.align % stride for stride in self.strides.values()):
             raise ArtifactInvalid(
                 f"tiles aligned to {self.align} px do not fall on the outputs' grids {dict(self.strides)}",
                 remedy="let every stride divide align",
             )
+
+    def at(self, precision: str) -> Tiling:
+        """This tiling with the extent that is preferred in ``precision``."""
+        height, width = self.extents.get(precision, (self.height, self.width))
+        return dataclasses.replace(self, height=height, width=width)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,7 +190,11 @@ def _record(kind: type[T], value: object, where: str) -> T:
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(typing.cast("type[Any]", kind))}
     unknown = sorted(set(value) - set(fields))
-    required = {name for name, field in fields.items() if field.default is dataclasses.MISSING}
+    required = {
+        name
+        for name, field in fields.items()
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
     missing = sorted(required - set(value))
     if unknown or missing:
         raise ArtifactInvalid(f"{where} has unknown keys {unknown} and lacks {missing}", remedy=_REMEDY)

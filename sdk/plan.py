@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sdk.backend import Arrays, Pending, Session
-    from sdk.contract import Contract, Graph, Step, Tiling
+    from sdk.contract import Contract, Graph, Tiling
 
+_LEAST_BAND = 4
+"""Halos in the lowest band that a frame is cut into for the sake of all cores."""
 _BATCH = "N"
 """Name of the batch axis in the contract's shapes."""
 
@@ -45,8 +47,12 @@ def execute(
     *,
     working_size: int,
     min_score: float = 0.0,
+    precision: str = "f32",
 ) -> Answer:
-    """Run the contract's plan on ``frames`` with the sessions that ``session`` gives for graph names."""
+    """Run the contract's plan on ``frames`` with the sessions that ``session`` gives for graph names.
+
+    ``precision`` is that of the sessions; tiles are cut for it.
+    """
     height, width = frames.shape[1:3]
     shrinking = 0 < working_size < max(height, width)
     arrays: Arrays = {
@@ -67,7 +73,7 @@ def execute(
         start = time.perf_counter()
         graph = contract.graphs[step.graph]
         feeds = _feeds(graph, arrays, None if localised.all() else localised)
-        arrays |= _run(step, session(step.graph), graph, feeds)
+        arrays |= _run(graph, session(step.graph), feeds, tiling=step.tiling and step.tiling.at(precision))
         stages[step.graph] = 1e3 * (time.perf_counter() - start)
     return Answer(arrays["score"], arrays.get("heatmap"), localised, stages)
 
@@ -84,21 +90,28 @@ def _feeds(graph: Graph, arrays: Arrays, rows: NDArray[np.bool_] | None) -> Arra
     }
 
 
-def _run(step: Step, session: Session, graph: Graph, feeds: Arrays) -> Arrays:
-    """Outputs of one graph, tiled if the step says how and the pixels are more than one tile."""
+def _run(graph: Graph, session: Session, feeds: Arrays, *, tiling: Tiling | None) -> Arrays:
+    """Outputs of one graph, tiled if ``tiling`` says how and the pixels are more than one tile."""
     dtypes = {tensor.name: tensor.dtype for tensor in graph.inputs}
 
     def typed(piece: Arrays) -> Arrays:
         return {name: array.astype(dtypes[name], copy=False) for name, array in piece.items()}
 
-    if step.tiling is None:
+    if tiling is None:
         return session.run(typed(feeds))
     if len(feeds) != 1:
         raise ArtifactInvalid(f"{graph.file} is tiled and has {len(feeds)} inputs, not one", remedy="export it again")
     ((name, pixels),) = feeds.items()
-    if len(list(tiles(pixels.shape, step.tiling))) == 1:  # run waits for its turn, submit would add a request
+    tiling = shared_out(tiling, pixels.shape[1], session.parallel)
+    if len(list(tiles(pixels.shape, tiling))) == 1:  # run waits for its turn, submit would add a request
         return session.run(typed(feeds))
-    return run_tiled(lambda tile: session.submit(typed({name: tile})), pixels, step.tiling, parallel=session.parallel)
+    return run_tiled(lambda tile: session.submit(typed({name: tile})), pixels, tiling, parallel=session.parallel)
+
+
+def shared_out(tiling: Tiling, height: int, parallel: int) -> Tiling:
+    """``tiling`` in bands low enough to give work to all ``parallel`` runs, unless they were mostly halo."""
+    band = max(math.ceil(height / parallel), _LEAST_BAND * max(tiling.halo, 1))
+    return dataclasses.replace(tiling, height=min(tiling.height, band))
 
 
 def run_tiled(
@@ -110,7 +123,7 @@ def run_tiled(
 ) -> Arrays:  # each [N, C', ceil(H / s), ceil(W / s)] for its stride s
     """What one run over ``pixels`` gives, from runs over tiles with a halo, each written into place.
 
-    Intermediate maps are never whole in memory, which is what tiles are for: they were not measurably faster.
+    Intermediate maps are never whole in memory, and those of small tiles stay in a core's cache.
     ``parallel`` tiles are under way at once.
     """
     whole: Arrays = {}

@@ -54,6 +54,17 @@ def test_a_halo_too_small_shows(sessions, rng):
     assert np.abs(tiled["l0"] - whole["l0"]).max() > 1e-2
 
 
+def test_a_precision_has_tiles_of_its_own():
+    tiling = dataclasses.replace(toy.TILING, extents={"f32": (96, 128)})
+    assert [(tiling.at(name).height, tiling.at(name).width) for name in ("f32", "bf16")] == [(96, 128), (32, 48)]
+
+
+@pytest.mark.parametrize(("height", "parallel", "band"), [(512, 2, 256), (512, 1, 300), (90, 4, 23), (12, 4, 8)])
+def test_every_core_gets_a_band_unless_it_were_mostly_halo(height, parallel, band):
+    tiling = dataclasses.replace(toy.TILING, height=300)
+    assert plan.shared_out(tiling, height, parallel).height == band
+
+
 @given(
     size=st.integers(1, 3000),
     tile=st.integers(1, 500),

@@ -11,8 +11,8 @@ __all__ = ["area_shrink", "unit_range", "working_shape"]
 
 
 def unit_range(
-    pixels: Tensor,  # [N, H, W, 3], 0..255
+    pixels: Tensor,  # [N, H, W, C], 0..255
     dtype: torch.dtype,
-) -> Tensor:  # [N, 3, H, W], 0..1
+) -> Tensor:  # [N, C, H, W], 0..1
     """Scale to [0, 1] without mean or deviation, as PSCC-Net was trained; channels first."""
     return pixels.permute(0, 3, 1, 2).to(dtype) / 255
