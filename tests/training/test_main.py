@@ -40,7 +40,7 @@ def test_a_stage_is_written_with_colons():
 
 def test_shards_are_what_would_have_been_streamed(photographs, tmp_path):
     options = ["--photographs", str(photographs), "--out", str(tmp_path), "--size", "48", "--count", "5"]
-    assert main(["synthesize", *options, "--shards", "2"]) == 0
+    assert main(["synthesize", *options, "--shards", "2", "--workers", "2"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shard-00000.tar", "shard-00001.tar"]
     streamed, read = Samples(Photographs(photographs, "train"), seed=1, size=48), ShardSamples(tmp_path)
     assert len(read) == 5

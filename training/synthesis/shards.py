@@ -50,6 +50,10 @@ def write_folder(
         raise ValueError(f"cannot spread {count} samples over {shards} shards\n  -> write 1 to {count}")
     bounds = [count * shard // shards for shard in range(shards + 1)]
     paths = [folder / f"shard-{shard:05d}.tar" for shard in range(shards)]
+    if workers == 1:
+        for path, first, end in zip(paths, bounds[:-1], bounds[1:], strict=True):
+            _write_range(sample, path, first, end)
+        return paths
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, shards), spawn, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         list(pool.map(partial(_write_range, sample), paths, bounds[:-1], bounds[1:]))
