@@ -11,6 +11,9 @@ from kernels.zpool2d import torch_op
 WINDOWS = (7, 15, 31)
 """Sides of the windows in the published weights, px; the whole frame always follows them."""
 
+TINY = 1e-30
+"""A variance that no feature of float32 has unless it is constant."""
+
 
 def zpool2d(
     x: Tensor,  # [N, C, H, W]
@@ -54,8 +57,8 @@ def zscores(
     Differences are taken from the frame's mean first: window means of what is left round less.
     """
     centred = x.to(_wide(x)) - mean[:, :, None, None]
-    # The floor is applied below the root: above it, a constant channel has an infinite slope times zero.
-    std = torch.maximum(variance, min_std.to(centred.dtype).square()).sqrt()[:, None, :, None, None]
+    # Kept from zero below the root too, or a constant channel has an infinite slope times zero.
+    std = torch.maximum(variance.clamp(min=TINY).sqrt(), min_std.to(centred.dtype))[:, None, :, None, None]
     differences = [*(centred - window_mean(centred, window) for window in windows), centred]
     z = torch.stack(differences, dim=1) / std
     return (z.abs() if magnitude else z).to(x.dtype)
