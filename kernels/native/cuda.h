@@ -17,7 +17,7 @@
   extern __shared__ __align__(16) unsigned char name##_bytes[]; \
   T* const name = reinterpret_cast<T*>(name##_bytes)
 // `T& name`: one T for all threads of a block.
-#define STATIC_SHARED(T, name) __shared__ T name
+#define STATIC_SHARED(T, name) __shared__ __align__(16) T name
 
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,

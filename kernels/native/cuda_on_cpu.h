@@ -43,13 +43,14 @@ struct Settings {
   unsigned seed = 0;                // order of blocks and threads
   unsigned workers = 1;             // operating system threads that run blocks
   int capability = 80;              // compute capability, ten times the major plus the minor
-  int multiprocessors = 4;          // small, so that small cases are split too
+  int multiprocessors = 16;         // small, so that small cases are split too
   size_t shared_limit = 227 << 10;  // bytes of dynamic shared memory a block may ask for
-  unsigned without_line = 0;        // the barrier in this line of a .cu file is left out: do the tests notice?
+  char without_file[64] = "";       // the barrier in this file and line is left out: do the tests notice?
+  unsigned without_line = 0;
 };
 inline Settings settings;
 inline bool left_out(Site site) {
-  return site.line() == settings.without_line && std::string_view(site.file_name()).ends_with(".cu");
+  return site.line() == settings.without_line && std::string_view(site.file_name()).ends_with(settings.without_file);
 }
 inline std::string message;  // of the first failure since the settings were chosen
 
@@ -57,16 +58,15 @@ enum class State { ready, waiting, finished };
 
 struct Copy {
   void* target;
-  const void* source;
-  size_t bytes;
+  const void* source;  // null: zeros
 };
 
 struct Thread {
   Fiber fiber;
   State state = State::ready;
   dim3 index;
-  unsigned collectives = 0;   // parity tells which of two slots a collective uses
-  std::vector<Copy> copying;  // asynchronous copies that nobody waited for yet
+  unsigned collectives = 0;  // parity tells which of two slots a collective uses
+  std::vector<Copy> copies;  // asynchronous ones under way
 };
 
 // Threads that have come to a barrier, and where it stands.
@@ -285,6 +285,12 @@ T __shfl_sync(unsigned mask, T value, int lane, int width = 32, cuda_on_cpu::Sit
   if (lane < 0 || lane >= width || !(mask >> source & 1))
     block.fail("shuffle from lane " + std::to_string(lane) + ", which does not take part", site);
   return shown(source);
+}
+inline int __any_sync(unsigned mask, int predicate, cuda_on_cpu::Site site = cuda_on_cpu::Site::current()) {
+  const auto shown = cuda_on_cpu::block->exchange(mask, predicate, site);
+  bool any = false;
+  for (unsigned lane = 0; lane < cuda_on_cpu::kWarp; ++lane) any |= (mask >> lane & 1) && shown(lane);
+  return any;
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32,

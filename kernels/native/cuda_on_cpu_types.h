@@ -42,10 +42,16 @@ inline __nv_bfloat16 __float2bfloat16_rn(float value) {
 }
 
 inline float __half2float(__half value) {
-  const int exponent = value.bits >> 10 & 31, mantissa = value.bits & 1023;
-  float size = exponent == 0 ? std::ldexp(float(mantissa), -24) : std::ldexp(float(1024 + mantissa), exponent - 25);
-  if (exponent == 31) size = mantissa ? NAN : INFINITY;
-  return value.bits >> 15 ? -size : size;
+  const std::uint32_t sign = std::uint32_t(value.bits & 0x8000) << 16, rest = value.bits & 0x7fff;
+  std::uint32_t bits = rest << 13;
+  float size;
+  std::memcpy(&size, &bits, sizeof size);
+  size *= 5192296858534827628530496329220096.0f;  // 2^112: the two exponents' biases apart; exact, subnormals too
+  std::memcpy(&bits, &size, sizeof bits);
+  if (rest >= 0x7c00) bits = 0x7f800000 | (rest & 1023) << 13;
+  bits |= sign;
+  std::memcpy(&size, &bits, sizeof size);
+  return size;
 }
 
 inline __half __float2half_rn(float value) {

@@ -29,6 +29,7 @@ class Settings(ctypes.Structure):
         ("capability", ctypes.c_int),
         ("multiprocessors", ctypes.c_int),
         ("shared_limit", ctypes.c_size_t),
+        ("without_file", ctypes.c_char * 64),
         ("without_line", ctypes.c_uint),
     )
 
@@ -36,7 +37,7 @@ class Settings(ctypes.Structure):
 def build(source: Path, folder: Path) -> ctypes.CDLL:
     """The library of a ``.cu`` file, from ``folder`` if its text and that of all headers were compiled before."""
     content = hashlib.sha256(repr((COMPILE, SANITIZE, LINK)).encode())
-    for path in (source, *sorted(KERNELS.rglob("*.h"))):
+    for path in (source, *sorted(KERNELS.rglob("*.h")), *sorted(KERNELS.rglob("*.cuh"))):
         content.update(path.read_bytes())
     library = folder / f"{source.stem}-{content.hexdigest()[:16]}.so"
     if not library.exists():
@@ -50,11 +51,15 @@ def build(source: Path, folder: Path) -> ctypes.CDLL:
     return loaded
 
 
-def choose(library: ctypes.CDLL, **settings: int) -> None:
-    """Settings of the launches that follow; seed 0, one worker and compute capability 8.0 unless told otherwise."""
-    defaults = {"seed": 0, "workers": 1, "capability": 80, "multiprocessors": 4, "shared_limit": 227 << 10}
-    defaults["without_line"] = 0
-    library.cuda_on_cpu_choose(ctypes.byref(Settings(**defaults | settings)))
+def choose(library: ctypes.CDLL, *, without: tuple[str, int] = ("", 0), **settings: object) -> None:
+    """Settings of the launches that follow; seed 0, one worker and compute capability 8.0 unless told otherwise.
+
+    ``without`` is one of :func:`barriers`, which is left out.
+    """
+    file, line = without
+    defaults = {"seed": 0, "workers": 1, "capability": 80, "multiprocessors": 16, "shared_limit": 227 << 10}
+    chosen = Settings(**defaults | settings, without_file=file.encode(), without_line=line)
+    library.cuda_on_cpu_choose(ctypes.byref(chosen))
 
 
 def message(library: ctypes.CDLL) -> str:
@@ -79,11 +84,13 @@ def widened(stored: np.ndarray) -> np.ndarray:
     return stored.astype(np.float64)
 
 
-def barriers(source: Path) -> list[int]:
-    """The lines of ``source`` that hold a barrier, or a wait for copies under way."""
-    lines = source.read_text(encoding="utf-8").splitlines()
+def barriers(*sources: Path) -> list[tuple[str, int]]:
+    """File and line of every barrier in ``sources``, and of every wait for copies under way."""
     return [
-        number for number, line in enumerate(lines, 1) if re.search(r"__sync(threads|warp)\(|copies_arrived\(", line)
+        (path.name, number)
+        for path in sources
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if BARRIER.search(line)
     ]
 
 

@@ -36,7 +36,7 @@ def library(on_cpu: Callable[[Path], ctypes.CDLL]) -> ctypes.CDLL:
     return on_cpu(SOURCE)
 
 
-def run(library: ctypes.CDLL, x: np.ndarray, min_std: np.ndarray, work: Work, **settings: int) -> np.ndarray:
+def run(library: ctypes.CDLL, x: np.ndarray, min_std: np.ndarray, work: Work, **settings: object) -> np.ndarray:
     n, c, h, w = work.shape
     z = np.full((n, len(work.windows) + 1, c, h, w), -1).astype(x.dtype)
     workspace = np.full(work.workspace_bytes(library), 0xFF, np.uint8)
@@ -112,13 +112,15 @@ def test_refuses_with_a_reason(
         work.launch(library, (0, 0, 0), workspace=0)
 
 
-@pytest.mark.parametrize("line", cuda_on_cpu.barriers(SOURCE))
-def test_a_barrier_that_is_left_out_is_noticed(library: ctypes.CDLL, line: int, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("barrier", cuda_on_cpu.barriers(SOURCE), ids=str)
+def test_a_barrier_that_is_left_out_is_noticed(
+    library: ctypes.CDLL, barrier: tuple[str, int], rng: np.random.Generator
+) -> None:
     x = rng.standard_normal((1, 2, 36, 40)).astype(np.float32)
     work = Work(shape=x.shape, windows=(3, 7), dtype="float32")
     floor = np.ones(2, np.float32)
     truth = expected(x, floor, work)
-    results = [run(library, x, floor, work, seed=seed, without_line=line) for seed in SEEDS]
+    results = [run(library, x, floor, work, seed=seed, without=barrier) for seed in SEEDS]
     assert max(np.nan_to_num(np.abs(z - truth), nan=np.inf).max() for z in results) > 0.01
 
 

@@ -1,0 +1,68 @@
+// The channel branch: logits of d x d channels, a softmax over each of their rows, and the values' product with it.
+#pragma once
+
+#include "sccm_attention/product.cuh"
+
+namespace sccm_attention {
+
+// logits[part, batch, i, j] = sum over the part's positions of theta[i, n] phi[j, n].
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    channel_logits(Shape s, const T* __restrict__ theta, const T* __restrict__ phi, float* __restrict__ logits) {
+  STATIC_SHARED(Panel, left);
+  STATIC_SHARED(Panel, right);
+  const int tiles = (s.d + kTile - 1) / kTile, part = blockIdx.y, batch = blockIdx.z;
+  const int i = blockIdx.x / tiles * kTile, j = blockIdx.x % tiles * kTile;
+  const long long base = (long long)batch * s.d * s.n;
+  const int begin = part * s.length, end = min(s.n, begin + s.length);
+  const Operand<T> a = {theta + base, 1, s.n, end, s.d};
+  const Operand<T> b = {phi + base, 1, s.n, end, s.d};
+  float sums[4][4] = {};
+  product(sums, a, b, i, j, begin, end, left, right);
+  const int row = i + threadIdx.x / 16 * 4, column = j + threadIdx.x % 16 * 4;
+  for (int y = 0; y < 4; ++y)
+    for (int x = 0; x < 4; ++x)
+      if (row + y < s.d && column + x < s.d)
+        logits[(((long long)part * s.b + batch) * s.d + row + y) * s.d + column + x] = sums[y][x];
+}
+
+// One warp to a row: the parts brought together in the first one's place, and softmax over j there.
+__global__ void __launch_bounds__(kWarp) channel_softmax(Shape s, float* __restrict__ logits) {
+  const long long all = (long long)s.b * s.d * s.d;
+  float* const row = logits + (long long)blockIdx.x * s.d;
+  const int lane = threadIdx.x;
+  float top = -INFINITY, total = 0;
+  for (int j = lane; j < s.d; j += kWarp) {
+    float logit = row[j];
+    for (int part = 1; part < s.parts; ++part) logit += row[part * all + j];
+    row[j] = logit;
+    top = fmaxf(top, logit);
+  }
+  for (int with = kWarp / 2; with > 0; with /= 2) top = fmaxf(top, __shfl_xor_sync(kAll, top, with));
+  for (int j = lane; j < s.d; j += kWarp) {
+    row[j] = expf(row[j] - top);
+    total += row[j];
+  }
+  for (int with = kWarp / 2; with > 0; with /= 2) total += __shfl_xor_sync(kAll, total, with);
+  for (int j = lane; j < s.d; j += kWarp) row[j] /= total;
+}
+
+// channel[n, j] = sum over i of g[i, n] weights[i, j].
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    channel_product(Shape s, const T* __restrict__ g, const float* __restrict__ weights, T* __restrict__ channel) {
+  STATIC_SHARED(Panel, left);
+  STATIC_SHARED(Panel, right);
+  const int n = blockIdx.x * kTile, j = blockIdx.y * kTile;
+  const Operand<T> a = {g + (long long)blockIdx.z * s.d * s.n, s.n, 1, s.d, s.n};
+  const Operand<float> b = {weights + (long long)blockIdx.z * s.d * s.d, s.d, 1, s.d, s.d};
+  float sums[4][4] = {};
+  product(sums, a, b, n, j, 0, s.d, left, right);
+  const int row = n + threadIdx.x / 16 * 4, column = j + threadIdx.x % 16 * 4;
+  for (int y = 0; y < 4; ++y)
+    for (int x = 0; x < 4; ++x)
+      if (row + y < s.n && column + x < s.d)
+        channel[((long long)blockIdx.z * s.n + row + y) * s.d + column + x] = narrow<T>(sums[y][x]);
+}
+
+}  // namespace sccm_attention

@@ -1,0 +1,160 @@
+// SCCM attention on the GPU.
+//
+// spatial: attention without scaling, whose N x N logits are never stored. A block takes 64 queries and a range of the
+// keys, goes through these a tile at a time, and keeps for every query the largest logit so far, the sum of weights
+// relative to it, and the weighted sum of values; a last kernel brings the ranges together. channel: two matrix
+// products with a softmax of d x d logits between them.
+//
+// Products run on tensor cores where float16 or bfloat16 meets compute capability 8.0 or newer (and rows of 16 bytes,
+// and at most 288 channels), and as float32 fused multiply-adds otherwise. No GPU has run either yet: the tests run
+// both on the CPU, the tensor cores' instructions as PTX documents them.
+#include "sccm_attention/channel.cuh"
+#include "sccm_attention/sccm_attention_cuda.h"
+#include "sccm_attention/spatial.cuh"
+#include "sccm_attention/spatial_on_tensor_cores.cuh"
+
+namespace sccm_attention {
+namespace {
+
+constexpr int kMergeThreads = 256;
+
+// spatial[b, n, d]: the ranges of the keys together.
+template <class T>
+__global__ void __launch_bounds__(kMergeThreads) merge(Shape s, Partial partial, T* __restrict__ spatial) {
+  const long long all = (long long)s.b * s.n;
+  const long long i = (long long)blockIdx.x * kMergeThreads + threadIdx.x;
+  if (i >= all * s.d) return;
+  const long long row = i / s.d;
+  float top = -INFINITY, total = 0, sum = 0;
+  for (int split = 0; split < s.splits; ++split) top = fmaxf(top, partial.tops[split * all + row]);
+  for (int split = 0; split < s.splits; ++split) {
+    const float weight = expf(partial.tops[split * all + row] - top);
+    total += weight * partial.totals[split * all + row];
+    sum += weight * partial.sums[split * all * s.d + i];
+  }
+  spatial[i] = narrow<T>(sum / total);
+}
+
+// ---- the launcher ----
+
+int ceil_div(long long a, long long b) { return int((a + b - 1) / b); }
+
+// Enough ranges of the keys for two blocks on every multiprocessor, but none that is hardly worth its start.
+Shape plan(const SCCMAttentionCuda& p, const Device& device) {
+  constexpr int kFewestKeys = 128, kPositions = 512;
+  Shape s = {};
+  s.b = int(p.b);
+  s.d = int(p.d);
+  s.n = int(p.n);
+  const long long blocks = p.b * ceil_div(p.n, kTile);
+  const long long wanted = 2 * device.multiprocessors / blocks, most = ceil_div(p.n, kFewestKeys);
+  const int splits = int(wanted < 1 ? 1 : wanted < most ? wanted : most);
+  s.range = ceil_div(ceil_div(p.n, splits), kTile) * kTile;
+  s.splits = ceil_div(p.n, s.range);
+  s.length = kPositions;
+  s.parts = ceil_div(p.n, s.length);
+  return s;
+}
+
+struct Workspace {
+  Partial partial;
+  float* logits;  // [parts, b, d, d]
+  size_t bytes;
+
+  Workspace(const Shape& s, void* memory) {
+    size_t used = 0;
+    const auto take = [&](size_t count) {
+      float* const piece = reinterpret_cast<float*>(static_cast<char*>(memory) + used * sizeof(float));
+      used += (count + 3) / 4 * 4;
+      return piece;
+    };
+    const size_t rows = size_t(s.splits) * s.b * s.n;
+    partial = {take(rows * s.d), take(rows), take(rows)};
+    logits = take(size_t(s.parts) * s.b * s.d * s.d);
+    bytes = used * sizeof(float);
+  }
+};
+
+bool is_empty(const SCCMAttentionCuda& p) { return p.b == 0 || p.d == 0 || p.n == 0; }
+
+bool aligned(const SCCMAttentionCuda& p) {
+  return ((reinterpret_cast<size_t>(p.theta) | reinterpret_cast<size_t>(p.phi) | reinterpret_cast<size_t>(p.g)) & 15) ==
+         0;
+}
+
+template <class T>
+cudaError_t spatial_with_float32(const SCCMAttentionCuda& p, const Shape& s, Partial partial, cudaStream_t stream) {
+  const int groups = ceil_div(ceil_div(p.d, kTile), kValueTiles);
+  return launch(spatial<T>, dim3(ceil_div(p.n, kTile), s.splits, s.b * groups), dim3(kThreads), 0, stream, s,
+                static_cast<const T*>(p.theta), static_cast<const T*>(p.phi), static_cast<const T*>(p.g), partial);
+}
+
+cudaError_t spatial_sums(const SCCMAttentionCuda& p, const Shape& s, Partial partial, const Device&,
+                         cudaStream_t stream, float) {
+  return spatial_with_float32<float>(p, s, partial, stream);
+}
+
+template <class T>
+cudaError_t spatial_sums(const SCCMAttentionCuda& p, const Shape& s, Partial partial, const Device& device,
+                         cudaStream_t stream, T) {
+  constexpr int kFew = 144, kMany = 288;  // channels at PSCC-Net's four scales
+  const size_t shared = tensor_shared_bytes(s.d);
+  const bool fits = device.capability >= 80 && s.d <= kMany && shared <= size_t(device.shared_limit);
+  if (!fits || s.n % 8 != 0 || !aligned(p)) return spatial_with_float32<T>(p, s, partial, stream);
+  return launch(s.d <= kFew ? spatial_on_tensor_cores<T, kFew> : spatial_on_tensor_cores<T, kMany>,
+                dim3(ceil_div(p.n, kTile), s.splits, s.b), dim3(kTensorThreads), shared, stream, s,
+                static_cast<const T*>(p.theta), static_cast<const T*>(p.phi), static_cast<const T*>(p.g), partial);
+}
+
+template <class T>
+cudaError_t run(const SCCMAttentionCuda& p, void* memory, const Device& device, cudaStream_t stream) {
+  const Shape s = plan(p, device);
+  const Workspace workspace(s, memory);
+  const T *theta = static_cast<const T*>(p.theta), *phi = static_cast<const T*>(p.phi), *g = static_cast<const T*>(p.g);
+  const unsigned tiles = ceil_div(p.d, kTile), rows = ceil_div(p.n, kTile);
+  auto status = spatial_sums(p, s, workspace.partial, device, stream, T());
+  if (status == cudaSuccess)
+    status = launch(merge<T>, dim3(ceil_div(p.b * p.n * p.d, kMergeThreads)), dim3(kMergeThreads), 0, stream, s,
+                    workspace.partial, static_cast<T*>(p.spatial));
+  if (status == cudaSuccess)
+    status = launch(channel_logits<T>, dim3(tiles * tiles, s.parts, s.b), dim3(kThreads), 0, stream, s, theta, phi,
+                    workspace.logits);
+  if (status == cudaSuccess)
+    status = launch(channel_softmax, dim3(unsigned(s.b * s.d)), dim3(kWarp), 0, stream, s, workspace.logits);
+  if (status == cudaSuccess)
+    status = launch(channel_product<T>, dim3(rows, tiles, s.b), dim3(kThreads), 0, stream, s, g,
+                    static_cast<const float*>(workspace.logits), static_cast<T*>(p.channel));
+  return status;
+}
+
+}  // namespace
+}  // namespace sccm_attention
+
+using namespace sccm_attention;
+
+extern "C" const char* sccm_attention_reason_against(const SCCMAttentionCuda* p) {
+  if (p->b < 0 || p->d < 0 || p->n < 0) return "a size is below 0";
+  if (p->dtype < kFloat32 || p->dtype > kBfloat16) return "dtype is not 0, 1 or 2";
+  if (p->b > 8192) return "the batch is above 8192";
+  if (p->d > 2048) return "there are more than 2048 channels";
+  if (p->n > 1 << 24) return "there are more than 2^24 positions";
+  return nullptr;
+}
+
+extern "C" size_t sccm_attention_workspace_bytes(const SCCMAttentionCuda* p) {
+  Device device;
+  if (is_empty(*p) || current_device(&device) != cudaSuccess) return 0;
+  return Workspace(plan(*p, device), nullptr).bytes;
+}
+
+extern "C" int sccm_attention_launch(const SCCMAttentionCuda* p, void* workspace, void* stream) {
+  if (sccm_attention_reason_against(p)) return cudaErrorInvalidValue;
+  if (is_empty(*p)) return cudaSuccess;
+  Device device;
+  const cudaError_t status = current_device(&device);
+  if (status != cudaSuccess) return status;
+  const auto on = static_cast<cudaStream_t>(stream);
+  if (p->dtype == kFloat16) return run<__half>(*p, workspace, device, on);
+  if (p->dtype == kBfloat16) return run<__nv_bfloat16>(*p, workspace, device, on);
+  return run<float>(*p, workspace, device, on);
+}

@@ -1,0 +1,29 @@
+// What the kernels of SCCM attention tell each other.
+#pragma once
+
+#include "native/cuda.h"
+
+namespace sccm_attention {
+
+constexpr unsigned kAll = 0xffffffff;
+constexpr int kWarp = 32;
+constexpr int kTile = 64;  // queries of a block, and the side of every tile of float32 products
+
+struct Shape {
+  int b, d, n;
+  int splits, range;  // of the keys: how many, and keys in each, a multiple of 64
+  int parts, length;  // of the positions that the channels' logits sum over
+};
+
+// What one range of the keys has found out, before the ranges come together.
+struct Partial {
+  float* sums;    // [splits, b, n, d]: of values, weighted
+  float* tops;    // [splits, b, n]: the largest logit
+  float* totals;  // [splits, b, n]: of weights
+
+  __device__ __forceinline__ long long row(const Shape& s, int split, int batch, int query) const {
+    return ((long long)split * s.b + batch) * s.n + query;
+  }
+};
+
+}  // namespace sccm_attention
