@@ -1,6 +1,6 @@
-"""Speed and memory of the public interface, beside what the same model takes without it.
+"""Speed of the public interface, beside what the same model takes without it.
 
-    python -m benchmarks.latency [--artifact psccnet-lite] [--host NAME] [--rounds 20] [--only NAME ...]
+    python -m benchmarks.latency [--artifact NAME] [--checkpoint FILE --card FILE] [--rounds 5] [--only WORD ...]
 
 Writes ``benchmarks/results/latency-<artifact>-<host>.json``. Run it on a quiet machine: the load is recorded.
 """
@@ -9,188 +9,213 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-import sdk
-from benchmarks import contenders
-from benchmarks.measure import interleaved
-from benchmarks.memory import peak_rss_mib
-from benchmarks.provenance import provenance
+from benchmarks.contenders import DETECTOR, FACTS, NEVER, PLAIN
+from benchmarks.entry import RESULTS, heading, write
+from benchmarks.measure import summary
+from benchmarks.turn import ROOT, Job, Turn, TurnFailed, reason, take
+from sdk import artifact as artifacts
 from sdk.artifact import Artifact
 
-RESULTS = Path(__file__).with_name("results")
-SAMPLES = Path(sdk.__file__).with_name("samples")
-SIZES = ((512, 512), (1080, 1920))
-REFERENCE = "plain onnxruntime f32"
-"""Its heatmap is what the others' are compared with."""
-FRESH_WEIGHTS = ("eager", "compiled")
-OFFERED = ("f32", "bf16")
-"""Precisions that are timed where the artifact allows them; an artifact may allow others on other machines."""
-FIRST_ANALYSIS = """
-import sys, time
-start = time.perf_counter()
-import sdk
-imported = time.perf_counter()
-with sdk.load(sys.argv[1], working_size=512, threads=int(sys.argv[2])) as analyzer:
-    analyzer.analyze(sys.argv[3])
-    print(imported - start, time.perf_counter() - imported)
-"""
+SIZES = ((256, 256), (512, 512), (1080, 1920))
+"""Height and width of the frames, px."""
+BASE = "eager torch f32"
+"""What the others are compared with: their times round by round, their answers once."""
+
+Entry = tuple[str, dict[str, str | int | float]]
+"""Function of :mod:`benchmarks.contenders` and its arguments."""
 
 
-def field(artifact: Artifact, *, threads: int) -> dict[str, Callable[[], contenders.Call]]:
-    """How to load each contender, by name; the last word of a name is its precision."""
-    terms = artifact.contract
-    torch_model = (terms.model, terms.settings)
-    common = {"artifact": artifact.path, "threads": threads}
-    entries: dict[str, Callable[[], contenders.Call]] = {
-        REFERENCE: functools.partial(contenders.plain_onnxruntime, **common)
+def field(artifact: Artifact, torch_files: Path, *, threads: int) -> dict[str, Entry]:
+    """The contenders by name; the last word of a name is its precision."""
+    checkpoint, plain = str(torch_files / DETECTOR), str(torch_files / PLAIN)
+    ours, whole = str(artifact.path), str(artifact.path / "model.onnx")
+    entries: dict[str, Entry] = {
+        BASE: ("eager", {"checkpoint": checkpoint}),
+        "compiled torch bf16": ("compiled", {"checkpoint": checkpoint}),
+        "plain onnxruntime f32": ("onnxruntime_graph", {"file": plain}),
+        "one piece onnxruntime f32": ("onnxruntime_graph", {"file": whole}),
+        "imdl onnxruntime f32": ("ours", {"artifact": ours, "backend": "onnxruntime", "precision": "f32"}),
     }
     for precision in ("f32", "bf16"):
-        entries[f"plain openvino {precision}"] = functools.partial(
-            contenders.plain_openvino, precision=precision, **common
-        )
-    for backend in ("onnxruntime", "openvino"):
-        for precision in (name for name in OFFERED if name in terms.precisions):
-            load = functools.partial(contenders.ours, backend=backend, precision=precision, **common)
-            entries[f"imdl {backend} {precision}"] = load
-    for precision in (name for name in OFFERED if name in terms.precisions):
-        load = functools.partial(contenders.score_only, backend=None, precision=precision, **common)
-        entries[f"imdl score only {precision}"] = load
-    entries["eager torch f32"] = functools.partial(contenders.eager, *torch_model, threads=threads)
-    entries["compiled torch bf16"] = functools.partial(contenders.compiled, *torch_model, threads=threads)
-    return entries
+        chosen: dict[str, str | int | float] = {"precision": precision}
+        ready = {"artifact": ours, "backend": "openvino", **chosen}
+        entries[f"plain openvino {precision}"] = ("openvino_graph", {"file": plain, **chosen})
+        entries[f"one piece openvino {precision}"] = ("openvino_graph", {"file": whole, **chosen})
+        entries[f"imdl openvino {precision}"] = ("ours", ready)
+        entries[f"imdl score only {precision}"] = ("ours", {**ready, "min_score": NEVER})
+    return {name: (load, {**options, "threads": threads}) for name, (load, options) in entries.items()}
 
 
-def loaded(entries: Mapping[str, Callable[[], contenders.Call]]) -> tuple[dict[str, contenders.Call], dict[str, str]]:
-    """The contenders that can run here, and why the others cannot."""
-    ready, absent = {}, {}
-    frame = photograph(*SIZES[0])
-    for name, load in entries.items():
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Protocol:
+    """How often, and for how long at most."""
+
+    threads: int
+    rounds: int
+    warmup: int
+    calls: int
+    limit_s: float
+
+
+class Race:
+    """Rounds of turns at one frame size: each contender alone in memory, first place going round."""
+
+    def __init__(self, entries: Mapping[str, Entry], size: tuple[int, int], protocol: Protocol) -> None:
+        self.entries, self.size, self.protocol = entries, size, protocol
+        self.turns: dict[str, list[Turn]] = {name: [] for name in entries}
+        self.absent: dict[str, str] = {}
+        """Why a contender did not run; it has no further turn."""
+        self.distances: dict[str, dict[str, float | None]] = {}
+        """Largest difference of a contender's answer from the base's; empty where the base has other weights."""
+
+    def run(self, folder: Path) -> None:
+        """Every round; answers of the first are left in ``folder``."""
+        names = list(self.entries)
+        for turn in range(self.protocol.rounds):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                if name not in self.absent:
+                    self._turn(name, folder / f"{name}.npz" if turn == 0 else None)
+
+    def compare(self, folder: Path) -> None:
+        """How far the answers in ``folder`` are from the base's."""
+        self.distances = {name: distance(folder / f"{name}.npz", folder / f"{BASE}.npz") for name in self.present}
+
+    @property
+    def present(self) -> list[str]:
+        """Contenders that ran in every round."""
+        return [name for name in self.entries if name not in self.absent]
+
+    def _turn(self, name: str, answer: Path | None) -> None:
+        (load, options), (height, width), protocol = self.entries[name], self.size, self.protocol
+        job = Job(
+            load=load, options=options, height=height, width=width, warmup=protocol.warmup, calls=protocol.calls,
+            answer=answer and str(answer),
+        )  # fmt: skip
         try:
-            ready[name] = load()
-            ready[name](frame)
-        except Exception as error:  # whatever a runtime raises is the reason that is recorded
-            ready.pop(name, None)
-            absent[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    return ready, absent
+            self.turns[name].append(take(job, limit_s=protocol.limit_s))
+        except TurnFailed as failure:
+            self.absent[name] = str(failure)
+            words = self.absent[name]
+        else:
+            words = f"{self.turns[name][-1].wall_ms:,.1f} ms"
+        print(f"{width}x{height} {name}: {words}", file=sys.stderr, flush=True)
+
+    def rows(self, share: float | None) -> list[dict[str, object]]:
+        """One row for each contender that ran; ``share`` of the work is localisation's."""
+        return [self._row(name, share) for name in self.present]
+
+    def _row(self, name: str, share: float | None) -> dict[str, object]:
+        turns = self.turns[name]
+        row: dict[str, object] = {"contender": name.rpartition(" ")[0], "precision": name.rpartition(" ")[2]}
+        row |= {"height": self.size[0], "width": self.size[1]}
+        row |= dataclasses.asdict(summary([turn.wall_ms for turn in turns]))
+        row |= {key: statistics.median(getattr(turn, key) for turn in turns) for key in ("cpu_ms", "ready_s")}
+        row |= {"peak_rss_mib": max(turn.peak_rss_mib for turn in turns), "speedup": self._ratio(BASE, name)}
+        row |= self.distances.get(name, {})
+        whole = name.replace("score only", "openvino")
+        if whole != name:
+            kept = self._ratio(name, whole)
+            row |= {"saved": None if kept is None else 1 - kept, "saved_at_most": share}
+        return row
+
+    def _ratio(self, name: str, other: str) -> float | None:
+        """Median over the rounds of how many times as long ``name`` took as ``other`` in the same round."""
+        if not {name, other} <= set(self.present):
+            return None
+        pairs = zip(self.turns[name], self.turns[other], strict=True)
+        return statistics.median(a.wall_ms / b.wall_ms for a, b in pairs)
 
 
-def rows(calls: Mapping[str, contenders.Call], *, rounds: int, warmup: int) -> list[dict[str, object]]:
-    """One row for each contender and size: time and distance from the reference, together."""
-    table = []
-    for height, width in SIZES:
-        frame = photograph(height, width)
-        heatmaps = {name: call(frame) for name, call in calls.items()}
-        timings = interleaved(
-            {name: functools.partial(call, frame) for name, call in calls.items()}, warmup=warmup, rounds=rounds
-        )
-        for name, timing in timings.items():
-            row = {"contender": name.rpartition(" ")[0], "precision": name.rpartition(" ")[2]}
-            size = {"height": height, "width": width}
-            table.append(row | size | dataclasses.asdict(timing) | {"max_abs_heatmap": distance(name, heatmaps)})
-    return table
+def distance(answer: Path, base: Path) -> dict[str, float | None]:
+    """Largest difference of an answer from the base's; None where one of the two has no heatmap."""
+    if not base.is_file():
+        return {"max_abs_heatmap": None, "abs_score": None}
+    with np.load(answer) as mine, np.load(base) as theirs:
+        heatmap = float(np.abs(mine["heatmap"] - theirs["heatmap"]).max()) if mine["heatmap"].size else None
+        return {"max_abs_heatmap": heatmap, "abs_score": float(abs(mine["score"] - theirs["score"]))}
 
 
-def distance(name: str, heatmaps: Mapping[str, contenders.Heatmap | None]) -> float | None:
-    """Largest difference from the reference's heatmap; None for fresh weights, and where one of the two is missing."""
-    heatmap, reference = heatmaps[name], heatmaps.get(REFERENCE)
-    if name.startswith(FRESH_WEIGHTS) or heatmap is None or reference is None:
-        return None
-    return float(np.abs(heatmap - reference).max())
+def torch_side(artifact: Path, folder: Path, options: argparse.Namespace) -> str:
+    """Write the torch model, its plain export and the shares of its work into ``folder``.
+
+    That happens in a process which is gone when times are taken. Returns why it cannot be done here, or nothing.
+    """
+    command = [sys.executable, "-m", "benchmarks.torch_side", str(artifact), "--out", str(folder)]
+    command += [f"--size={width}x{height}" for height, width in options.size or SIZES]
+    for name in ("checkpoint", "card"):
+        if getattr(options, name):
+            command += [f"--{name}", str(getattr(options, name).resolve())]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return reason(done.stderr) if done.returncode else ""
 
 
-def photograph(height: int, width: int) -> contenders.Frame:
-    """A photograph brought to a size, uint8 [height, width, 3] RGB."""
-    frame = cv2.imread(str(SAMPLES / "valley.jpg"))
-    return np.ascontiguousarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)[..., ::-1])
+def size(text: str) -> tuple[int, int]:
+    """``WIDTHxHEIGHT`` as height and width, px."""
+    width, height = map(int, text.split("x"))
+    return height, width
 
 
-def in_fresh_processes(artifact: Path, *, threads: int, repeats: int, large: bool) -> dict[str, object]:
-    """What a user meets who starts from nothing: import, first analysis, peak memory at 1080p, or at 24 megapixels."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "1080p.jpg"
-        cv2.imwrite(str(file), photograph(1080, 1920)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-        command = [sys.executable, "-c", FIRST_ANALYSIS, str(artifact), str(threads), str(file)]
-        outputs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(repeats)]
-        seconds = [[float(part) for part in output.split()] for output in outputs]
-        peaks = {"analyze_1080p_native_peak_rss_mib": _peak(artifact, file)}
-        if large:
-            cv2.imwrite(str(file), photograph(4000, 6000)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-            peaks["analyze_24mp_native_peak_rss_mib"] = _peak(artifact, file)
-        return {
-            **peaks,
-            "import_s": statistics.median(part[0] for part in seconds),
-            "first_analysis_s": statistics.median(part[1] for part in seconds),
-            "first_analysis_working_size": 512,
-            "repeats": repeats,
-        }
-
-
-def _peak(artifact: Path, file: Path) -> float:
-    """MiB that ``imdl analyze`` takes for one file at its own size, in the precision that it chooses."""
-    command = [sys.executable, "-m", "sdk", "analyze", str(file), "--model", str(artifact), "--working-size", "0"]
-    return peak_rss_mib(command)
-
-
-def rounded(value: object, *, hide: str) -> object:
-    """``value`` as it is committed: four digits of each figure, and the artifact's folder by its name alone."""
-    if isinstance(value, dict):
-        return {key: rounded(part, hide=hide) for key, part in value.items()}
-    if isinstance(value, list):
-        return [rounded(part, hide=hide) for part in value]
-    if isinstance(value, str):
-        return value.replace(hide, Path(hide).name)
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    root = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
+    root.add_argument("--artifact", default="psccnet-lite", help="name of a shipped artifact, or a directory")
+    root.add_argument("--checkpoint", type=Path, help="what the artifact was made of; without it: fresh weights")
+    root.add_argument("--card", type=Path, help="the card that the artifact was made with")
+    root.add_argument("--host", default="cpu", help="kind of machine, for the file's name")
+    root.add_argument("--size", type=size, action="append", metavar="WxH", help="repeatable; default: 256, 512, 1080p")
+    root.add_argument("--threads", type=int, default=2)
+    root.add_argument("--rounds", type=int, default=5)
+    root.add_argument("--warmup", type=int, default=1, help="calls of each turn that are thrown away, at least 1")
+    root.add_argument("--calls", type=int, default=3, help="calls of each turn that count")
+    root.add_argument("--limit", type=float, default=1800, help="seconds that a turn may take")
+    root.add_argument("--only", nargs="*", default=[], help="words of the contenders to keep")
+    root.add_argument("--results", type=Path, default=RESULTS)
+    return root
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and write the results."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
-    parser.add_argument("--artifact", default="psccnet-lite", help="name of a shipped artifact, or a directory")
-    parser.add_argument("--host", default="cpu", help="kind of machine, for the file's name")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--warmup", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=5, help="fresh processes")
-    parser.add_argument("--large", action="store_true", help="peak memory at 24 megapixels too")
-    parser.add_argument("--only", nargs="*", default=[], help="words of the contenders to keep")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    options = parser.parse_args(arguments)
-    with sdk.load(options.artifact) as analyzer:
-        artifact = analyzer.artifact
-    terms = artifact.contract
-    wanted = field(artifact, threads=options.threads)
-    chosen = {name: load for name, load in wanted.items() if not options.only or any(w in name for w in options.only)}
-    calls, absent = loaded(chosen)
-    result = {
-        "schema": 1,
-        "kind": "latency",
-        "model": terms.name,
-        "version": terms.version,
-        "status": terms.status,
-        "protocol": {"threads": options.threads, "batch": 1, "rounds": options.rounds, "warmup": options.warmup},
-        "provenance": provenance(),
-        "rows": rows(calls, rounds=options.rounds, warmup=options.warmup),
-        "absent": absent,
-        "fresh_processes": in_fresh_processes(
-            artifact.path, threads=options.threads, repeats=options.repeats, large=options.large
-        ),
-    }
-    options.results.mkdir(parents=True, exist_ok=True)
-    target = options.results / f"latency-{terms.name}-{options.host}.json"
-    result = rounded(result, hide=str(artifact.path))
-    target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(target)
+    options = parser().parse_args(arguments)
+    artifact = artifacts.read(artifacts.find(options.artifact).resolve())
+    protocol = Protocol(
+        threads=options.threads,
+        rounds=options.rounds,
+        warmup=options.warmup,
+        calls=options.calls,
+        limit_s=options.limit,
+    )
+    result = heading("latency", artifact) | {"protocol": {"batch": 1, **dataclasses.asdict(protocol)}}
+    rows: list[dict[str, object]] = []
+    absent: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        lacking = torch_side(artifact.path, folder, options)
+        facts = {} if lacking else json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        entries = field(artifact, folder, threads=options.threads)
+        chosen = {
+            key: entry for key, entry in entries.items() if not options.only or any(w in key for w in options.only)
+        }
+        for height, width in options.size or SIZES:
+            race = Race(chosen, (height, width), protocol)
+            if lacking:
+                race.absent = {key: lacking for key, (_, given) in chosen.items() if name in str(given)}
+            race.run(folder)
+            if facts.get("same_weights"):
+                race.compare(folder)
+            rows += race.rows(facts.get("shares", {}).get(f"{width}x{height}"))
+            absent |= {f"{key} at {width}x{height}": words.replace(name, "") for key, words in race.absent.items()}
+    print(write(result | {"rows": rows, "absent": absent}, options.results, host=options.host, hide=artifact.path))
 
 
 if __name__ == "__main__":

@@ -21,9 +21,6 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
 README = ROOT / "README.md"
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
-BASELINE = ("eager torch", "f32")
-"""Contender and precision that speed-ups are told against."""
-
 Row = Mapping[str, Any]
 
 
@@ -58,25 +55,35 @@ def latency(folder: Path = RESULTS) -> str:
     """Time and error side by side, so that neither can be quoted alone."""
     headings = {
         "frame": "frame", "contender": "run by", "precision": "precision", "median_ms": "median ms", "iqr_ms": "IQR ms",
-        "speedup": "× eager torch", "max_abs_heatmap": "largest difference of the heatmap",
+        "cpu_ms": "CPU ms", "speedup": "× eager torch", "peak_rss_mib": "peak MiB",
+        "max_abs_heatmap": "largest difference of the heatmap", "abs_score": "difference of the score",
     }  # fmt: skip
     parts = []
     for result in results("latency", folder):
         rows = sorted(result["rows"], key=lambda row: (row["height"] * row["width"], -row["median_ms"]))
-        shown = [row | {"frame": f"{row['width']}x{row['height']}", "speedup": _speedup(row, rows)} for row in rows]
+        shown = [row | {"frame": f"{row['width']}x{row['height']}", "speedup": _times(row)} for row in rows]
         absent = "".join(f"Not run: {name} ({why}).\n" for name, why in result["absent"].items())
-        parts.append(f"{_caption(result)}\n\n{markdown(headings, shown)}{absent and chr(10) + absent}")
-    return "\n".join(parts)
+        parts += [f"{_caption(result)}\n\n{markdown(headings, shown)}", _savings(shown), absent]
+    return "\n".join(part for part in parts if part)
 
 
-def _speedup(row: Row, rows: Iterable[Row]) -> str | None:
-    same = ("height", "width")
-    base = [
-        other["median_ms"]
-        for other in rows
-        if (other["contender"], other["precision"]) == BASELINE and all(other[key] == row[key] for key in same)
+def _times(row: Row) -> str | None:
+    return None if row.get("speedup") is None else f"{row['speedup']:.1f}"
+
+
+def _savings(rows: Iterable[Row]) -> str:
+    """What stopping at the score saves, beside the share of the work that it leaves out."""
+    headings = {"frame": "frame", "precision": "precision", "saved": "saved by stopping at the score", "most": "bound"}
+    shown = [
+        {**row, "saved": f"{row['saved']:.1%}", "most": _percent(row.get("saved_at_most"))}
+        for row in rows
+        if row.get("saved") is not None
     ]
-    return f"{base[0] / row['median_ms']:.1f}" if base else None
+    return markdown(headings, shown) if shown else ""
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share:.1%}"
 
 
 def _caption(result: Mapping[str, Any]) -> str:
@@ -94,9 +101,9 @@ def memory(folder: Path = RESULTS) -> str:
     headings = {
         "model": "model", "import_s": "import sdk, s", "first_analysis_s": "load and first analysis at 512, s",
         "analyze_1080p_native_peak_rss_mib": "peak memory of `imdl analyze`, 1080p at native size, MiB",
-        "analyze_24mp_native_peak_rss_mib": "the same, 24 megapixels",
+        "analyze_24mp_native_peak_rss_mib": "the same, 24 megapixels", "precision": "precision",
     }  # fmt: skip
-    rows = [{"model": f"`{result['model']}`"} | result["fresh_processes"] for result in results("latency", folder)]
+    rows = [{**result, "model": f"`{result['model']}`"} for result in results("memory", folder)]
     return markdown(headings, rows) if rows else ""
 
 

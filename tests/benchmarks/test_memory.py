@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
 
-from benchmarks.memory import peak_rss_mib
+from benchmarks.memory import high_water_mib, main, peak_rss_mib
+from tests.sdk import toy
 
 HOLD = "import time; block = bytearray(150 << 20); time.sleep(0.2)"
 FAMILY = f"import subprocess, sys; {HOLD}; subprocess.run([sys.executable, '-c', {HOLD!r}])"
@@ -22,3 +24,21 @@ def test_a_command_that_fails_is_an_error():
     program = "import sys, time; time.sleep(0.1); print('no such thing', file=sys.stderr); sys.exit(3)"
     with pytest.raises(RuntimeError, match=r"(?s)ended with 3.*no such thing"):
         peak_rss_mib([sys.executable, "-c", program])
+
+
+def test_the_high_water_mark_stays_when_memory_is_returned():
+    block = bytearray(b"1") * (300 << 20)
+    held = high_water_mib()
+    del block
+    assert held > 300
+    assert high_water_mib() == pytest.approx(held, abs=2)  # the kernel counts pages in batches
+
+
+def test_startup_and_peak_are_written_for_an_artifact(tmp_path):
+    model = toy.build(tmp_path / "toy")
+    main(["--artifact", str(model), "--results", str(tmp_path), "--repeats", "1", "--threads", "1"])
+    result = json.loads((tmp_path / "memory-toy-cpu.json").read_text(encoding="utf-8"))
+    assert 0 < result["import_s"] < result["first_analysis_s"]
+    assert result["analyze_1080p_native_peak_rss_mib"] > 50
+    assert "analyze_24mp_native_peak_rss_mib" not in result
+    assert result["precision"] == "f32"

@@ -9,35 +9,44 @@ import pytest
 from benchmarks import table
 
 
-def row(contender: str, precision: str, median_ms: float, error: float | None) -> dict[str, object]:
-    timing = {"median_ms": median_ms, "iqr_ms": 1.5, "runs": 9, "max_abs_heatmap": error}
-    return {"contender": contender, "precision": precision, "height": 512, "width": 640} | timing
+def row(contender: str, precision: str, median_ms: float, **figures: float) -> dict[str, object]:
+    timing = {"median_ms": median_ms, "iqr_ms": 1.5, "runs": 9}
+    return {"contender": contender, "precision": precision, "height": 512, "width": 640} | timing | figures
 
 
 @pytest.fixture
 def folder(tmp_path):
-    result = {
-        "kind": "latency", "model": "toy", "version": "1", "status": "preview",
-        "protocol": {"threads": 2, "rounds": 9},
+    common = {"model": "toy", "version": "1", "status": "preview"}
+    latency = {
+        "kind": "latency", **common, "protocol": {"threads": 2, "rounds": 9},
         "provenance": {"cpu": "a CPU", "cores": 2, "packages": {"numpy": "2.0"}, "commit": "abc", "date": "2026-01-01"},
-        "rows": [row("imdl openvino", "f32", 50.0, 2e-6), row("eager torch", "f32", 400.0, None)],
-        "absent": {"compiled torch bf16": "no compiler"},
-        "fresh_processes": {"import_s": 0.1},
+        "rows": [
+            row("imdl openvino", "f32", 50.0, cpu_ms=99.0, speedup=8.04, peak_rss_mib=512.0, max_abs_heatmap=2e-6,
+                abs_score=1e-6),
+            row("imdl score only", "f32", 40.0, saved=0.2, saved_at_most=0.16),
+            row("eager torch", "f32", 400.0, speedup=1.0),
+        ],
+        "absent": {"compiled torch bf16 at 640x512": "no compiler"},
     }  # fmt: skip
-    (tmp_path / "latency-toy-cpu.json").write_text(json.dumps(result), encoding="utf-8")
+    (tmp_path / "latency-toy-cpu.json").write_text(json.dumps(latency), encoding="utf-8")
+    (tmp_path / "memory-toy-cpu.json").write_text(json.dumps({"kind": "memory", **common, "import_s": 0.1}))
     return tmp_path
 
 
 def test_speed_error_and_speedup_stand_in_one_row(folder):
     text = table.latency(folder)
-    assert "| 640x512 | imdl openvino | f32 | 50 | 1.500 | 8.0 | 2e-06 |" in text
-    assert "| 640x512 | eager torch | f32 | 400 | 1.500 | 1.0 | – |" in text
+    assert "| 640x512 | imdl openvino | f32 | 50 | 1.500 | 99 | 8.0 | 512 | 2e-06 | 1e-06 |" in text
+    assert "| 640x512 | eager torch | f32 | 400 | 1.500 | – | 1.0 | – | – | – |" in text
     assert "`toy` 1 (preview), 2 threads" in text
-    assert "Not run: compiled torch bf16 (no compiler)." in text
+    assert "Not run: compiled torch bf16 at 640x512 (no compiler)." in text
+
+
+def test_what_stopping_saves_stands_beside_its_bound(folder):
+    assert "| 640x512 | f32 | 20.0% | 16.0% |" in table.latency(folder)
 
 
 def test_what_was_not_measured_is_a_dash(folder):
-    assert "| `toy` | 0.100 | – | – |" in table.memory(folder)
+    assert "| `toy` | 0.100 | – | – | – | – |" in table.memory(folder)
 
 
 def test_only_what_stands_between_the_markers_is_replaced(folder):

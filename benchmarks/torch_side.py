@@ -1,0 +1,141 @@
+"""What a user of torch alone has: the model as it was trained, and its plain export to ONNX.
+
+    python -m benchmarks.torch_side ARTIFACT --out FOLDER [--checkpoint FILE [--card FILE]]
+
+Writes ``detector.pt``, ``plain.onnx`` and ``facts.json``: localisation's share of the work by frame size, and whether
+the weights are the artifact's own. ``--checkpoint`` and ``--card`` are those that the artifact was made of; without them
+it is taken for one with the fresh weights of ``python -m export``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import torch
+from torch import nn
+from torch.export import Dim
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.contenders import DETECTOR, FACTS, PLAIN
+from benchmarks.frames import SAMPLES
+from export import parity
+from export.freeze import freeze, settle
+from export.graphs import OPSET
+from export.weights import FILE as WEIGHTS
+from sdk import artifact as artifacts
+from training import checkpoints, models
+from training.card import Card
+from training.nn.detector import Detector
+
+
+def frozen(model: str, *, checkpoint: Path | None = None, card: Path | None = None) -> Detector:
+    """The model with the numbers that an artifact of it holds: folded, then rounded to fp16."""
+    made = freeze(checkpoints.load(checkpoint, model=model) if checkpoint else fresh(model))
+    if card:
+        made.calibration.copy_(made.calibration.new_tensor(Card.read(card).calibration))
+    return made
+
+
+def has_weights(artifact: Path, made: Detector) -> bool:
+    """Whether the artifact's weights hold the largest parameter of ``made``, byte for byte."""
+    largest = max(made.parameters(), key=torch.Tensor.numel)
+    return largest.half().numpy().tobytes() in (artifact / WEIGHTS).read_bytes()
+
+
+def fresh(model: str) -> Detector:
+    """Untrained weights as ``python -m export`` makes them."""
+    torch.manual_seed(0)
+    detector = models.create(model)
+    photographs = [cv2.imread(str(file))[..., ::-1] for file in sorted(SAMPLES.glob("*.jpg"))]
+    settle(detector, [torch.from_numpy(np.stack(parity.frames(photographs, [(128, 128)] * len(photographs))))])
+    return detector
+
+
+def unfolded(made: Detector, model: str) -> Detector:
+    """The function of ``made``, which is frozen, with all layers of the model: batch normalisations that were folded are identities.
+
+    So it costs what the trained model costs, and differs from the artifact by nothing but arithmetic.
+    """
+    detector = models.create(model, **made.settings).eval()
+    state = dict(made.state_dict())
+    for path, parent in detector.named_modules():
+        for (before, convolution), (name, norm) in pairwise(parent.named_children()):
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                bias = f"{path}.{before}.bias"
+                state |= _identity(f"{path}.{name}", norm, bias=state.pop(bias))
+                if convolution.bias is not None:
+                    state[bias] = torch.zeros_like(convolution.bias)
+    detector.load_state_dict(state, strict=True)
+    return detector
+
+
+def _identity(path: str, norm: nn.BatchNorm2d, *, bias: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The state with which ``norm`` adds ``bias`` and does nothing else."""
+    state = {
+        "weight": torch.ones_like(norm.weight), "bias": bias, "running_mean": torch.zeros_like(norm.running_mean),
+        "running_var": torch.full_like(norm.running_var, 1 - norm.eps),
+        "num_batches_tracked": norm.num_batches_tracked,
+    }  # fmt: skip
+    return {f"{path}.{key}": value for key, value in state.items()}
+
+
+def plain_export(detector: Detector) -> onnx.ModelProto:
+    """From frame to heatmap and score, as torch's exporter makes it of the unmodified model; N, H and W dynamic.
+
+    The model is captured first and converted then. Converted in one go, it would notice and take the ways that this
+    project's own export takes.
+    """
+    frame = torch.zeros(2, 96, 88, 3, dtype=torch.uint8)
+    sides = (dict.fromkeys(range(3), Dim.DYNAMIC),)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        captured = torch.export.export(detector, (frame,), dynamic_shapes=sides, strict=False)
+        program = torch.onnx.export(
+            captured, (), dynamo=True, opset_version=OPSET, verbose=False,
+            input_names=["frame"], output_names=["heatmap", "score"],
+        )  # fmt: skip
+    return program.model_proto
+
+
+def localisation_share(detector: Detector, *, height: int, width: int) -> float:
+    """Share of the multiply-accumulates for a frame of that size that localisation takes, in [0, 1]."""
+    net = copy.deepcopy(detector.net).to("meta")
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        _, features = net.rest(net.local(torch.empty(1, 3, height, width, device="meta")))
+        before = counter.get_total_flops()
+        net.locate(features)
+    return 1 - before / counter.get_total_flops()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write the three files."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.torch_side", description=__doc__)
+    parser.add_argument("artifact", help="name of a shipped artifact, or a directory")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--card", type=Path)
+    parser.add_argument("--size", action="append", default=[], metavar="WxH", help="frames to count the work of")
+    options = parser.parse_args(arguments)
+    artifact = artifacts.read(artifacts.find(options.artifact))
+    model = artifact.contract.model
+    made = frozen(model, checkpoint=options.checkpoint, card=options.card)
+    detector = unfolded(made, model)
+    options.out.mkdir(parents=True, exist_ok=True)
+    checkpoints.save(options.out / DETECTOR, model, detector)
+    onnx.save(plain_export(detector), options.out / PLAIN)
+    sides = {text: map(int, text.split("x")) for text in options.size}
+    shares = {text: localisation_share(detector, height=h, width=w) for text, (w, h) in sides.items()}
+    facts = {"shares": shares, "same_weights": has_weights(artifact.path, made)}
+    (options.out / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

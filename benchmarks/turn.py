@@ -1,0 +1,115 @@
+"""One contender's turn in a process of its own, so that memory never holds two of them.
+
+    python -m benchmarks.turn < JOB
+
+The child reads a :class:`Job` as JSON, loads, warms up, times, and prints a :class:`Turn` as its last line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import contenders
+from benchmarks.frames import photograph
+from benchmarks.memory import high_water_mib
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What a contender has to do."""
+
+    load: str
+    """Function of :mod:`benchmarks.contenders`."""
+    options: Mapping[str, str | int | float]
+    """Its arguments by name."""
+    height: int
+    width: int
+    warmup: int
+    """Calls that are thrown away; at least one, which plans for the size."""
+    calls: int
+    """Calls that count."""
+    answer: str | None = None
+    """``.npz`` file for heatmap and score."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """What it took."""
+
+    wall_ms: float
+    """Median over the calls of the turn."""
+    cpu_ms: float
+    """Likewise, time of all threads of the process."""
+    ready_s: float
+    """From loading to the end of the first call."""
+    peak_rss_mib: float
+
+
+class TurnFailed(RuntimeError):
+    """A contender that cannot run here; its text is the reason."""
+
+
+def take(job: Job, *, limit_s: float) -> Turn:
+    """Let a contender have its turn; :class:`TurnFailed` if it breaks, or is not done within ``limit_s`` seconds."""
+    command = [sys.executable, "-m", "benchmarks.turn"]
+    text = json.dumps(dataclasses.asdict(job))
+    try:
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, check=False, cwd=ROOT, timeout=limit_s
+        )
+    except subprocess.TimeoutExpired:
+        raise TurnFailed(f"not done within {limit_s:g} s") from None
+    if done.returncode < 0:
+        raise TurnFailed(f"ended by {signal.Signals(-done.returncode).name}, which for want of memory is SIGKILL")
+    if done.returncode:
+        raise TurnFailed(reason(done.stderr))
+    return Turn(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def reason(stderr: str) -> str:
+    """The exception that ended a process, in one line of at most 200 characters."""
+    lines = stderr.strip().splitlines()
+    start = max((i for i, line in enumerate(lines) if line and not line[0].isspace() and ":" in line), default=0)
+    return " ".join(" ".join(lines[start:]).split())[:200]
+
+
+def timed(call: contenders.Call, frame: contenders.Frame, calls: int) -> tuple[float, float]:
+    """Medians of wall and CPU time of ``calls`` calls, ms."""
+    times = []
+    for _ in range(calls):
+        wall, cpu = time.perf_counter(), time.process_time()
+        call(frame)
+        times.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return 1e3 * statistics.median(wall for wall, _ in times), 1e3 * statistics.median(cpu for _, cpu in times)
+
+
+def run(job: Job) -> Turn:
+    """The turn itself, in this process."""
+    frame = photograph(job.height, job.width)
+    start = time.perf_counter()
+    call = getattr(contenders, job.load)(**job.options)
+    answer = call(frame)
+    ready_s = time.perf_counter() - start
+    for _ in range(job.warmup - 1):
+        call(frame)
+    wall_ms, cpu_ms = timed(call, frame, job.calls)
+    if job.answer:
+        heatmap = np.empty(0, np.float32) if answer.heatmap is None else answer.heatmap
+        np.savez(job.answer, heatmap=heatmap, score=answer.score)
+    return Turn(wall_ms=wall_ms, cpu_ms=cpu_ms, ready_s=ready_s, peak_rss_mib=high_water_mib())
+
+
+if __name__ == "__main__":
+    print(json.dumps(dataclasses.asdict(run(Job(**json.load(sys.stdin))))))
