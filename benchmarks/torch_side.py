@@ -3,8 +3,8 @@
     python -m benchmarks.torch_side ARTIFACT --out FOLDER [--checkpoint FILE [--card FILE]]
 
 Writes ``detector.pt``, ``plain.onnx`` and ``facts.json``: localisation's share of the work by frame size, and whether
-the weights are the artifact's own. ``--checkpoint`` and ``--card`` are those that the artifact was made of; without them
-it is taken for one with the fresh weights of ``python -m export``.
+the weights are the artifact's own. ``--checkpoint`` and ``--card`` are those that the artifact was made of; without
+them it is taken for one with the fresh weights of ``python -m export``.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def fresh(model: str) -> Detector:
 
 
 def unfolded(made: Detector, model: str) -> Detector:
-    """The function of ``made``, which is frozen, with all layers of the model: batch normalisations that were folded are identities.
+    """The function of ``made``, which is frozen, with all layers of the model: folded normalisations are identities.
 
     So it costs what the trained model costs, and differs from the artifact by nothing but arithmetic.
     """
