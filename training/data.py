@@ -232,12 +232,16 @@ def _resized(pixels: NDArray[np.uint8], side: int, how: int) -> NDArray[np.uint8
 class Samples(Dataset[tuple[Tensor, Tensor]]):
     """Sample ``index`` of a seed as tensors, frame uint8 [s, s, 3], mask bool [s, s]; the sampler makes the order."""
 
-    def __init__(self, photographs: Photographs, *, seed: int, size: int, ramp: int = 0, video: bool = True) -> None:
-        """``hardness`` rises from 0 to 1 over the first ``ramp`` samples; 0 means full hardness from the start.
+    def __init__(
+        self, photographs: Photographs, *, seed: int, size: int, ramp: int = 0, hardness: float = 1.0,
+        video: bool = True,
+    ) -> None:  # fmt: skip
+        """Over the first ``ramp`` samples hardness rises from 0 to ``hardness``; 0 means that it does not change.
 
         ``video=False`` leaves passes through a video codec out, for machines without PyAV.
         """
-        self.photographs, self.seed, self.size, self.ramp, self.video = photographs, seed, size, ramp, video
+        self.photographs, self.seed, self.size = photographs, seed, size
+        self.ramp, self.hardness, self.video = ramp, hardness, video
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Frame and mask of sample ``index``, the same on every call."""
@@ -246,7 +250,7 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
 
     def sample(self, index: int) -> Sample:
         """The sample itself, with its recipe."""
-        hardness = min(index / self.ramp, 1.0) if self.ramp else 1.0
+        hardness = self.hardness * (min(index / self.ramp, 1.0) if self.ramp else 1.0)
         how = {"seed": self.seed, "index": index, "size": self.size}
         return synthesize(self.photographs, **how, hardness=hardness, video=self.video)
 

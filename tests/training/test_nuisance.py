@@ -29,6 +29,8 @@ LIMIT = 0.55
 FOUND = 0.9
 REACH = 8
 """How far beyond a region its traces may reach, px: blocks of a JPEG, kernels of a filter."""
+TABLES = (65, 75, 85, 95)
+"""JPEG qualities; a picture that was saved by one of these tables hardly changes when it is saved by it again."""
 STEPS = ("jpeg", "webp", "h264", "screen", "shrink", "area", "linear", "cubic", "lanczos", "blur", "noise", "sharpen",
          "tone", "colour", "messenger", "social", "feed", "microblog", "gallery", "forum", "full", "intra")  # fmt: skip
 
@@ -75,7 +77,7 @@ def history(recipe) -> np.ndarray:
 
 
 def traces(frame: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """Blockiness at every offset, noise, blur, chroma and tone of the pixels ``outside`` the region."""
+    """Blockiness at every offset, noise, blur, tone, and what coding anew by several tables costs, ``outside``."""
     values = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb).astype(np.float32)
     luma = values[..., 0]
     found = []
@@ -92,6 +94,7 @@ def traces(frame: np.ndarray, outside: np.ndarray) -> np.ndarray:
         found += [plane[outside].mean(), plane[outside].std()]
     flat = (frame == np.roll(frame, 1, 1)).all(-1)[outside].mean()
     clipped = [(frame == value).all(-1)[outside].mean() for value in (0, 255)]
+    found += [np.abs(jpeg(frame, quality)[outside].astype(np.int16) - frame[outside]).mean() for quality in TABLES]
     histogram = np.bincount(luma[outside].astype(int), minlength=256)
     return np.array([*found, flat, *clipped, (histogram > 0).sum()])
 

@@ -63,11 +63,11 @@ def synthesize(
     base = draw()
     untouched = np.zeros(base.frame.shape[:2], np.bool_)
     authentic = Sample(base.frame, untouched, {"kind": "authentic", "origin": base.origin})
-    made = authentic if kind == "authentic" else _forged(KINDS[kind], base, draw, rng=rng, hardness=hardness)
+    made = authentic if kind == "authentic" else forged(KINDS[kind], base, draw, rng=rng, hardness=hardness)
     return life(made, journey, rng, hardness=hardness)
 
 
-def _forged(forge: Forge, base: Crop, draw: Callable[[], Crop], *, rng: np.random.Generator, hardness: float) -> Sample:
+def forged(forge: Forge, base: Crop, draw: Callable[[], Crop], *, rng: np.random.Generator, hardness: float) -> Sample:
     """A forgery that can be told from its base; where one sky was filled with another, the next region is tried."""
     for _ in range(TRIES):
         made = forge(base, draw, rng, hardness)

@@ -1,9 +1,9 @@
-"""Filling a hole from patches of its surroundings, at reduced size, with the pixels of the frame itself.
+"""Filling a hole from patches of its surroundings, matched at reduced size, with the pixels of the frame itself.
 
-After Wexler, Shechtman, Irani, "Space-Time Completion of Video", TPAMI 2007: every patch that touches the hole finds
-its most similar patch of the surroundings, every pixel of the hole becomes the mean of what these patches hold there,
-and again. Instead of a pyramid one reduced size; at the end every pixel is taken from where its patch was found, as in
-PatchMatch (Barnes et al. 2009), whose propagation between neighbours is kept too.
+After Criminisi, Perez, Toyama, "Region Filling and Object Removal by Exemplar-Based Inpainting", IEEE TIP 2004: the
+hole grows shut from its rim; each time, the patch of the surroundings that differs least from what is known around a
+pixel of the rim fills the rest of that pixel's patch. Differences: pixels of a rim come in random order and are matched
+at once, not by priority; and the matches, made on a reduced frame, say where in the frame itself every pixel is from.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from training.synthesis.sample import Frame, Mask
 
 REDUCED = 56
 """Longest side at which patches are compared, px."""
-PATCH = 5
+PATCH = 7
 HALF = PATCH // 2
 SOURCES = 700
 """Patches of the surroundings that are looked at."""
-ROUNDS = 3
 SHIFT = 2
-"""Bits that values lose before they are compared: sums of 75 products stay whole numbers in float32, so that the order
+"""Bits that values lose before they are compared: sums of 147 products stay whole numbers in float32, so that the order
 in which a machine adds them changes nothing."""
 
 Places = NDArray[np.int64]
 """Rows and columns, [n, 2]."""
+Field = NDArray[np.int16]
+"""How far away the source of every pixel lies, rows and columns, [h, w, 2]."""
 
 
 def filled(frame: Frame, hole: Mask, rng: np.random.Generator) -> Frame | None:
@@ -37,16 +38,37 @@ def filled(frame: Frame, hole: Mask, rng: np.random.Generator) -> Frame | None:
     small = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
     gap = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
     near = cv2.dilate(gap.astype(np.uint8), np.ones((PATCH, PATCH), np.uint8), borderValue=0) > 0
+    near[:HALF], near[-HALF:], near[:, :HALF], near[:, -HALF:] = True, True, True, True  # patches lie in the frame
     sources = np.argwhere(~near)
     if len(sources) < PATCH**2:
         return None
     sources = sources[rng.permutation(len(sources))[:SOURCES]]
-    targets = np.argwhere(near)
-    small = np.asarray(cv2.inpaint(small, gap.astype(np.uint8), 3, cv2.INPAINT_TELEA), np.uint8)
-    for _ in range(ROUNDS):
-        found = _nearest(small, targets, sources)
-        small = _voted(small, gap, targets, found)
-    return _copied(frame, hole, small, _field(targets, found, small.shape[:2]))
+    small, field = _grown(small, gap, sources, rng)
+    return _copied(frame, hole, small, field)
+
+
+def _grown(small: Frame, gap: Mask, sources: Places, rng: np.random.Generator) -> tuple[Frame, Field]:
+    """``small`` with its gap filled from the rim inwards, a patch at a time, and where every pixel came from."""
+    small, field, known = small.copy(), np.zeros((*gap.shape, 2), np.int16), ~gap
+    there = _patches(small, sources)
+    squares = np.square(there)
+    while not known.all():
+        rim = (cv2.dilate(known.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~known
+        targets = rng.permutation(np.argwhere(rim))
+        weights = _patches(np.repeat(known[..., None] * np.uint8(1 << SHIFT), 3, axis=2), targets)
+        distance = weights @ squares.T - 2 * (weights * _patches(small, targets)) @ there.T
+        for (y, x), (v, u) in zip(targets.tolist(), sources[distance.argmin(1)].tolist(), strict=True):
+            if known[y, x]:  # a neighbour's patch has covered it
+                continue
+            up, left = min(y, HALF), min(x, HALF)
+            to = np.s_[y - up : y + HALF + 1, x - left : x + HALF + 1]
+            new = ~known[to]
+            height, width = new.shape
+            of = np.s_[v - up : v - up + height, u - left : u - left + width]
+            small[to][new] = small[of][new]
+            field[to][new] = (v - y, u - x)
+            known[to] = True
+    return small, field
 
 
 def _patches(small: Frame, places: Places) -> NDArray[np.float32]:
@@ -56,41 +78,10 @@ def _patches(small: Frame, places: Places) -> NDArray[np.float32]:
     return windows[places[:, 0], places[:, 1]].reshape(len(places), -1).astype(np.float32)
 
 
-def _nearest(small: Frame, targets: Places, sources: Places) -> Places:
-    """For every target the source whose patch differs least, the place itself, [n, 2]."""
-    there, here = _patches(small, sources), _patches(small, targets)
-    distance = np.square(there).sum(1)[None, :] - 2 * here @ there.T
-    return np.asarray(sources[distance.argmin(1)])
-
-
-def _voted(small: Frame, gap: Mask, targets: Places, found: Places) -> Frame:
-    """``small`` with every pixel of the gap the mean of what the patches over it hold there."""
-    height, width = gap.shape
-    total, count = np.zeros((height, width, 3)), np.zeros((height, width, 1))
-    for dy in range(-HALF, HALF + 1):
-        for dx in range(-HALF, HALF + 1):
-            step = np.array([dy, dx])
-            to, of = targets + step, found + step
-            fits = ((to >= 0) & (to < (height, width)) & (of >= 0) & (of < (height, width))).all(1)
-            to, of = to[fits], of[fits]
-            total[to[:, 0], to[:, 1]] += small[of[:, 0], of[:, 1]]  # every target once: no place twice
-            count[to[:, 0], to[:, 1]] += 1
-    mean = np.rint(total / np.maximum(count, 1)).astype(np.uint8)
-    return np.where((gap & (count[..., 0] > 0))[..., None], mean, small)
-
-
-def _field(targets: Places, found: Places, shape: tuple[int, ...]) -> NDArray[np.int16]:
-    """How far away every pixel's source lies, [h, w, 2], the median of its neighbours' so that pieces hang together."""
-    field = np.zeros((*shape, 2), np.int16)
-    field[targets[:, 0], targets[:, 1]] = found - targets
-    return np.stack([cv2.medianBlur(np.ascontiguousarray(field[..., axis]), 3) for axis in (0, 1)], axis=-1)
-
-
-def _copied(frame: Frame, hole: Mask, small: Frame, field: NDArray[np.int16]) -> Frame:
+def _copied(frame: Frame, hole: Mask, small: Frame, field: Field) -> Frame:
     """Every pixel of the hole from its source; what a source lacks, from the reduced picture."""
     height, width = hole.shape
-    size = (width, height)
-    canvas = np.where(hole[..., None], cv2.resize(small, size, interpolation=cv2.INTER_CUBIC), frame)
+    canvas = np.where(hole[..., None], cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), frame)
     ys, xs = np.nonzero(hole)
     rows, columns = ys * len(field) // height, xs * field.shape[1] // width
     dy = np.rint(field[rows, columns, 0] * (height / len(field))).astype(int)
