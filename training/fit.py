@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from training.curve import plot
+from training.display import Display, display
 from training.nn.detector import Detector
 
 SETTLING_BATCHES = 8
@@ -47,6 +48,9 @@ class FitSettings:
     """Decay of the averaged weights; lower in the first steps."""
     bf16: bool = True
     """Autocast to bfloat16."""
+    compiler: str | None = None
+    """Backend of torch.compile for the loss and all that it runs: "inductor" where it pays; None runs eagerly.
+    On a 2-core CPU it does not: 14.9 images/s of psccnet-lite at 128 px in bf16 against 18.0."""
     device: str = "cpu"
     workers: int = 1
     """Processes that make samples; 0 makes them in the loop."""
@@ -115,7 +119,22 @@ class Fit:
         """Train on batches of ``batch`` until the share ``until`` of the budget is spent; at once if it is already."""
         if self.progress.fraction(self.settings) >= until:
             return
-        report, saved = Report(self.progress.samples), time.monotonic()
+        with display(self.name, self.settings.minutes) as shown:
+            self._train(samples, self._compiled(loss), batch=batch, until=until, validate=validate, shown=shown)
+        self._publish(samples, batch, validate)
+        self.save()
+
+    def _train(
+        self,
+        samples: Dataset[tuple[Tensor, Tensor]],
+        loss: Loss,
+        *,
+        batch: int,
+        until: float,
+        validate: Validate | None,
+        shown: Display,
+    ) -> None:
+        report, saved = Report(self.progress), time.monotonic()
         started = time.monotonic()
         batches = self._batches(samples, batch)
         while self.progress.fraction(self.settings) < until:
@@ -126,14 +145,18 @@ class Fit:
             self.progress.seconds += now - started
             started = now
             if self.progress.step % self.settings.report_steps == 0:
-                self._log(report.flush(self))
+                figures = report.flush(self.progress)
+                self._log(figures)
+                shown.update(self.progress.fraction(self.settings), figures)
             if self.progress.seconds - self.progress.published >= 60 * self.settings.publish_minutes:
                 self._publish(samples, batch, validate)
             if now - saved >= 60 * self.settings.save_minutes:
                 self.save()
                 saved = now
-        self._publish(samples, batch, validate)
-        self.save()
+
+    def _compiled(self, loss: Loss) -> Loss:
+        """``loss`` through torch.compile, detector and all; parameters keep their names."""
+        return torch.compile(loss, dynamic=False, backend=self.settings.compiler) if self.settings.compiler else loss
 
     def save(self) -> None:
         """Write what resuming needs."""
@@ -156,6 +179,7 @@ class Fit:
             samples, batch_size=batch, sampler=Endless(self.progress.samples),
             num_workers=self.settings.workers, prefetch_factor=4 if self.settings.workers else None,
             multiprocessing_context="spawn" if self.settings.workers else None, worker_init_fn=_single_threaded,
+            pin_memory=self.device.type == "cuda",
         ))  # fmt: skip
 
     def _step(self, frame: Tensor, mask: Tensor, loss: Loss) -> dict[str, float]:
@@ -164,8 +188,9 @@ class Fit:
             group["lr"] = rate
         self.detector.train()
         self.optimiser.zero_grad(set_to_none=True)
+        frame, mask = (batch.to(self.device, non_blocking=True) for batch in (frame, mask))  # pinned where that counts
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
-            terms = loss(self.detector, frame.to(self.device), mask.to(self.device))
+            terms = loss(self.detector, frame, mask)
         torch.stack(list(terms.values())).sum().backward()
         norm = torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.settings.clip)
         if not torch.isfinite(norm):
@@ -227,30 +252,32 @@ class Fit:
             plot(self.folder)
 
 
-@dataclass(slots=True)
 class Report:
-    """Mean of each term since the last report, with speed."""
+    """Mean of each term since the last report, with speed and the share of the time that went into waiting for data."""
 
-    first: int
-    """Samples seen before."""
-    terms: dict[str, list[float]] = field(default_factory=dict)
-    since: float = field(default_factory=time.monotonic)
+    def __init__(self, progress: Progress) -> None:
+        self._start(progress)
+
+    def _start(self, progress: Progress) -> None:
+        self.terms: dict[str, list[float]] = {}
+        self.since, self.samples, self.waited = time.monotonic(), progress.samples, progress.waited
 
     def add(self, terms: dict[str, float]) -> None:
         """One step's terms."""
         for key, value in terms.items():
             self.terms.setdefault(key, []).append(value)
 
-    def flush(self, fit: Fit) -> dict[str, float]:
+    def flush(self, progress: Progress) -> dict[str, float]:
         """The report, and a fresh start."""
-        now, progress = time.monotonic(), fit.progress
-        figures = {key: sum(values) / len(values) for key, values in self.terms.items()}
-        speed = (progress.samples - self.first) / (now - self.since)
-        self.terms, self.since, self.first = {}, now, progress.samples
-        return {
-            "step": progress.step, "samples": progress.samples, "minutes": progress.seconds / 60, **figures,
-            "images_per_second": speed, "waiting": progress.waited / progress.seconds,
+        spent = time.monotonic() - self.since
+        figures = {
+            "step": progress.step, "samples": progress.samples, "minutes": progress.seconds / 60,
+            **{key: sum(values) / len(values) for key, values in self.terms.items()},
+            "images_per_second": (progress.samples - self.samples) / spent,
+            "waiting": min((progress.waited - self.waited) / spent, 1.0),
         }  # fmt: skip
+        self._start(progress)
+        return figures
 
 
 class Endless(torch.utils.data.Sampler[int]):

@@ -97,6 +97,51 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path):
     assert all(torch.equal(resumed.average[key], whole.average[key]) for key in whole.average)
 
 
+def test_a_compiled_run_is_the_same_run(tmp_path):
+    """Traced and differentiated ahead of time, without the C++ that "inductor" makes of it."""
+    eager = fitted(tmp_path / "eager", bf16=False)
+    compiled = fitted(tmp_path / "compiled", bf16=False, compiler="aot_eager")
+    assert compiled.average.keys() == eager.average.keys()
+    for key, value in eager.average.items():
+        torch.testing.assert_close(compiled.average[key], value, atol=1e-5, rtol=1e-4)
+    resumed = Fit("small", small(1), tmp_path / "compiled", settings())
+    assert resumed.progress.step == 12
+
+
+def relabel(file, place):
+    """Save ``file`` again as a machine does whose tensors lie on ``place``."""
+    content = torch.load(file, weights_only=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda _: place)
+        torch.save(content, file)
+
+
+def test_checkpoints_of_a_gpu_go_on_and_load_on_a_cpu(tmp_path):
+    """The other direction, and the arithmetic there, only a GPU can show."""
+    fitted(tmp_path, until=0.5)
+    for name in ("checkpoint.pt", "ema.pt"):
+        relabel(tmp_path / name, "cuda:0")
+        if not torch.cuda.is_available():
+            with pytest.raises(RuntimeError, match="deserialize object on a CUDA device"):
+                torch.load(tmp_path / name, weights_only=True)
+    resumed = fitted(tmp_path)
+    assert resumed.progress.step == 12
+    momenta = [entry["exp_avg"] for entry in resumed.optimiser.state.values()]
+    assert momenta
+    assert {tensor.device.type for tensor in [*momenta, *resumed.average.values()]} == {"cpu"}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("first", "then"), [("cpu", "cuda"), ("cuda", "cpu")])
+def test_a_run_moves_to_another_device_type_half_way(tmp_path, first, then):
+    fitted(tmp_path, until=0.5, device=first, bf16=False)
+    moved = fitted(tmp_path, device=then, bf16=False)
+    whole = fitted(tmp_path / "whole", bf16=False)
+    assert moved.progress.step == 12
+    for key, value in whole.average.items():
+        torch.testing.assert_close(moved.average[key].cpu(), value, atol=1e-3, rtol=1e-2)
+
+
 def test_the_loss_falls(tmp_path):
     fitted(tmp_path, steps=80, rate=0.03)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

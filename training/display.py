@@ -1,0 +1,102 @@
+"""What a person sees of a run: a bar on a terminal, plain lines anywhere else; both on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+
+class Display(Protocol):
+    """Takes what the log takes."""
+
+    def update(self, fraction: float, figures: Mapping[str, float]) -> None:
+        """``fraction`` in [0, 1] of the budget is used; ``figures`` are those of the last report."""
+
+
+@contextmanager
+def display(name: str, minutes: float = 0.0, *, stream: TextIO | None = None) -> Iterator[Display]:
+    """A display of the run ``name``, open while the context is; ``minutes`` is its budget, 0 if that is in steps."""
+    console = Console(stderr=True, file=stream, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        yield Lines(name, minutes, console)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, Left(), console=console) as progress:
+        yield Bar(name, minutes, progress)
+
+
+class Left(ProgressColumn):
+    """Time left."""
+
+    def render(self, task: Task) -> Text:
+        """Hours and minutes of what the task's field ``left`` holds, s."""
+        return Text(clock(task.fields["left"]))
+
+
+class Pace:
+    """How long the rest of the budget takes: the clock's word where it is in minutes, else at the speed so far."""
+
+    def __init__(self, minutes: float) -> None:
+        self.minutes = minutes
+        self._started, self._first = time.monotonic(), -1.0
+
+    def left(self, fraction: float) -> float | None:
+        """Seconds; None before anything is known."""
+        if self.minutes:
+            return 60 * self.minutes * (1 - fraction)
+        if self._first < 0:
+            self._started, self._first = time.monotonic(), fraction
+        gained = fraction - self._first
+        return (time.monotonic() - self._started) * (1 - fraction) / gained if gained > 0 else None
+
+
+class Bar:
+    """A bar that is drawn over itself."""
+
+    def __init__(self, name: str, minutes: float, progress: Progress) -> None:
+        self._progress, self._pace = progress, Pace(minutes)
+        self._task = progress.add_task(name, total=1.0, figures="", left=None)
+
+    def update(self, fraction: float, figures: Mapping[str, float]) -> None:
+        """Draw the figures behind the bar."""
+        left = self._pace.left(fraction)
+        self._progress.update(self._task, completed=fraction, figures=sentence(figures), left=left)
+
+
+class Lines:
+    """A line for each report, for logs."""
+
+    def __init__(self, name: str, minutes: float, console: Console) -> None:
+        self._name, self._pace, self._console = name, Pace(minutes), console
+
+    def update(self, fraction: float, figures: Mapping[str, float]) -> None:
+        """Write one line."""
+        left = clock(self._pace.left(fraction))
+        self._console.print(
+            f"{self._name} {fraction:.1%} step {figures['step']:.0f} {sentence(figures)} {left}", markup=False
+        )
+
+
+def sentence(figures: Mapping[str, float]) -> str:
+    """Speed, losses, and how much of the time went into waiting for data."""
+    losses = " ".join(f"{key} {figures[key]:.3f}" for key in ("localisation", "detection") if key in figures)
+    return f"{figures['images_per_second']:.1f} images/s {losses} waiting {figures['waiting']:.0%}"
+
+
+def clock(seconds: float | None) -> str:
+    """Time left as h:mm:ss."""
+    if seconds is None:
+        return "-:--:-- left"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02} left"
