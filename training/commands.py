@@ -52,7 +52,10 @@ def fit(args: argparse.Namespace) -> int:
         Recipe(
             photographs=args.photographs, stages=stages, seed=args.seed, ramp=args.ramp, weights=args.weights
         ),
-        FitSettings(minutes=args.minutes, steps=args.steps, rate=args.rate, device=args.device, workers=args.workers),
+        FitSettings(
+            minutes=args.minutes, steps=args.steps, rate=args.rate, device=args.device, workers=args.workers,
+            compiler="inductor" if args.compile else None,
+        ),
     )  # fmt: skip
     return 0
 
@@ -128,6 +131,7 @@ def _fit_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--weights", type=Path, help="checkpoint of the model to go on from; without it fresh weights")
     verb.add_argument("--ramp", type=int, default=0, help="samples over which the synthesis grows hard")
     verb.add_argument("--device", default="cpu")
+    verb.add_argument("--compile", action="store_true", help="through torch.compile; needs a C++ compiler")
     verb.add_argument("--workers", type=int, default=1)
 
 
