@@ -1,4 +1,4 @@
-# Everything runs in .venv, made here from pyproject.toml and constraints.txt. No compiler is needed.
+# Everything runs in .venv, made here from pyproject.toml and constraints.txt. Only `native` needs a C++ compiler.
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
@@ -7,7 +7,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --co
 CXX_FILES = $(shell git ls-files '*.c' '*.cc' '*.cpp' '*.cu' '*.cuh' '*.h' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint dist bench
+.PHONY: help demo test lint native dist bench
 
 help:  ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ lint: $(VENV)/.dev  ## ruff, mypy, import-linter, clang-format
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-cache
 	@$(if $(CXX_FILES),$(VENV)/bin/clang-format --dry-run --Werror $(CXX_FILES),echo "clang-format: no C++ here yet")
+
+native: $(VENV)/.dev  ## operators in C++, which nothing needs; says what is missing where it cannot build them
+	@$(VENV)/bin/python -m kernels
 
 dist: $(VENV)/.dev  ## wheel and source distribution into dist/
 	@$(VENV)/bin/python -m build --outdir dist >/dev/null

@@ -33,28 +33,23 @@ def missing() -> list[str]:
     return [sentence for sentence, thing in found.items() if not thing]
 
 
-def build(folder: str = "native", *, sanitize: bool = False) -> Path:
+def build(folder: str = "native", *, target: str = "_native") -> Path:
     """Build the library in ``folder`` of :data:`BUILDS`, only what changed, and return its file.
 
-    ``sanitize`` adds AddressSanitizer and UndefinedBehaviorSanitizer; such a library loads only where their runtime was
+    The target ``sanitized`` has AddressSanitizer and UndefinedBehaviorSanitizer; it loads only where their runtime was
     loaded first. Raises :class:`kernels.errors.CannotBuild`.
     """
     lacking = missing()
     if lacking:
-        raise CannotBuild(
-            "the native library cannot be built:" + "".join(f"\n  {each}" for each in lacking[:-1] or []),
-            remedy=lacking[-1],
-        )
-    target = BUILDS / folder
-    target.mkdir(parents=True, exist_ok=True)
-    with (target / "lock").open("w") as lock:  # two runs of the tests may want the same build
+        raise CannotBuild("the native library cannot be built", remedy="\n  -> ".join(lacking))
+    tree = BUILDS / f"{folder}-{sys.implementation.cache_tag}"
+    tree.mkdir(parents=True, exist_ok=True)
+    with (tree / "lock").open("w") as lock:  # two runs of the tests may want the same build
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _cmake_run(
-            "-S", str(SOURCES), "-B", str(target), f"-DPython_EXECUTABLE={sys.executable}",
-            f"-Dpybind11_DIR={_pybind11()}", f"-DSANITIZE={'ON' if sanitize else 'OFF'}",
-        )  # fmt: skip
-        _cmake_run("--build", str(target), "--parallel", str(len(os.sched_getaffinity(0))))
-    return target / library.file_name()
+        packages = (f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={_pybind11()}")
+        _cmake_run("-S", str(SOURCES), "-B", str(tree), *packages)
+        _cmake_run("--build", str(tree), "--target", target, "--parallel", str(len(os.sched_getaffinity(0))))
+    return tree / ("" if target == "_native" else target) / library.file_name()
 
 
 def install() -> Path:
