@@ -57,7 +57,9 @@ class Work:
         address, on = ctypes.c_void_p(workspace), ctypes.c_void_p(stream)
         status = library.sccm_attention_launch(ctypes.byref(work), address, on)
         if status != 0:
-            raise ValueError(f"SCCMAttention was not launched: CUDA error {status}\n  -> {self.reason_against(library)}")
+            raise ValueError(
+                f"SCCMAttention was not launched: CUDA error {status}\n  -> {self.reason_against(library)}"
+            )
 
     def _launch(self, *arrays: int) -> _Launch:
         return _Launch(*(arrays or (0,) * 5), *self.shape, DTYPES[self.dtype])

@@ -94,10 +94,14 @@ def barriers(*sources: Path) -> list[tuple[str, int]]:
     ]
 
 
-def passes_under_sanitizers(test: Path) -> subprocess.CompletedProcess[str]:
-    """Run the unmarked tests of ``test`` once more, the kernels built with AddressSanitizer and UBSan."""
+def under_sanitizers(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` where kernels are built with AddressSanitizer and UndefinedBehaviorSanitizer."""
     find = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
     # Python itself is not sanitized: the library has to come first, and what Python leaks is not our concern.
     environment = os.environ | {"SANITIZED": "1", "LD_PRELOAD": find.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"}
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-k", "not sanitizers", str(test)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=KERNELS.parent)
+
+
+def same_tests_under_sanitizers(test: Path) -> subprocess.CompletedProcess[str]:
+    """Run the tests of a file once more, but for the slow ones."""
+    return under_sanitizers(sys.executable, "-m", "pytest", "-q", "-m", "not slow", str(test))

@@ -126,5 +126,5 @@ def test_a_barrier_that_is_left_out_is_noticed(
 
 @pytest.mark.slow
 def test_sanitizers_find_nothing() -> None:
-    done = cuda_on_cpu.passes_under_sanitizers(Path(__file__))
+    done = cuda_on_cpu.same_tests_under_sanitizers(Path(__file__))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
