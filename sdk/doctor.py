@@ -6,6 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from kernels import library
 from sdk import artifact, backends
 from sdk.errors import SdkError
 
@@ -29,6 +30,7 @@ def report(model: str | Path | None = None) -> tuple[list[str], bool]:
     """Lines for a reader, and whether the artifact can be run here."""
     lines = [f"python {platform.python_version()} on {platform.system()} {platform.machine()}"]
     lines += [f"{package} {installed(package) or 'not installed'}" for package in PACKAGES]
+    lines += native()
     lines += [f"warning: {warning}" for warning in warnings()]
     try:
         loaded = artifact.read(artifact.find(model))
@@ -47,6 +49,14 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def native() -> list[str]:
+    """Which operators have native code here, or why none has; every one runs without."""
+    reason = library.reason_against()
+    if reason:
+        return [f"native operators: none, {reason}"]
+    return [f"{op} is {where}" for op, where in library.offered().items()]
 
 
 def warnings() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kernels import library
 from sdk import artifact, backends, doctor
 
 
@@ -50,3 +51,14 @@ def test_warns_of_what_should_not_be_installed(monkeypatch, packages, words):
 def test_installed_is_a_version_or_none():
     assert doctor.installed("numpy")
     assert doctor.installed("no-such-distribution") is None
+
+
+def test_tells_which_operators_are_native(toy_path, native):
+    assert "zpool2d is native on the CPU" in doctor.report(toy_path)[0]
+
+
+def test_tells_why_no_operator_is_native(toy_path, monkeypatch, tmp_path):
+    monkeypatch.setattr(library, "FOLDER", tmp_path)
+    lines, healthy = doctor.report(toy_path)
+    assert healthy
+    assert "native operators: none, not built: make native builds it in a checkout" in lines
