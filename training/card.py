@@ -27,6 +27,8 @@ class Card:
     """Slope and offset from the difference of the class logits to the logit of the score."""
     score_thresholds: dict[str, float] = field(default_factory=lambda: {"0.01": 1.0, "0.05": 1.0})
     """Score by the share of authentic validation photographs at or above it; 1.0 where nothing was measured."""
+    video_thresholds: dict[str, float] = field(default_factory=dict)
+    """The same for frames of video, whose codec moves scores; empty where nothing was measured."""
     mask_threshold: float = 0.5
     licence: str = "unstated"
     commercial_use: bool = False
@@ -62,6 +64,10 @@ class Card:
             *(
                 f"- Score for a false-positive rate of {float(rate):.0%}: {score:.4f}"
                 for rate, score in sorted(self.score_thresholds.items())
+            ),
+            *(
+                f"- Score for a false-positive rate of {float(rate):.0%} of video frames: {score:.4f}"
+                for rate, score in sorted(self.video_thresholds.items())
             ),
             f"- Mask threshold: {self.mask_threshold:.3f}",
             "",

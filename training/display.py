@@ -1,15 +1,17 @@
-"""What a person sees of a run: a bar on a terminal, plain lines anywhere else; both on stderr."""
+"""What a person sees of long work: a bar on a terminal, plain lines anywhere else; both on stderr."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, track
 from rich.text import Text
+
+T = TypeVar("T")
 
 
 class Display(Protocol):
@@ -34,6 +36,18 @@ def display(name: str, minutes: float = 0.0, *, stream: TextIO | None = None) ->
     )
     with Progress(*columns, Left(), console=console) as progress:
         yield Bar(name, minutes, progress)
+
+
+def watched(items: Sequence[T], *, name: str, stream: TextIO | None = None) -> Iterator[T]:
+    """``items`` one by one, and to people how many are done: a bar on a terminal, elsewhere a line at every tenth."""
+    console = Console(stderr=True, file=stream, highlight=False, soft_wrap=True)
+    if console.is_terminal:
+        yield from track(items, description=name, console=console)
+        return
+    for done, item in enumerate(items, start=1):
+        yield item
+        if 10 * done // len(items) > 10 * (done - 1) // len(items):
+            console.print(f"{name} {done} of {len(items)}")
 
 
 class Left(ProgressColumn):

@@ -1,12 +1,13 @@
 """Measure trained weights on photographs that training did not see, and write their card.
 
-Thresholds come from authentic photographs, one frame per photograph, whole or as cropped when delivered; accuracy and
-calibration from samples made of the same photographs. Everything is chosen here and nowhere else.
+Thresholds come from authentic photographs, one frame per photograph, whole or as cropped when delivered; those for
+video from the same photographs after a video codec; accuracy and calibration from samples made of them. Everything is
+chosen here and nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +20,16 @@ from sklearn.linear_model import LogisticRegression
 from training import metrics
 from training.card import Card
 from training.data import Photographs, Samples
+from training.display import watched
+from training.heldout import Authentic, Frame, as_video, at_each
 from training.nn.detector import Detector
 from training.synthesis.sample import Sample
 
 SEED = 20_012
 """Seed of the samples that are measured on; neither training's nor that of validation during training."""
 RATES = (0.01, 0.05)
-
-Frame = NDArray[np.uint8]
+LEVELS = np.linspace(0.1, 0.95, 18)
+"""Mask thresholds that are tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,66 +37,110 @@ class Plan:
     """What is measured."""
 
     photographs: Path
-    working_sizes: tuple[int, ...] = (512, 0)
+    working_sizes: tuple[int, ...] = (512, 768, 1024, 0)
     """Long sides, px; 0 is the frame's own size."""
     samples: int = 160
-    size: int = 768
-    """Side of the samples, px."""
+    size: int = 1152
+    """Side of a third of the samples, px; the second third has two thirds of it, the last four ninths."""
+    native_megapixels: float = 2.1
+    """Photographs above this are not measured at their own size; 1080p lies just below."""
+    video: bool = True
+    """Whether thresholds for video are found; that needs PyAV."""
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Sides of the samples, px, in turn."""
+        return self.size, self.size * 2 // 3, self.size * 4 // 9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """One sample at one working size."""
+
+    kind: str
+    is_manipulated: bool
+    margin: float
+    pixel_auc: float
+    """NaN for an authentic sample."""
+    f1: NDArray[np.float64]
+    """By mask threshold, ``LEVELS``; NaN for an authentic sample."""
 
 
 @torch.inference_mode()
 def answer(detector: Detector, frame: Frame, *, working_size: int) -> tuple[NDArray[np.float32], float]:
     """Heatmap [H, W] and margin of the class logits, uncalibrated; in float32, as it is deployed."""
-    logits = detector.logits(torch.from_numpy(np.ascontiguousarray(frame))[None], working_size)
+    pixels = torch.from_numpy(np.ascontiguousarray(frame))[None].to(detector.calibration.device)
+    logits = detector.logits(pixels, working_size)
     heatmap = detector.heatmap(logits.masks[0][:, None], *frame.shape[:2])
-    return heatmap[0].float().numpy(), float(logits.score[0, 1] - logits.score[0, 0])
+    return heatmap[0].float().cpu().numpy(), float(logits.score[0, 1] - logits.score[0, 0])
 
 
-def authentic(photographs: Photographs) -> Iterable[Frame]:
-    """One frame per photograph; where only crops of it were delivered, the first of them."""
-    seen: set[str] = set()
-    for index, row in enumerate(photographs.rows):
-        if row.source_path not in seen:
-            seen.add(row.source_path)
-            yield photographs.pixels(index)[0]
+def samples(detector: Detector, photographs: Photographs, plan: Plan) -> dict[int, list[Found]]:
+    """What the detector makes of every sample, by working size."""
+    table: dict[int, list[Found]] = {size: [] for size in plan.working_sizes}
+    made = [Samples(photographs, seed=SEED, size=side, video=plan.video) for side in plan.sides]
+    for index in watched(range(plan.samples), name="samples"):
+        sample = made[index % len(made)].sample(index)
+        found = at_each(sample.frame, plan.working_sizes, lambda size, sample=sample: judged(detector, sample, size))
+        for size, row in found.items():
+            table[size].append(row)
+    return table
 
 
-def measure(detector: Detector, plan: Plan) -> dict[int, dict[str, object]]:
-    """Figures by working size: accuracy on samples, margins of authentic photographs."""
-    photographs = Photographs(plan.photographs, "validation")
-    samples = Samples(photographs, seed=SEED, size=plan.size)
-    made = [samples.sample(index) for index in range(plan.samples)]
-    detector = detector.eval().to(memory_format=torch.channels_last)
-    return {size: _at(detector, made, authentic(photographs), working_size=size) for size in plan.working_sizes}
+def judged(detector: Detector, sample: Sample, working_size: int) -> Found:
+    """What the detector makes of one sample."""
+    heatmap, margin = answer(detector, sample.frame, working_size=working_size)
+    return Found(
+        kind=str(sample.recipe["kind"]),
+        is_manipulated=bool(sample.label),
+        margin=margin,
+        pixel_auc=metrics.auc(heatmap, sample.mask) if sample.label else np.nan,
+        f1=np.array(
+            [metrics.f1(heatmap, sample.mask, threshold=level) if sample.label else np.nan for level in LEVELS]
+        ),
+    )
 
 
-def _at(
-    detector: Detector, made: Sequence[Sample], photographs: Iterable[Frame], *, working_size: int
-) -> dict[str, object]:
-    answers = [answer(detector, sample.frame, working_size=working_size) for sample in made]
-    pairs = [(heatmap, sample) for (heatmap, _), sample in zip(answers, made, strict=True) if sample.label]
-    aucs = np.array([metrics.auc(heatmap, sample.mask) for heatmap, sample in pairs])
-    kinds = np.array([str(sample.recipe["kind"]) for _, sample in pairs])
-    margins = np.array([margin for _, margin in answers])
-    labels = np.array([bool(sample.label) for sample in made])
+def margins(
+    detector: Detector, frames: Sequence[Frame], plan: Plan, *, video: bool = False
+) -> dict[int, NDArray[np.float64]]:
+    """Margins of authentic frames by working size; too large ones are left out at their own size.
+
+    With ``video`` every frame passes through a video codec first.
+    """
+    table: dict[int, list[float]] = {size: [] for size in plan.working_sizes}
+
+    def margin(frame: Frame, working_size: int) -> float | None:
+        if working_size == 0 and frame.shape[0] * frame.shape[1] > 1e6 * plan.native_megapixels:
+            return None
+        return answer(detector, frame, working_size=working_size)[1]
+
+    for index in watched(range(len(frames)), name="video frames" if video else "photographs"):
+        frame = as_video(frames[index], seed=SEED, index=index) if video else frames[index]
+        for size, value in at_each(frame, plan.working_sizes, lambda at, frame=frame: margin(frame, at)).items():
+            if value is not None:
+                table[size].append(value)
+    return {size: np.array(values) for size, values in table.items()}
+
+
+def summary(found: Sequence[Found]) -> dict[str, object]:
+    """Figures of one working size."""
+    manipulated = [row for row in found if row.is_manipulated]
+    aucs = np.array([row.pixel_auc for row in manipulated])
+    kinds = np.array([row.kind for row in manipulated])
     return {
         "pixel_auc": float(aucs.mean()),
         "pixel_auc_interval": bootstrap(aucs),
         "pixel_auc_by_kind": {kind: float(aucs[kinds == kind].mean()) for kind in sorted(set(kinds))},
-        "image_auc": metrics.auc(margins, labels),
-        "samples": len(made),
-        "mask_threshold": _mask_threshold(pairs),
-        "margins": margins,
-        "labels": labels,
-        "authentic_margins": np.array([answer(detector, frame, working_size=working_size)[1] for frame in photographs]),
+        "image_auc": metrics.auc([row.margin for row in found], [row.is_manipulated for row in found]),
+        "samples": len(found),
+        "mask_threshold": mask_threshold(manipulated),
     }
 
 
-def _mask_threshold(pairs: Sequence[tuple[NDArray[np.float32], Sample]]) -> float:
+def mask_threshold(manipulated: Sequence[Found]) -> float:
     """The one threshold with the best F1 averaged over the samples, of a grid."""
-    levels = np.linspace(0.1, 0.95, 18)
-    means = [np.mean([metrics.f1(h, sample.mask, threshold=level) for h, sample in pairs]) for level in levels]
-    return float(levels[int(np.argmax(means))])
+    return float(LEVELS[int(np.argmax(np.mean([row.f1 for row in manipulated], axis=0)))])
 
 
 def bootstrap(values: NDArray[np.float64], *, rounds: int = 2000) -> tuple[float, float]:
@@ -103,11 +150,12 @@ def bootstrap(values: NDArray[np.float64], *, rounds: int = 2000) -> tuple[float
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
-def calibrate(margins: NDArray[np.float64], labels: NDArray[np.bool_]) -> tuple[float, float]:
+def calibrate(found: Sequence[Found]) -> tuple[float, float]:
     """Slope and offset of a logistic fit in which both classes weigh the same; the slope is kept positive."""
-    fit = LogisticRegression(class_weight="balanced").fit(margins[:, None], labels)
+    values, labels = np.array([row.margin for row in found]), [row.is_manipulated for row in found]
+    fit = LogisticRegression(class_weight="balanced").fit(values[:, None], labels)
     slope, offset = float(fit.coef_[0, 0]), float(fit.intercept_[0])
-    return (slope, offset) if slope > 0 else (1.0, -float(np.median(margins)))
+    return (slope, offset) if slope > 0 else (1.0, -float(np.median(values)))
 
 
 def threshold(scores: NDArray[np.float64], rate: float) -> tuple[float, dict[str, float]]:
@@ -124,30 +172,46 @@ def threshold(scores: NDArray[np.float64], rate: float) -> tuple[float, dict[str
     return min(level, 1.0), {"photographs": count, "flagged": flagged, "rate_low": low, "rate_high": high}
 
 
-def card(detector: Detector, plan: Plan, **known: object) -> Card:
-    """The card of ``detector``.
+def thresholds(
+    by_size: Mapping[int, NDArray[np.float64]], calibration: tuple[float, float]
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Scores by rate, and the bounds on the rates by working size.
 
-    The default working size has the best sum of pixel and image AUC. A verdict may be asked at any measured size, so a
-    threshold is the highest that any of them needs.
+    A verdict may be asked at any measured size, so a threshold is the highest that any of them needs.
     """
-    found = measure(detector, plan)
-    default = max(found, key=lambda size: found[size]["pixel_auc"] + found[size]["image_auc"])
-    slope, offset = calibrate(found[default]["margins"], found[default]["labels"])
+    slope, offset = calibration
     levels, bounds = dict.fromkeys(map(str, RATES), 0.0), {}
-    for size, table in found.items():
-        scores = 1 / (1 + np.exp(-(slope * table["authentic_margins"] + offset)))
+    for size, values in by_size.items():
+        scores = 1 / (1 + np.exp(-(slope * values + offset)))
         for rate in RATES:
             level, bounds[f"{rate} at {size or 'native'}"] = threshold(scores, rate)
             levels[str(rate)] = max(levels[str(rate)], level)
-    private = {"margins", "labels", "authentic_margins"}
-    figures = {str(size): {k: v for k, v in table.items() if k not in private} for size, table in found.items()}
-    protocol = {"protocol": "synthetic validation", "seed": SEED, "size": plan.size, "by_working_size": figures}
+    return levels, bounds
+
+
+def card(detector: Detector, plan: Plan, **known: object) -> Card:
+    """The card of ``detector``. The default working size has the best sum of pixel and image AUC."""
+    photographs = Photographs(plan.photographs, "validation")
+    detector = detector.eval().to(memory_format=torch.channels_last)
+    frames = Authentic(photographs)
+    found = samples(detector, photographs, plan)
+    figures = {size: summary(rows) for size, rows in found.items()}
+    default = max(figures, key=lambda size: figures[size]["pixel_auc"] + figures[size]["image_auc"])
+    calibration = calibrate(found[default])
+    levels, bounds = thresholds(margins(detector, frames, plan), calibration)
+    clips = thresholds(margins(detector, frames, plan, video=True), calibration) if plan.video else ({}, {})
+    protocol = {"protocol": "synthetic validation", "seed": SEED, "sides": plan.sides}
+    rates = {"native_megapixels": plan.native_megapixels, "photographs": bounds, "video frames": clips[1]}
     return Card(
         working_size=default,
         working_sizes=plan.working_sizes,
-        calibration=(slope, offset),
+        calibration=calibration,
         score_thresholds=levels,
-        mask_threshold=found[default]["mask_threshold"],
-        figures={"synthetic": protocol, "false_positives": bounds},
+        video_thresholds=clips[0],
+        mask_threshold=figures[default]["mask_threshold"],
+        figures={
+            "synthetic": protocol | {"by_working_size": {str(size): table for size, table in figures.items()}},
+            "false_positives": rates,
+        },
         **known,
     )

@@ -57,3 +57,18 @@ def test_time_left_of_a_budget_in_steps_is_told_by_the_speed_so_far(monkeypatch)
     assert pace.left(0.5) is None  # resumed half-way: what came before tells nothing about this machine
     assert pace.left(0.6) == pytest.approx(30 * 0.4 / 0.1)
     assert clock(None) == "-:--:-- left"
+
+
+def test_work_is_passed_on_and_told_at_every_tenth():
+    stream = io.StringIO()
+    assert list(display.watched(range(25), name="samples", stream=stream)) == list(range(25))
+    told = stream.getvalue().splitlines()
+    assert len(told) == 10
+    assert told[0] == "samples 3 of 25"
+    assert told[-1] == "samples 25 of 25"
+
+
+def test_work_is_a_bar_on_a_terminal():
+    stream = Terminal()
+    assert list(display.watched("abc", name="samples", stream=stream)) == ["a", "b", "c"]
+    assert "100%" in stream.getvalue()

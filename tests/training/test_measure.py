@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -30,13 +33,32 @@ def test_clopper_pearson_bounds_of_a_known_case() -> None:
     assert bounds["rate_high"] == pytest.approx(1 - 0.025**0.01)
 
 
+def made(margin: float, *, is_manipulated: bool, f1: float = np.nan) -> measure.Found:
+    levels = np.where(np.arange(measure.LEVELS.size) == 4, f1, f1 / 2)
+    return measure.Found(kind="splice", is_manipulated=is_manipulated, margin=margin, pixel_auc=0.5, f1=levels)
+
+
 def test_calibration_weighs_both_classes_the_same_and_keeps_the_order(rng: np.random.Generator) -> None:
     labels = np.arange(400) % 4 > 0
     margins = rng.normal(np.where(labels, 1.0, -1.0), 1.0)
-    slope, offset = measure.calibrate(margins, labels)
+    pairs = list(zip(margins.tolist(), labels.tolist(), strict=True))
+    slope, offset = measure.calibrate([made(margin, is_manipulated=label) for margin, label in pairs])
     assert slope == pytest.approx(2.0, abs=0.5)
     assert offset == pytest.approx(0.0, abs=0.4)
-    assert measure.calibrate(-margins, labels)[0] == 1.0
+    assert measure.calibrate([made(-margin, is_manipulated=label) for margin, label in pairs])[0] == 1.0
+
+
+def test_the_mask_threshold_has_the_best_mean_f1() -> None:
+    rows = [made(0, is_manipulated=True, f1=0.9), made(0, is_manipulated=True, f1=0.1)]
+    assert measure.mask_threshold(rows) == pytest.approx(0.3)
+
+
+def test_a_threshold_serves_every_working_size() -> None:
+    by_size = {512: np.linspace(-3, 0, 100), 0: np.linspace(-3, 1, 100)}
+    levels, bounds = measure.thresholds(by_size, (1.0, 0.0))
+    alone, _ = measure.thresholds({0: by_size[0]}, (1.0, 0.0))
+    assert levels == alone
+    assert set(bounds) == {"0.01 at 512", "0.05 at 512", "0.01 at native", "0.05 at native"}
 
 
 def test_bootstrap_interval_holds_the_mean(rng: np.random.Generator) -> None:
@@ -46,23 +68,32 @@ def test_bootstrap_interval_holds_the_mean(rng: np.random.Generator) -> None:
     assert high - low == pytest.approx(3.92 * values.std() / np.sqrt(50), rel=0.15)
 
 
-def test_one_frame_per_photograph(photographs) -> None:
-    held_out = measure.Photographs(photographs, "validation")
-    sources = {row.source_path for row in held_out.rows}
-    assert len(list(measure.authentic(held_out))) == len(sources)
+def test_photographs_that_are_too_large_are_not_measured_at_their_own_size() -> None:
+    torch.manual_seed(0)
+    detector = models.create("psccnet-lite", grid=32).eval()
+    frames = [np.full((side, 64, 3), 90, np.uint8) for side in (64, 96)]
+    plan = measure.Plan(photographs=Path(), working_sizes=(64, 0), native_megapixels=0.005)
+    table = measure.margins(detector, frames, plan)
+    assert {size: len(values) for size, values in table.items()} == {64: 2, 0: 1}
+    assert table[64][0] == table[0][0]
+    assert table[64][0] == measure.answer(detector, frames[0], working_size=0)[1]
 
 
-def test_card_of_a_small_model(photographs, tmp_path) -> None:
-    plan = measure.Plan(photographs=photographs, samples=32, size=64, working_sizes=(48, 0))
+def test_card_of_a_small_model(photographs, tmp_path, capsys) -> None:
+    plan = measure.Plan(photographs=photographs, samples=24, size=144, working_sizes=(48, 0))
     detector = models.create("psccnet-lite", grid=32)
     card = measure.card(detector, plan, licence="Apache-2.0")
     assert card.working_sizes == (48, 0)
     assert card.working_size in card.working_sizes
     assert card.score_thresholds["0.01"] >= card.score_thresholds["0.05"]
+    assert card.video_thresholds["0.01"] >= card.video_thresholds["0.05"]
     assert set(card.figures["synthetic"]["by_working_size"]) == {"48", "0"}
+    assert card.figures["false_positives"]["native_megapixels"] == 2.1
     card.write(tmp_path / "card.json")
-    assert Card.read(tmp_path / "card.json").score_thresholds == card.score_thresholds
+    assert Card.read(tmp_path / "card.json").video_thresholds == card.video_thresholds
     assert "Apache-2.0" in card.to_markdown("small", ["f32"])
+    assert "of video frames" in card.to_markdown("small", ["f32"])
+    assert "samples 24 of 24" in capsys.readouterr().err
 
 
 def test_a_card_with_an_unknown_field_is_refused(tmp_path) -> None:
