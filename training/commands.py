@@ -75,10 +75,11 @@ def measure(args: argparse.Namespace) -> int:
     """Write the card of trained weights: thresholds, calibration and figures from photographs training did not see."""
     torch.set_num_threads(args.threads)
     plan = Plan(
-        photographs=args.photographs, samples=args.count, size=args.size, working_sizes=tuple(args.working_size)
-    )
+        photographs=args.photographs, samples=args.count, size=args.size, working_sizes=tuple(args.working_size),
+        native_megapixels=args.native_megapixels, video=not args.without_video,
+    )  # fmt: skip
     known = json.loads(args.known.read_text()) if args.known else {}
-    card(checkpoints.load(args.checkpoint), plan, **known).write(args.card)
+    card(checkpoints.load(args.checkpoint).to(args.device), plan, **known).write(args.card)
     return 0
 
 
@@ -145,8 +146,16 @@ def _measure_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--card", type=Path, required=True, help="JSON file to write, for python -m export")
     verb.add_argument("--known", type=Path, help="JSON with the card's fields that cannot be measured: licence, data")
     verb.add_argument("--count", type=int, default=160, help="samples")
-    verb.set_defaults(size=768)  # above the default working size, so that shrinking is measured too
-    verb.add_argument("--working-size", type=int, nargs="+", default=[512, 0], help="long sides, px; 0 is native")
+    verb.set_defaults(size=Plan.size)  # above every working size, so that shrinking is measured too
+    verb.add_argument(
+        "--working-size", type=int, nargs="+", default=list(Plan.working_sizes), help="long sides, px; 0 is native"
+    )
+    verb.add_argument(
+        "--native-megapixels", type=float, default=Plan.native_megapixels,
+        help="photographs above this are not measured at their own size",
+    )  # fmt: skip
+    verb.add_argument("--without-video", action="store_true", help="no thresholds for video, no PyAV")
+    verb.add_argument("--device", default="cpu")
 
 
 VERBS = {synthesize: _synthesize_options, fit: _fit_options, evaluate: _evaluate_options, measure: _measure_options}
