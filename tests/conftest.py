@@ -115,12 +115,11 @@ def native_file() -> Path:
 
 
 @pytest.fixture
-def native(native_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[ModuleType]:
+def native(native_file: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[ModuleType]:
     """The native library as a module, and in the place where :mod:`kernels.library` finds it."""
     from kernels import library
 
-    (tmp_path / native_file.name).symlink_to(native_file)
-    monkeypatch.setattr(library, "FOLDER", tmp_path)
+    monkeypatch.setattr(library, "FOLDER", native_file.parent)
     library.native.cache_clear()
     module = library.native()
     assert module is not None, library.reason_against()

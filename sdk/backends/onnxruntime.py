@@ -10,10 +10,13 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
+from kernels import library
 from sdk import forks
 from sdk.errors import AnalyzerClosed, DeviceUnavailable, MissingExtra
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from sdk.artifact import Artifact
@@ -51,6 +54,8 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # warnings about provider placement are judged below, not printed
     options.intra_op_num_threads = threads or 0
+    if device == "cpu" and (operators := _native_operators(artifact.file(graph))):
+        options.register_custom_ops_library(str(operators))
     # TF32 keeps 10 bits of mantissa, which nobody asked for.
     settings = {"use_tf32": "0"} if device == "cuda" else {}
     provider = _PROVIDERS[device]
@@ -106,6 +111,11 @@ def _runtime() -> Any:  # noqa: ANN401  the runtime has no types
         return import_module("onnxruntime")
     except Exception as error:  # an installation that is broken raises what it likes
         raise MissingExtra("onnxruntime", extra="cpu", purpose="the backend onnxruntime", why=str(error)) from error
+
+
+def _native_operators(file: Path) -> Path | None:
+    """The native library, if there is one and the graph has nodes of ours; without it their bodies run."""
+    return library.path() if b"forensics" in file.read_bytes() else None
 
 
 def _gpus() -> int:
