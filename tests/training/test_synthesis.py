@@ -44,6 +44,25 @@ def test_seed_and_index_give_the_same_sample(photographs, hardness):
         np.testing.assert_array_equal(a.mask, b.mask)
 
 
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**63), index=st.integers(0, 2**63), size=st.integers(64, 160), hardness=st.floats(0, 1),
+    video=st.booleans(),
+)  # fmt: skip
+def test_any_seed_index_and_size_make_a_sample(source, seed, index, size, hardness, video):
+    sample = synthesize(source, seed=seed, index=index, size=size, hardness=hardness, video=video)
+    assert sample.frame.shape == (size, size, 3)
+    assert sample.mask.shape == (size, size)
+    assert sample.label == (sample.recipe["kind"] != "authentic")
+    assert video or "h264" not in str(sample.recipe)
+
+
+@pytest.mark.parametrize("size", [512, 1024])
+def test_large_samples_are_made_too(source, size):
+    for index in range(2):
+        assert synthesize(source, seed=4, index=index, size=size).frame.shape == (size, size, 3)
+
+
 def test_other_seeds_and_indices_give_other_samples(source):
     frames = {synthesize(source, seed=s, index=i, size=64).frame.tobytes() for s in range(3) for i in range(5)}
     assert len(frames) == 15
