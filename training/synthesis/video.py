@@ -6,6 +6,8 @@ says so (``video=False``), and the samples' recipes then never name a video.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import cv2
 import numpy as np
 
@@ -42,7 +44,7 @@ def _coded(clip: list[Frame], crf: int, full_range: bool) -> Frame:
         raise CodecMissing("H.264") from error
     span = ColorRange.JPEG if full_range else ColorRange.MPEG
     coder = av.CodecContext.create("libx264", "w")
-    coder.height, coder.width, coder.pix_fmt, coder.framerate = *clip[0].shape[:2], "yuv420p", 25
+    coder.height, coder.width, coder.pix_fmt, coder.framerate = *clip[0].shape[:2], "yuv420p", Fraction(25)
     coder.color_range = span
     # One thread: the same bits on every machine, and the other cores belong to other workers.
     coder.thread_count = 1
