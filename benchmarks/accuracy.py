@@ -1,143 +1,142 @@
-"""How well an artifact does on real forgeries whose masks are known, set by set.
+"""How well an artifact does on images whose truth is known, set by set, under named protocols.
 
-    python -m benchmarks.accuracy --data FOLDER [--artifact psccnet-lite]
+    python -m benchmarks.accuracy --data FOLDER --out FOLDER [--artifact psccnet-lite] [--protocol imdl ...]
 
-``FOLDER`` holds ``SOURCES.csv`` with the columns ``file``, ``set``, ``role`` (authentic, tampered), ``mask`` and
-``mask_target``; paths are relative to the folder above. Writes ``benchmarks/results/accuracy-<artifact>.json``.
+Options, readers, metrics and pages are those of ``python -m training evaluate``, which does the same for a checkpoint.
+Besides, the rows of README's table go to ``benchmarks/results/accuracy-<artifact>.json``, and every run is added to
+``benchmarks/results/accuracy-runs.jsonl``.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from typing import Any
 
 import sdk
-from benchmarks.provenance import provenance
-from training import metrics
+from training.evaluation import commands, report
+from training.evaluation.predictors import Answer
+from training.evaluation.protocols import IMDL, REENCODED
+from training.synthesis.sample import Frame
 
 RESULTS = Path(__file__).with_name("results")
-QUALITY = 90
-"""JPEG quality of the control in which every image is encoded anew, so that compression tells nothing."""
-PROTOCOL = (
-    "Every set by itself, at the artifact's default working size, heatmaps at the frame's own size, none inverted. "
-    "Pixel AUC per manipulated image, then the mean, 95 % bootstrap interval over images; F1 at the artifact's one "
-    f"mask threshold. The control encodes every image anew at JPEG quality {QUALITY}. A centre guess is a map that "
-    "falls off with the distance from the middle of the frame."
-)
+NECESSARY = (IMDL.name, REENCODED.name, "centre")
+"""Protocols and control without which README's table has holes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One image of a set."""
+class Shipped:
+    """An artifact behind the protocol of predictors, as a user runs it: chosen backend and precision."""
 
-    path: Path
-    mask: Path | None
-    """White where manipulated; None if authentic."""
+    def __init__(self, artifact: str, *, threads: int | None = None, working_size: int | None = None) -> None:
+        """``working_size`` in px, None for the artifact's own; other sizes are loaded when they are asked for."""
+        self.artifact, self.threads, self.own_size = artifact, threads, working_size
+        self.analyzers: dict[int | None, sdk.Analyzer] = {}
+        chosen = self._at(None)
+        terms = chosen.artifact.contract
+        self.name = terms.name
+        self.mask_threshold, self.score_thresholds = terms.mask_threshold, dict(terms.score_thresholds)
+        self.identity: Mapping[str, Any] = {
+            "kind": "artifact",
+            "version": terms.version,
+            "status": terms.status,
+            "digest": chosen.artifact.digest,
+            "weights_sha256": terms.sha256.get("weights.bin"),
+            "working_size": chosen.working_size,
+            "backend": chosen.choice.backend,
+            "precision": chosen.choice.precision,
+        }
+
+    def _at(self, size: int | None) -> sdk.Analyzer:
+        if size not in self.analyzers:
+            working = self.own_size if size is None else size
+            self.analyzers[size] = sdk.load(self.artifact, working_size=working, threads=self.threads)
+        return self.analyzers[size]
+
+    def predict(self, frame: Frame, *, working_size: int | None = None) -> Answer:
+        """Heatmap and calibrated score."""
+        analysis = self._at(working_size).analyze(frame)
+        return Answer(analysis.heatmap, analysis.score)
+
+    def close(self) -> None:
+        """Release every analyzer."""
+        for analyzer in self.analyzers.values():
+            analyzer.close()
 
 
-def sets(data: Path) -> dict[str, list[Item]]:
-    """Images by set, as ``data/SOURCES.csv`` lists them; where copy and source are told apart, only the copy counts."""
-    found: dict[str, list[Item]] = {}
-    with (data / "SOURCES.csv").open(newline="", encoding="utf-8") as listing:
-        for row in csv.DictReader(listing):
-            mask = row["mask_target"] or row["mask"]
-            root = data.parent
-            found.setdefault(row["set"], []).append(Item(root / row["file"], root / mask if mask else None))
-    return found
+def rows(result: Mapping[str, Any], model: str) -> list[dict[str, object]]:
+    """README's rows: the model's headline figures by set, from both protocols that the table shows."""
+    anew = result["figures"][REENCODED.name]
+    return [_row(name, sets[model], sets["centre"], anew[name][model]) for name, sets in _own(result).items()]
 
 
-def judged(items: Iterable[Item], analyze: Callable[[object], sdk.Analysis]) -> dict[str, object]:
-    """The row of one set."""
-    scores, control, labels, flagged, pixel = [], [], [], [], []
-    for item in items:
-        analysis = analyze(item.path)
-        scores.append(analysis.score)
-        control.append(analyze(encoded_anew(item.path)).score)
-        labels.append(item.mask is not None)
-        if item.mask is None:
-            flagged.append(analysis.verdict.found)
-        else:
-            pixel.append(_pixels(analysis, item.mask))
-    table = np.array(pixel)
+def _own(result: Mapping[str, Any]) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    return result["figures"][IMDL.name]
+
+
+def _row(name: str, mine: Mapping[str, Any], centre: Mapping[str, Any], anew: Mapping[str, Any]) -> dict[str, object]:
+    def value(figures: Mapping[str, Any], key: str, part: str = "value") -> float | None:
+        return figures[key][part] if key in figures else None
+
+    manipulated = value(mine, "pixel_auc", "images") or 0
     return {
-        "manipulated": int(np.sum(labels)),
-        "authentic": len(labels) - int(np.sum(labels)),
-        "image_auc": metrics.auc(scores, labels),
-        "image_auc_reencoded": metrics.auc(control, labels),
-        "tpr_at_fpr_5": metrics.tpr_at_fpr(scores, labels, fpr=0.05)[0],
-        "authentic_flagged": float(np.mean(flagged)),
-        "pixel_auc": float(table[:, 0].mean()),
-        "pixel_auc_interval": bootstrap(table[:, 0]),
-        "pixel_auc_centre": float(table[:, 2].mean()),
-        "pixel_f1": float(table[:, 1].mean()),
+        "set": name,
+        "manipulated": manipulated,
+        "authentic": (value(mine, "image_auc", "images") or manipulated) - manipulated,
+        "image_auc": value(mine, "image_auc"),
+        "image_auc_reencoded": value(anew, "image_auc"),
+        "tpr_at_fpr_5": value(mine, "image_tpr_at_5"),
+        "authentic_flagged": value(mine, "image_flagged_authentic_at_5"),
+        "pixel_auc": value(mine, "pixel_auc"),
+        "pixel_auc_interval": [value(mine, "pixel_auc", "low"), value(mine, "pixel_auc", "high")],
+        "pixel_auc_centre": value(centre, "pixel_auc"),
+        "pixel_f1": value(mine, "pixel_f1_own"),
     }
 
 
-def _pixels(analysis: sdk.Analysis, file: Path) -> tuple[float, float, float]:
-    """AUC, F1, and the AUC of a guess at the centre."""
-    heatmap = analysis.heatmap
-    height, width = heatmap.shape
-    mask = cv2.resize(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), (width, height), interpolation=cv2.INTER_NEAREST)
-    truth = mask > 127
-    rows, columns = np.mgrid[:height, :width]
-    centre = -np.hypot((rows - height / 2) / height, (columns - width / 2) / width)
-    f1 = metrics.f1(heatmap, truth, threshold=analysis.mask_threshold)
-    return metrics.auc(heatmap, truth), f1, metrics.auc(centre, truth)
-
-
-def encoded_anew(path: Path) -> bytes:
-    """The image as a JPEG of one quality, whatever it was."""
-    buffer = io.BytesIO()
-    with Image.open(path) as image:
-        image.convert("RGB").save(buffer, "JPEG", quality=QUALITY)
-    return buffer.getvalue()
-
-
-def bootstrap(values: NDArray[np.float64], *, rounds: int = 2000) -> Sequence[float]:
-    """95 % interval of the mean, images resampled."""
-    means = np.random.default_rng(0).choice(values, (rounds, values.size)).mean(1)
-    return [float(level) for level in np.quantile(means, (0.025, 0.975))]
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Measure, and write the results."""
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, and write the results; 2 if something was refused."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with SOURCES.csv")
     parser.add_argument("--artifact", default="psccnet-lite", help="name of a shipped artifact, or a directory")
+    parser.add_argument("--working-size", type=int, help="long side, px; 0 is native; without it the artifact's")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--photographs", type=Path, help="folder of photographs, for --large or without --data")
+    parser.add_argument("--count", type=int, default=500, help="samples, where there is no --data")
+    parser.add_argument("--size", type=int, default=512, help="side of the samples, px")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    options = parser.parse_args(arguments)
-    with sdk.load(options.artifact) as analyzer:
-        terms, choice = analyzer.artifact.contract, analyzer.choice
-        rows = [{"set": name} | judged(items, analyzer.analyze) for name, items in sets(options.data).items()]
-        result = {
-            "schema": 1,
-            "kind": "accuracy",
-            "model": terms.name,
-            "version": terms.version,
-            "status": terms.status,
-            "artifact": analyzer.artifact.digest,
-            "precision": choice.precision,
-            "backend": choice.backend,
-            "working_size": analyzer.working_size,
-            "protocol": PROTOCOL,
-            "provenance": provenance(),
-            "rows": rows,
-        }
-    options.results.mkdir(parents=True, exist_ok=True)
-    target = options.results / f"accuracy-{terms.name}.json"
-    target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    commands.options(parser)
+    args = parser.parse_args(arguments)
+    args.log = args.log or args.results / "accuracy-runs.jsonl"
+    try:
+        shipped = Shipped(args.artifact, threads=args.threads, working_size=args.working_size)
+        try:
+            result = commands.run(args, [shipped])
+        finally:
+            shipped.close()
+    except (sdk.SdkError, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if set(NECESSARY) <= {*result["figures"], *result["predictors"]} and args.data and not args.limit:
+        _write(args.results / f"accuracy-{shipped.name}.json", result, shipped)
+    return 0
+
+
+def _write(target: Path, result: Mapping[str, Any], shipped: Shipped) -> None:
+    """The committed result: the README's rows on top, everything below."""
+    told = {
+        "model": shipped.name,
+        "version": shipped.identity["version"],
+        "status": shipped.identity["status"],
+        "artifact": shipped.identity["digest"],
+        "protocol": "; ".join(result["protocols"][name]["in_words"] for name in (IMDL.name, REENCODED.name)),
+        "rows": rows(result, shipped.name),
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(report.finite({**result, **told}), indent=1) + "\n", encoding="utf-8")
     print(target)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

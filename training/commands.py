@@ -12,10 +12,13 @@ import cv2
 import torch
 
 from training import checkpoints
+from training.card import Card
 from training.data import Photographs, Samples
+from training.evaluation import commands as evaluation
+from training.evaluation.predictors import Checkpoint
 from training.fit import FitSettings
 from training.measure import Plan, card
-from training.recipes.psccnet import VALIDATION_SEED, Recipe, Stage, validation
+from training.recipes.psccnet import Recipe, Stage
 from training.synthesis.preview import contact_sheet
 from training.synthesis.shards import write_folder
 
@@ -61,13 +64,14 @@ def fit(args: argparse.Namespace) -> int:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Print metrics on samples made from held-out photographs, as JSON with the protocol beside the figures."""
+    """Print figures under named protocols; write them as JSON, with pictures and curves.
+
+    An artifact is evaluated in the same way by python -m benchmarks.accuracy.
+    """
     torch.set_num_threads(args.threads)
-    detector = checkpoints.load(args.checkpoint).eval()
-    samples = Samples(Photographs(args.photographs, "validation"), seed=VALIDATION_SEED, size=args.size)
-    figures = validation(detector, samples, count=args.count)
-    protocol = {"protocol": "synthetic validation", "seed": VALIDATION_SEED, "size": args.size, "samples": args.count}
-    print(json.dumps({**protocol, **figures}, indent=2))
+    known = Card.read(args.card) if args.card else None
+    models = [Checkpoint(args.checkpoint, card=known, working_size=args.working_size)] if args.checkpoint else []
+    evaluation.run(args, models)
     return 0
 
 
@@ -100,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
     for run, options in VERBS.items():
         verb = verbs.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
         verb.set_defaults(run=run)
-        verb.add_argument("--photographs", type=Path, required=True, help="folder of photographs")
+        verb.add_argument("--photographs", type=Path, required=run is not evaluate, help="folder of photographs")
         verb.add_argument("--size", type=int, default=256, help="side of the samples, px")
         verb.add_argument("--threads", type=int, default=torch.get_num_threads())
         options(verb)
@@ -137,8 +141,10 @@ def _fit_options(verb: argparse.ArgumentParser) -> None:
 
 
 def _evaluate_options(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--checkpoint", type=Path, required=True, help="ema.pt of a run")
-    verb.add_argument("--count", type=int, default=500)
+    verb.add_argument("--checkpoint", type=Path, help="ema.pt of a run; without it baselines alone")
+    verb.add_argument("--working-size", type=int, help="long side, px; 0 is native; without it the card's")
+    verb.add_argument("--count", type=int, default=500, help="samples, where there is no --data")
+    evaluation.options(verb)
 
 
 def _measure_options(verb: argparse.ArgumentParser) -> None:

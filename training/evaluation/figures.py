@@ -101,10 +101,10 @@ def image(records: Sequence[Record], protocol: Protocol) -> dict[str, Values]:
         "balanced_accuracy_fixed": balanced[:, fixed],
         "balanced_accuracy_best": balanced.max(1),
     }
-    if all(record.found is not None for record in records):
-        flags = np.array([bool(record.found) for record in records], np.float64)
-        found["flagged_manipulated"] = _mean(weights, np.where(labels, flags, np.nan))
-        found["flagged_authentic"] = _mean(weights, np.where(labels, np.nan, flags))
+    for rate in records[0].flags:
+        flags = np.array([record.flags[rate] for record in records], np.float64)
+        found[f"flagged_manipulated_at_{rate}"] = _mean(weights, np.where(labels, flags, np.nan))
+        found[f"flagged_authentic_at_{rate}"] = _mean(weights, np.where(labels, np.nan, flags))
     return found
 
 

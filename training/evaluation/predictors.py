@@ -27,8 +27,6 @@ class Answer:
     """[H, W] in [0, 1], at the frame's own size."""
     score: float | None = None
     """In [0, 1]; None where the predictor knows pixels only."""
-    found: bool | None = None
-    """Its own verdict; None where it has no threshold for one."""
 
 
 class Predictor(Protocol):
@@ -46,6 +44,10 @@ class Predictor(Protocol):
     def mask_threshold(self) -> float:
         """Its own cut of a heatmap."""
 
+    @property
+    def score_thresholds(self) -> Mapping[str, float]:
+        """Its own scores by the false-positive rate they were fitted for, "0.01" and "0.05"; empty without any."""
+
     def predict(self, frame: Frame, *, working_size: int | None = None) -> Answer:
         """Analyse RGB [H, W, 3], a model at ``working_size`` px (0: the frame's own, None: its default)."""
 
@@ -58,7 +60,7 @@ class Checkpoint:
         self.detector = checkpoints.load(file).eval().to(memory_format=torch.channels_last)
         self.name = file.stem if file.stem not in {"ema", "final"} else f"{file.parent.name}/{file.stem}"
         self.mask_threshold = card.mask_threshold if card else 0.5
-        self.score_threshold = card.score_thresholds["0.05"] if card else None
+        self.score_thresholds = dict(card.score_thresholds) if card else {}
         default = card.working_size if card else 0
         self.working_size = default if working_size is None else working_size
         if card:
@@ -71,6 +73,4 @@ class Checkpoint:
         """In float32, as it is deployed."""
         size = self.working_size if working_size is None else working_size
         heatmap, score = self.detector(torch.from_numpy(np.ascontiguousarray(frame))[None], size)
-        value = float(score[0])
-        found = None if self.score_threshold is None else value >= self.score_threshold
-        return Answer(heatmap[0].numpy(), value, found)
+        return Answer(heatmap[0].numpy(), float(score[0]))

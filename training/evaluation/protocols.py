@@ -21,10 +21,11 @@ AREAS = ("auc", "ap", "p_map", "auc_pooled", "ap_pooled")
 PIXEL = (*AREAS, *(f"{measure}_{rule}" for measure in MEASURES for rule in RULES))
 IMAGE = (
     "auc", "ap", "eer", "tpr_at_1", "tpr_at_5", "f1_fixed", "f1_best", "f1_eer",
-    "balanced_accuracy_fixed", "balanced_accuracy_best", "flagged_manipulated", "flagged_authentic",
+    "balanced_accuracy_fixed", "balanced_accuracy_best",
+    "flagged_manipulated_at_1", "flagged_authentic_at_1", "flagged_manipulated_at_5", "flagged_authentic_at_5",
 )  # fmt: skip
-"""``tpr_at_1`` is the true-positive rate at 1 % false positives; ``flagged`` are shares that the predictor's own
-verdict calls manipulated."""
+"""``tpr_at_1`` is the true-positive rate at 1 % false positives of this set; ``flagged_..._at_1`` is the share that
+reaches the threshold which the predictor brings for 1 %, fitted elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -36,7 +36,8 @@ class Record:
     group: str
     label: bool
     score: float
-    found: bool | None
+    flags: Mapping[str, bool]
+    """Whether the score reaches the predictor's own thresholds, by their rate in per cent."""
     area: float
     """Share of pixels that are manipulated; NaN where the truth has none."""
     values: Mapping[str, float] = field(default_factory=dict)
@@ -53,12 +54,17 @@ def tally(
     records: dict[str, list[Record]] = {predictor.name: [] for predictor in predictors}
     for item in items:
         frame, truth = item.load()
-        shown = presented(frame, protocol, change, seed=zlib.crc32(item.name.encode()))
+        shown = presented(frame, protocol, change, seed=seed_of(item))
         for predictor in predictors:
             answer = predictor.predict(shown, working_size=protocol.working_size)
-            record = recorded(item, answer, truth, protocol=protocol, own=predictor.mask_threshold)
+            record = recorded(item, answer, truth, protocol=protocol, predictor=predictor)
             records[predictor.name].append(record)
     return records
+
+
+def seed_of(item: Item) -> int:
+    """Of whatever is drawn for this image: the same in every run, for every predictor."""
+    return zlib.crc32(item.name.encode())
 
 
 def presented(frame: Frame, protocol: Protocol, change: Change | None, *, seed: int) -> Frame:
@@ -74,24 +80,25 @@ def presented(frame: Frame, protocol: Protocol, change: Change | None, *, seed: 
     return frame
 
 
-def recorded(item: Item, answer: Answer, truth: Truth, *, protocol: Protocol, own: float) -> Record:
-    """The record of one answer; ``own`` is the predictor's cut."""
+def recorded(item: Item, answer: Answer, truth: Truth, *, protocol: Protocol, predictor: Predictor) -> Record:
+    """The record of one answer."""
     label = bool(truth is not None and truth.any()) if item.label is None else item.label
     head = answer.score is not None and protocol.score == "head"
     score = float(answer.score) if head else float(answer.heatmap.mean(dtype=np.float64))
+    flags = {f"{100 * float(rate):g}": score >= level for rate, level in predictor.score_thresholds.items() if head}
     area = float("nan") if truth is None else float(truth.mean())
     image = {
         "name": item.name,
         "group": item.group,
         "label": label,
         "score": score,
-        "found": answer.found,
+        "flags": flags,
         "area": area,
     }
     if truth is None or not (label or protocol.authentic == "included") or not protocol.pixel:
         return Record(**image)
     options = list(readings(*aligned(answer.heatmap, truth, protocol), protocol))
-    values = [pixel_values(*option, protocol=protocol, own=own) for option in options]
+    values = [pixel_values(*option, protocol=protocol, own=predictor.mask_threshold) for option in options]
     best = max(range(len(options)), key=lambda index: metrics.auc(*options[index]) if len(options) > 1 else 0)
     counts = histograms(*options[best])
     return Record(**image, values={name: max(v[name] for v in values) for name in values[0]}, **counts)

@@ -34,6 +34,11 @@ class Baseline:
         """The middle; nothing was fitted."""
         return 0.5
 
+    @property
+    def score_thresholds(self) -> dict[str, float]:
+        """None."""
+        return {}
+
     def predict(self, frame: Frame, *, working_size: int | None = None) -> Answer:
         """Always at the frame's own size: resampling destroys what classical detectors look for."""
         del working_size

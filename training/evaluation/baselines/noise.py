@@ -12,7 +12,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 from training.synthesis.sample import Frame
 
@@ -36,6 +35,6 @@ def noise(frame: Frame) -> NDArray[np.float32]:
     grey = cv2.copyMakeBorder(
         grey, 0, max(rows - len(grey), 0), 0, max(columns - grey.shape[1], 0), cv2.BORDER_REPLICATE
     )[:rows, :columns]
-    diagonal = (grey[::2, ::2] - grey[::2, 1::2] - grey[1::2, ::2] + grey[1::2, 1::2]) / 2
-    sigma = median_filter(np.abs(diagonal), BLOCK, mode="reflect") / 0.6745
-    return np.asarray(np.maximum(sigma, FLOOR), np.float32)
+    twice = np.abs(grey[::2, ::2] - grey[::2, 1::2] - grey[1::2, ::2] + grey[1::2, 1::2])  # of the coefficient; whole
+    median = cv2.medianBlur(np.minimum(twice, 255).astype(np.uint8), BLOCK)
+    return np.maximum(median.astype(np.float32) / 2 / 0.6745, FLOOR)

@@ -1,0 +1,87 @@
+"""The options of an evaluation and what becomes of its result; the same for a checkpoint and for an artifact."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.evaluation import baselines, items, pages, report
+from training.evaluation.large import LEAST, LargeForgeries
+from training.evaluation.predictors import Predictor
+from training.evaluation.protocols import IMDL, PROTOCOLS, protocol
+from training.evaluation.run import Task, evaluate
+
+OVER = 1000
+"""Long side above which an image of the folder counts as large, px."""
+
+
+def options(verb: argparse.ArgumentParser) -> None:
+    """What is measured, on what, and where the result goes."""
+    verb.add_argument("--data", type=Path, help="folder with SOURCES.csv, images.csv, or images/ and masks/; "
+                      "without it samples made of --photographs")  # fmt: skip
+    verb.add_argument("--protocol", action="append", default=[], choices=[*PROTOCOLS, "all"], help="repeatable")
+    verb.add_argument("--baseline", action="append", default=[], choices=[*baselines.names(), "all"],
+                      help="classical detector or control in the same table, repeatable")  # fmt: skip
+    verb.add_argument("--robustness", action="store_true", help="curves under the papers' distortions")
+    verb.add_argument("--large", type=int, default=0, metavar="N", help="AUC by working size and area, on N forgeries "
+                      f"of --photographs from {LEAST} px and on the folder's images over {OVER} px")  # fmt: skip
+    verb.add_argument("--clips", type=Path, help="folder of authentic clips: share of frames flagged")
+    verb.add_argument("--limit", type=int, default=0, help="only the first N images of --data, for a trial")
+    verb.add_argument("--out", type=Path, required=True, help="folder for result.json, pictures.html and the curves")
+    verb.add_argument("--log", type=Path, help="file of JSON lines to which the run is added")
+    verb.add_argument("--card", type=Path, help="card of the weights: its thresholds are used, the run is added to it")
+
+
+def run(args: argparse.Namespace, predictors: Sequence[Predictor]) -> dict[str, object]:
+    """Evaluate, print the table, write everything else; the result."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    args.out.mkdir(parents=True, exist_ok=True)
+    asked = list(PROTOCOLS) if "all" in args.protocol else args.protocol or [IMDL.name]
+    beside = baselines.names() if "all" in args.baseline else args.baseline
+    found = _items(args)
+    if not (predictors or beside):
+        raise ValueError("nothing to evaluate\n  -> give --checkpoint, or --baseline")
+    task = Task(
+        predictors=[*predictors, *map(baselines.get, beside)],
+        items=found,
+        protocols=[protocol(name) for name in asked],
+        robustness=args.robustness,
+        large=_large(args, found),
+        clips=items.clips(args.clips) if args.clips else (),
+    )
+    result, records = evaluate(task)
+    result["data"] = report.listing(args.data) | {"limit": args.limit} if args.data else {"folder": "synthetic"}
+    model = task.predictors[0]
+    (args.out / "result.json").write_text(json.dumps(report.finite(result), indent=1) + "\n", encoding="utf-8")
+    shown = {p: records[p.name][model.name] for p in task.protocols if "auc" in p.pixel}
+    pages.write(args.out / "pictures.html", model, found, shown)
+    if args.robustness:
+        from training.evaluation import plots  # matplotlib takes a second to import, and no other verb wants it
+
+        plots.write(args.out, result["robustness"])
+    entry = report.headline(result)
+    if args.log:
+        report.append(entry, args.log)
+    if args.card:
+        report.enter(entry, args.card)
+    print(report.terminal(result))
+    return result
+
+
+def _items(args: argparse.Namespace) -> list[items.Item]:
+    if args.data:
+        found = items.read(args.data)
+        return found[: args.limit] if args.limit else found
+    if not args.photographs:
+        raise ValueError("nothing to evaluate on\n  -> give --data, or --photographs to make samples of")
+    return items.synthetic(args.photographs, count=args.count, size=args.size)
+
+
+def _large(args: argparse.Namespace, found: Sequence[items.Item]) -> list[items.Item]:
+    if not args.large:
+        return []
+    made = LargeForgeries(args.photographs).items(args.large) if args.photographs else []
+    return made + items.large(found, over=OVER)
