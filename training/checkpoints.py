@@ -84,7 +84,7 @@ def load_published(model: str, files: Iterable[Path], **settings: object) -> Det
 def _psccnet(files: list[Path]) -> Published:
     state: dict[str, Tensor] = {}
     for file in files:
-        state |= renamed(_read(file))
+        state |= renamed(read(file))
     return {"layout": "released"}, state
 
 
@@ -100,7 +100,7 @@ PUBLISHED = {"psccnet": _psccnet, "mantranet": _mantranet}
 """What reads each model's files: the settings that they were trained with, and the state."""
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> dict[str, Any]:
     """What ``torch.save`` wrote, tensors and plain containers only."""
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
@@ -118,7 +118,7 @@ def load(file: Path, *, model: str | None = None) -> Detector:
 
     ``model``, where it is given, is the name that the checkpoint has to bear: psccnet-lite is not psccnet.
     """
-    content = _read(file)
+    content = read(file)
     missing = sorted({"model", "settings", "state"} - set(content))
     if missing:
         raise ValueError(f"{file} lacks {missing}\n  -> give a checkpoint written by python -m training fit")

@@ -1,0 +1,144 @@
+"""Both steps of ManTra-Net's training: samples, losses, constraints, rates; and that a run goes on where it stood."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training import checkpoints
+from training.data import Photographs
+from training.fit import FitSettings
+from training.models import create
+from training.nn.vgg import BODIES
+from training.recipes import mantranet
+from training.recipes.mantranet import FIRST_STEP, Forgeries, Patches, ranked_accuracy, shorten_steps
+from training.recipes.psccnet import Recipe, Stage
+from training.synthesis.hierarchy import LEAVES
+from training.synthesis.imc import UNTOUCHED, locally, patch
+
+SIDE = 16
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A body of the usual depth and few channels."""
+    monkeypatch.setitem(BODIES, "narrow", (8,) * 11)
+    return "narrow"
+
+
+@pytest.fixture(scope="module")
+def source(photographs: Path) -> Photographs:
+    return Photographs(photographs, "train")
+
+
+def recipe(photographs: Path, *, until: float = 1.0, **changes: object) -> Recipe:
+    stages = (Stage(until=until, size=SIDE, batch=2),)
+    return Recipe(photographs=photographs, stages=stages, **{"validation_samples": 0, **changes})
+
+
+def settings(**changes: object) -> FitSettings:
+    plain = {"steps": 4, "warmup_steps": 1, "workers": 0, "report_steps": 2, "rate": 1e-3, "bf16": False}
+    return FitSettings(**{**plain, **changes})
+
+
+def test_patches_are_what_their_leaf_makes_of_a_window(source: Photographs) -> None:
+    made = [patch(source, seed=3, index=index, size=SIDE) for index in range(60)]
+    assert {(frame.shape, frame.dtype.name) for frame, _ in made} == {((SIDE, SIDE, 3), "uint8")}
+    assert len({leaf for _, leaf in made}) > 45
+    again = patch(source, seed=3, index=7, size=SIDE)
+    np.testing.assert_array_equal(again[0], made[7][0])
+    assert again[1] == made[7][1]
+
+
+def test_manipulations_stay_under_their_mask(source: Photographs) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        base = source.crop(rng, 48)
+        sample = locally(base, partial(source.crop, rng, 48), rng, 1.0)
+        np.testing.assert_array_equal(sample.frame[~sample.mask], base.frame[~sample.mask])
+        assert sample.mask.any()
+        assert sample.recipe["filter"] != LEAVES[UNTOUCHED].operation
+        json.dumps(sample.recipe)
+
+
+def test_forgeries_are_of_every_kind_and_one_in_four_is_ours(source: Photographs) -> None:
+    samples = Forgeries(source, seed=1, size=48, video=False)
+    kinds = [samples.sample(index).recipe for index in range(24)]
+    assert all("parameters" in kinds[index] for index in range(0, 24, 4))
+    assert len({str(made["kind"]) for made in kinds}) >= 4
+
+
+def test_the_classifier_learns_and_its_extractor_is_taken_over(narrow: str, photographs: Path, tmp_path: Path) -> None:
+    mantranet.fit(FIRST_STEP, tmp_path / "imc", recipe(photographs, validation_samples=12), settings(), body=narrow)
+    content = checkpoints.read(tmp_path / "imc" / "ema.pt")
+    assert content["model"] == FIRST_STEP
+    logged = [json.loads(line) for line in (tmp_path / "imc" / "log.jsonl").read_text().splitlines()]
+    assert {"top_1", "top_10", "level_0", "level_5"} <= logged[-1].keys()
+    assert logged[0]["manipulation"] == pytest.approx(np.log(len(LEAVES)), rel=0.1)
+    bayar = content["state"]["extractor.first.bayar"]
+    torch.testing.assert_close(bayar.sum((2, 3)), torch.zeros(3, 3), atol=1e-4, rtol=0)
+    detector = create("mantranet", body=narrow)
+    mantranet.start(detector, tmp_path / "imc" / "ema.pt")
+    torch.testing.assert_close(detector.net.extractor.last.weight, content["state"]["extractor.last.weight"])
+
+
+def test_the_second_step_resumes_exactly_and_keeps_its_constraints(
+    narrow: str, photographs: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    checkpoints.save(tmp_path / "start.pt", "mantranet", create("mantranet", body=narrow))
+    for folder, shares in (("whole", (1.0,)), ("parts", (0.5, 1.0))):
+        for until in shares:
+            how = recipe(photographs, weights=tmp_path / "start.pt", until=until)
+            mantranet.fit("mantranet", tmp_path / folder, how, settings(), body=narrow)
+    whole, parts = (checkpoints.read(tmp_path / name / "checkpoint.pt")["state"] for name in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    torch.testing.assert_close(whole["net.adapt.weight"].flatten(1).norm(dim=1), torch.ones(64))
+    assert whole["net.zpool.min_std"].min() >= 0
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_shortened_steps_are_those_of_a_lower_rate(decay: float) -> None:
+    def two() -> list[torch.nn.Parameter]:
+        torch.manual_seed(0)
+        return [torch.nn.Parameter(torch.randn(5, dtype=torch.float64)) for _ in range(2)]
+
+    def walk(optimiser: torch.optim.Optimizer, slow: torch.nn.Parameter, fast: torch.nn.Parameter) -> None:
+        for _ in range(6):
+            optimiser.zero_grad()
+            (slow.sin().sum() * fast.square().sum()).backward()
+            optimiser.step()
+
+    (slow, fast), (slow_by_group, fast_by_group) = two(), two()
+    one = torch.optim.AdamW([slow, fast], lr=0.1, weight_decay=decay)
+    shorten_steps(one, [slow], 0.5)
+    groups = [{"params": [slow_by_group], "lr": 0.05}, {"params": [fast_by_group], "lr": 0.1}]
+    walk(one, slow, fast)
+    walk(torch.optim.AdamW(groups, weight_decay=decay), slow_by_group, fast_by_group)
+    torch.testing.assert_close(slow, slow_by_group)
+    torch.testing.assert_close(fast, fast_by_group)
+
+
+def test_accuracies_by_rank_level_and_family() -> None:
+    first = next(index for index, leaf in enumerate(LEAVES) if leaf.operation == "JPEG")
+    truth = np.array([first, first, 0, 0])
+    ranked = np.arange(100, 140).reshape(4, 10)
+    ranked[0, 0] = first  # right
+    ranked[1, 0] = first + 1  # its pair: right up to level 4
+    ranked[1, 2] = first  # third
+    ranked[2, 0] = 17  # another blur: right at level 0 alone
+    ranked[3, 0] = first  # wrong at every level
+    figures = ranked_accuracy(ranked, truth)
+    tops = {"top_1": 0.25, "top_3": 0.5, "top_5": 0.5, "top_10": 0.5}
+    levels = {"level_0": 0.75, **{f"level_{level}": 0.5 for level in (1, 2, 3, 4)}, "level_5": 0.25}
+    assert figures == {**tops, **levels, "top_1_blur": 0.0, "top_1_compression": 0.5}
+
+
+def test_patches_are_tensors(source: Photographs) -> None:
+    frame, leaf = Patches(source, seed=1, size=SIDE)[5]
+    assert (frame.dtype, tuple(frame.shape), leaf.dtype) == (torch.uint8, (SIDE, SIDE, 3), torch.int64)

@@ -1,0 +1,42 @@
+"""Which manipulation was done to a patch: what ManTra-Net's extractor is taught first.
+
+Source: Wu, AbdAlmageed, Natarajan, "ManTra-Net", CVPR 2019, section 3 (table 2's decision block).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from training.nn.pixels import unit_range
+from training.nn.vgg import FEATURES, Extractor, SymmetricConv
+
+
+class Classifier(nn.Module):
+    """The extractor and a 3x3 decision for every pixel.
+
+    ``forward(frame)`` takes uint8 ``[N, H, W, 3]`` RGB and returns logits, ``[N, classes, H, W]``. ``settings`` are
+    those that the extractor was made with: a checkpoint carries them.
+    """
+
+    def __init__(self, extractor: Extractor, classes: int, settings: Mapping[str, object]) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.decide = SymmetricConv(FEATURES, classes, 3)
+        self.settings = dict(settings)
+        nn.init.xavier_uniform_(self.decide.weight)
+        nn.init.zeros_(self.decide.bias)
+
+    def constrain(self) -> None:
+        """Bring weights back under their constraints; has to follow every step of the optimiser."""
+        self.extractor.first.constrain()
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """Logits of every class at every pixel."""
+        return self.decide(self.extractor(unit_range(frame, self.decide.weight.dtype)))
+
+    def patch(self, frame: Tensor) -> Tensor:
+        """Log-probabilities of every class for the whole patch, float32 ``[N, classes]``: the mean over its pixels."""
+        return torch.log_softmax(self(frame).float(), dim=1).mean(3).mean(2)

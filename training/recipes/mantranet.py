@@ -1,0 +1,192 @@
+"""ManTra-Net in the paper's two steps: what was done to a patch (``mantranet-imc``), then where a frame was forged.
+
+Wu, AbdAlmageed, Natarajan, "ManTra-Net", CVPR 2019, sections 2.3 and 5.1. The second step starts from the extractor of
+the first and trains it at half the rate of the rest ("half random").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.utils.data import Dataset
+
+from training import checkpoints, models
+from training.data import Photographs, Samples
+from training.fit import Fit, FitSettings
+from training.models.mantranet import Config
+from training.nn.classifier import Classifier
+from training.nn.detector import Detector
+from training.nn.vgg import Extractor
+from training.recipes.psccnet import VALIDATION_SEED, Recipe, validation
+from training.synthesis.hierarchy import FAMILIES, LEAVES, LEVELS, classes
+from training.synthesis.imc import locally, patch
+from training.synthesis.sample import Sample
+
+FIRST_STEP = "mantranet-imc"
+EXTRACTOR_RATE = 0.5
+"""Rate of a trained extractor over that of the rest: 5e-5 over 1e-4."""
+LOCAL_EVERY = 4
+"""One in so many frames is forged by one of the 385 manipulations under a mask, the others as in every recipe."""
+TOP = (1, 3, 5, 10)
+
+
+class Patches(Dataset[tuple[Tensor, Tensor]]):
+    """Patch ``index`` of a seed as tensors: frame uint8 [s, s, 3] and its leaf, int64 []."""
+
+    def __init__(self, photographs: Photographs, *, seed: int, size: int) -> None:
+        self.photographs, self.seed, self.size = photographs, seed, size
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """The same on every call."""
+        frame, leaf = patch(self.photographs, seed=self.seed, index=index, size=self.size)
+        return torch.from_numpy(frame), torch.tensor(leaf)
+
+
+class Forgeries(Samples):
+    """Splices, copies, removals and enhancements, and among them frames that were manipulated under a mask."""
+
+    def sample(self, index: int) -> Sample:
+        """The sample itself, with its recipe."""
+        if index % LOCAL_EVERY:
+            return super().sample(index)
+        rng = np.random.default_rng((self.seed, index))
+        base = self.photographs.crop(rng, self.size)
+        return locally(base, partial(self.photographs.crop, rng, self.size), rng, self.hardness)
+
+
+def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model: object) -> None:
+    """Train step ``name`` into ``folder``, or go on where ``folder`` stands.
+
+    ``recipe.weights`` is for ``mantranet`` the checkpoint of ``mantranet-imc`` or one of its own. Adam without decay.
+    """
+    torch.manual_seed(recipe.seed)
+    settings = replace(settings, weight_decay=0.0)
+    photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
+    if name == FIRST_STEP:
+        _fit_classifier(folder, recipe, settings, parts=(photographs, held_out), config=Config(**model))
+    else:
+        _fit_detector(folder, recipe, settings, parts=(photographs, held_out), detector=models.create(name, **model))
+
+
+def _fit_classifier(
+    folder: Path, recipe: Recipe, settings: FitSettings, *, parts: tuple[Photographs, Photographs], config: Config
+) -> None:
+    classifier = fresh_classifier(config)
+    if recipe.weights is not None:
+        classifier.load_state_dict(checkpoints.read(recipe.weights)["state"])
+    run = Fit(FIRST_STEP, classifier, folder, settings)
+    constrain_after_steps(run.optimiser, classifier)
+    photographs, held_out = parts
+    for stage in recipe.stages:
+        fixed = Patches(held_out, seed=VALIDATION_SEED, size=stage.size)
+        count = recipe.validation_samples
+        validate = partial(accuracy, patches=fixed, count=count) if count else None
+        samples = Patches(photographs, seed=recipe.seed, size=stage.size)
+        run.run(samples, manipulation_loss, batch=stage.batch, until=stage.until, validate=validate)
+
+
+def _fit_detector(
+    folder: Path, recipe: Recipe, settings: FitSettings, *, parts: tuple[Photographs, Photographs], detector: Detector
+) -> None:
+    if recipe.weights is not None:
+        start(detector, recipe.weights)
+    run = Fit("mantranet", detector, folder, settings)
+    if recipe.weights is not None:
+        shorten_steps(run.optimiser, list(detector.net.extractor.parameters()), EXTRACTOR_RATE)
+    constrain_after_steps(run.optimiser, detector.net)
+    photographs, held_out = parts
+    for stage in recipe.stages:
+        fixed = Forgeries(held_out, seed=VALIDATION_SEED, size=stage.size)
+        count = recipe.validation_samples
+        validate = partial(validation, samples=fixed, count=count) if count else None
+        samples = Forgeries(photographs, seed=recipe.seed, size=stage.size, ramp=recipe.ramp)
+        run.run(samples, anomaly_loss, batch=stage.batch, until=stage.until, validate=validate)
+
+
+def fresh_classifier(config: Config) -> Classifier:
+    """A classifier of all leaves with fresh weights."""
+    extractor = Extractor(config.body, config.free, bounded=config.bounded)
+    return Classifier(extractor, len(LEAVES), asdict(config))
+
+
+def start(detector: Detector, weights: Path) -> None:
+    """Take over a classifier's extractor, or all of a ManTra-Net."""
+    content = checkpoints.read(weights)
+    if content["model"] != FIRST_STEP:
+        detector.load_state_dict(checkpoints.load(weights, model="mantranet").state_dict())
+        return
+    prefix = "extractor."
+    state = {key.removeprefix(prefix): value for key, value in content["state"].items() if key.startswith(prefix)}
+    detector.net.extractor.load_state_dict(state)
+
+
+def constrain_after_steps(optimiser: Optimizer, net: nn.Module) -> None:
+    """Let every step of ``optimiser`` end under the constraints of ``net``."""
+    optimiser.register_step_post_hook(lambda *_: net.constrain())
+
+
+def shorten_steps(optimiser: Optimizer, parameters: Iterable[nn.Parameter], share: float) -> None:
+    """Let ``parameters`` go only ``share`` of every step: what that share of the rate is to Adam, and to its decay.
+
+    One group of parameters then does for all, and a run resumes from the same checkpoint with or without.
+    """
+    slow, before = list(parameters), []
+
+    def keep(*_: object) -> None:
+        before[:] = [parameter.detach().clone() for parameter in slow]
+
+    @torch.no_grad()
+    def pull_back(*_: object) -> None:
+        for parameter, was in zip(slow, before, strict=True):
+            parameter.lerp_(was, 1 - share)
+
+    optimiser.register_step_pre_hook(keep)
+    optimiser.register_step_post_hook(pull_back)
+
+
+def manipulation_loss(classifier: Classifier, frame: Tensor, leaf: Tensor) -> dict[str, Tensor]:
+    """Cross-entropy of the leaf at every pixel."""
+    logits = classifier(frame).float()
+    return {"manipulation": F.cross_entropy(logits, leaf[:, None, None].expand(-1, *logits.shape[2:]))}
+
+
+def anomaly_loss(detector: Detector, frame: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Binary cross-entropy of the mask at every pixel."""
+    logits = detector.logits(frame).masks[0].float()
+    return {"localisation": F.binary_cross_entropy_with_logits(logits, mask.float())}
+
+
+@torch.no_grad()
+def accuracy(classifier: Classifier, patches: Patches, *, count: int, batch: int = 20) -> dict[str, float]:
+    """Share of the first ``count`` patches whose leaf is among the likeliest, by level and, at level 5, by family."""
+    device = next(classifier.parameters()).device
+    ranked, truth = [], []
+    for first in range(0, count, batch):
+        frames, leaves = zip(*(patches[index] for index in range(first, min(first + batch, count))), strict=True)
+        with torch.autocast(device.type, torch.bfloat16):
+            likeliest = classifier.patch(torch.stack(frames).to(device)).topk(max(TOP), dim=1).indices
+        ranked.append(likeliest.cpu().numpy())
+        truth += [int(leaf) for leaf in leaves]
+    return ranked_accuracy(np.concatenate(ranked), np.array(truth))
+
+
+def ranked_accuracy(ranked: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Accuracies of ``ranked`` [n, 10], the likeliest leaves in order, against ``truth`` [n]."""
+    hits = ranked == truth[:, None]
+    tops = {f"top_{top}": float(hits[:, :top].any(1).mean()) for top in TOP}
+    levels = {
+        f"level_{level}": float((numbers[ranked[:, 0]] == numbers[truth]).mean())
+        for level, numbers in ((level, classes(level)) for level in range(LEVELS))
+    }
+    family = np.array([leaf.family for leaf in LEAVES])[truth]
+    families = {f"top_1_{name}": float(hits[family == name, 0].mean()) for name in FAMILIES if (family == name).any()}
+    return dict(chain(tops.items(), levels.items(), families.items()))
