@@ -35,6 +35,13 @@ def network(**settings: object) -> ManTraNet:
     return net
 
 
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A body of the usual depth and few channels: what reaches where does not depend on how many there are."""
+    monkeypatch.setitem(BODIES, "narrow", (8,) * 11)
+    return "narrow"
+
+
 @pytest.mark.parametrize(
     ("settings", "count"),
     [({}, 3_805_078), ({"body": "table5"}, 2_281_638), ({"free": 20, "windows": "7-15-31-63"}, 3_810_886)],
@@ -149,6 +156,19 @@ def test_every_setting_changes_the_answer(rng: np.random.Generator) -> None:
         assert (one - other).abs().max() > 1e-6
 
 
+def test_autocast_leaves_the_projection_in_full_precision(narrow: str) -> None:
+    net = network(body=narrow).float()
+    x = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        (cast,), raw = net.local(x), net.extractor.raw(x)
+        score, (mask,) = net.rest([cast])
+    assert raw.dtype == mask.dtype == torch.bfloat16
+    assert cast.dtype == score.dtype == torch.float32
+    with torch.inference_mode():
+        exact = net.adapt(raw.float()) / raw.float().norm(dim=1, keepdim=True)
+    torch.testing.assert_close(cast, exact, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_simplified_answers_the_same(settings: dict[str, object], rng: np.random.Generator) -> None:
     net = network(**settings)
@@ -201,13 +221,6 @@ def combined(parts: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[torch.Ten
     share = (counts / counts.sum())[:, None, None]
     mean = (share * means).sum(0)
     return torch.from_numpy(mean), torch.from_numpy((share * (variances + (means - mean) ** 2)).sum(0))
-
-
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A body of the usual depth and few channels: what reaches where does not depend on how many there are."""
-    monkeypatch.setitem(BODIES, "narrow", (8,) * 11)
-    return "narrow"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from kernels.zpool2d.functional import check_windows, statistics, zpool2d, zscores
 from training.nn.convlstm import ConvLSTM
 from training.nn.detector import Detector
+from training.nn.precision import full_precision
 from training.nn.residuals import SIDE
 from training.nn.vgg import BODIES, FEATURES, Extractor, SymmetricConv, inverse_length
 
@@ -154,9 +155,13 @@ class ManTraNet(nn.Module):
         return max(steps) + KERNEL // 2
 
     def local(self, x: Tensor) -> list[Tensor]:
-        """Traces of unit length projected to 64 channels."""
-        raw = self.extractor.raw(x)
-        return [self.adapt(raw) * inverse_length(raw)]
+        """Traces of unit length projected to 64 channels, in the weights' precision also under autocast.
+
+        Z-scores are about small differences between large values, which bfloat16 would round away.
+        """
+        raw = self.extractor.raw(x).to(self.adapt.weight.dtype)
+        with full_precision(raw.device.type):
+            return [self.adapt(raw) * inverse_length(raw)]
 
     def rest(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Class logits ``[N, 2]`` and mask logits ``[N, 1, H, W]``."""
