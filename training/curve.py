@@ -16,7 +16,8 @@ def plot(folder: Path) -> Path:
         for key in keys:
             points = [(line["minutes"], line[key]) for line in lines if key in line]
             axes.plot(*zip(*points, strict=True), label=key, marker="." if len(points) < 50 else "")
-        axes.legend(fontsize="small")
+        if keys:
+            axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
     axes.set_xlabel("minutes")
     figure.savefig(folder / "curve.png", dpi=120)
