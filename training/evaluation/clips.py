@@ -45,9 +45,10 @@ def reencode(frames: Iterable[Frame], target: Path) -> None:
     with av.open(str(target), "w") as container:
         stream = container.add_stream("libx264", rate=30, options={"crf": str(CRF), "preset": "veryfast"})
         stream.pix_fmt = "yuv420p"
-        for frame in frames:
+        for index, frame in enumerate(frames):
             height, width = (extent // 2 * 2 for extent in frame.shape[:2])
-            stream.height, stream.width = height, width
+            if index == 0:
+                stream.height, stream.width = height, width
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))

@@ -41,9 +41,9 @@ def run(args: argparse.Namespace, predictors: Sequence[Predictor]) -> dict[str, 
     args.out.mkdir(parents=True, exist_ok=True)
     asked = list(PROTOCOLS) if "all" in args.protocol else args.protocol or [IMDL.name]
     beside = baselines.names() if "all" in args.baseline else args.baseline
-    found = _items(args)
     if not (predictors or beside):
         raise ValueError("nothing to evaluate\n  -> give --checkpoint, or --baseline")
+    found = _items(args)
     task = Task(
         predictors=[*predictors, *map(baselines.get, beside)],
         items=found,

@@ -67,13 +67,17 @@ def pixel(records: Sequence[Record], protocol: Protocol) -> dict[str, Values]:
     """Pixel figures over resamples, [1 + rounds] each."""
     weights = resamples(len(records), protocol)
     found = {name: _mean(weights, [record.values[name] for record in records]) for name in records[0].values}
+    return found if set(protocol.pixel) <= set(found) else found | _of_sets(records, weights, protocol)
+
+
+def _of_sets(records: Sequence[Record], weights: Values, protocol: Protocol) -> dict[str, Values]:
+    """What needs the pixels of a whole set: pooled areas, and means at thresholds that the set decides."""
     positives, negatives = (
         np.array([getattr(record, kind) for record in records], np.float64) for kind in ("positives", "negatives")
     )
     pooled = Roc.of_histograms(weights @ positives, weights @ negatives, LEVELS)
-    found |= {"auc_pooled": pooled.auc(), "ap_pooled": pooled.average_precision()}
-    each = Roc.of_histograms(positives, negatives, LEVELS)
-    crossing = pooled.eer()[1]
+    found = {"auc_pooled": pooled.auc(), "ap_pooled": pooled.average_precision()}
+    each, crossing = Roc.of_histograms(positives, negatives, LEVELS), pooled.eer()[1]
     for measure in MEASURES:
         if {f"{measure}_best_set", f"{measure}_eer_set"} & set(protocol.pixel):
             means = weights @ getattr(each, measure)() / weights.sum(1, keepdims=True)  # [1 + rounds, thresholds]
