@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import sdk
+from benchmarks import floors
 from training.evaluation import commands, report
 from training.evaluation.predictors import Answer
 from training.evaluation.protocols import IMDL, REENCODED
@@ -112,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         shipped = Shipped(args.artifact, threads=args.threads, working_size=args.working_size)
         try:
-            result = commands.run(args, [shipped])
+            result = commands.run(args, [shipped], marks=floors.marks)
         finally:
             shipped.close()
     except (sdk.SdkError, ValueError, OSError) as error:

@@ -1,15 +1,25 @@
-"""Accuracy on a set made for it: what the figures say is what is there."""
+"""Accuracy of a toy artifact on a set made for it: what is committed says what is there."""
 
 import csv
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 import sdk
-from benchmarks import accuracy
+from benchmarks import accuracy, table
 from tests.sdk import toy
+from training.evaluation.protocols import PROTOCOLS
+
+ALL = ["--protocol", "imdl", "--protocol", "reencoded", "--baseline", "centre"]
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch):
+    for name, rules in PROTOCOLS.items():
+        monkeypatch.setitem(PROTOCOLS, name, replace(rules, rounds=40))
 
 
 @pytest.fixture
@@ -26,7 +36,8 @@ def data(tmp_path, rng):
                 white = np.zeros((72, 90), np.uint8)
                 white[:, :30] = 255
                 cv2.imwrite(str(tmp_path / mask), white)
-            rows.append({"file": file, "set": name, "role": "", "mask": mask, "mask_target": ""})
+            role = "tampered" if mask else "authentic"
+            rows.append({"file": file, "set": name, "role": role, "mask": mask, "mask_target": ""})
     with (folder / "SOURCES.csv").open("w", newline="") as listing:
         writer = csv.DictWriter(listing, list(rows[0]))
         writer.writeheader()
@@ -34,10 +45,11 @@ def data(tmp_path, rng):
     return folder
 
 
-def test_sets_stay_apart_and_are_counted(data, tmp_path):
+def test_sets_stay_apart_are_counted_and_fill_the_table(data, tmp_path):
     model = toy.build(tmp_path / "toy")
-    accuracy.main(["--data", str(data), "--artifact", str(model), "--results", str(tmp_path)])
-    result = json.loads((tmp_path / "accuracy-toy.json").read_text(encoding="utf-8"))
+    options = ["--data", str(data), "--artifact", str(model), "--results", str(tmp_path / "results")]
+    assert accuracy.main([*options, "--out", str(tmp_path / "out"), *ALL]) == 0
+    result = json.loads((tmp_path / "results" / "accuracy-toy.json").read_text(encoding="utf-8"))
     assert [(row["set"], row["manipulated"], row["authentic"]) for row in result["rows"]] == [
         ("one", 3, 3),
         ("two", 3, 3),
@@ -46,36 +58,34 @@ def test_sets_stay_apart_and_are_counted(data, tmp_path):
     for row in result["rows"]:
         low, high = row["pixel_auc_interval"]
         assert 0 <= low <= row["pixel_auc"] <= high <= 1
+        assert row["pixel_auc_centre"] < 0.5
+        assert None not in row.values()
+    assert "| two |" in table.accuracy(tmp_path / "results")
+    log = (tmp_path / "results" / "accuracy-runs.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(log[0])["digest"] == result["artifact"]
 
 
-def test_a_perfect_map_and_a_perfect_score_reach_one(data):
-    def oracle(source):
-        name = source.name if hasattr(source, "name") else None
-        mask = source.with_suffix(".png") if name else None
-        truth = np.zeros((72, 90), np.float32)
-        if mask and mask.exists():
-            truth[:, :30] = 1
-        return Answer(float(truth.max()) if name else 0.5, truth, found=bool(truth.any()))
-
-    row = accuracy.judged(accuracy.sets(data)["one"], oracle)
-    assert (row["image_auc"], row["pixel_auc"], row["pixel_f1"], row["tpr_at_fpr_5"]) == (1, 1, 1, 1)
-    assert row["image_auc_reencoded"] == 0.5
-    assert row["authentic_flagged"] == 0
-    assert row["pixel_auc_centre"] < 0.5
+def test_an_artifact_answers_as_for_a_user(tmp_path, rng):
+    shipped = accuracy.Shipped(str(toy.build(tmp_path / "toy")))
+    frame = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    with sdk.load(tmp_path / "toy") as analyzer:
+        expected = analyzer.analyze(frame)
+    answer = shipped.predict(frame)
+    np.testing.assert_array_equal(answer.heatmap, expected.heatmap)
+    assert answer.score == expected.score
+    assert shipped.predict(frame, working_size=0).heatmap.shape == (40, 60)
+    shipped.close()
 
 
-class Answer:
-    """What an analysis offers to the measuring code."""
+def test_a_trial_or_a_part_is_not_kept_as_a_result(data, tmp_path):
+    model = toy.build(tmp_path / "toy")
+    options = ["--data", str(data), "--artifact", str(model), "--results", str(tmp_path / "results")]
+    assert accuracy.main([*options, "--out", str(tmp_path / "out"), "--limit", "4", *ALL]) == 0
+    assert accuracy.main([*options, "--out", str(tmp_path / "out")]) == 0
+    assert not (tmp_path / "results" / "accuracy-toy.json").exists()
+    assert len((tmp_path / "results" / "accuracy-runs.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 
-    mask_threshold = 0.5
 
-    def __init__(self, score, heatmap, *, found):
-        self.score, self.heatmap = score, heatmap
-        self.verdict = type("Verdict", (), {"found": found})
-
-
-def test_the_control_is_a_jpeg_of_one_quality(data):
-    first = accuracy.encoded_anew(data / "one" / "0.jpg")
-    image = cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR)
-    assert first[:2] == b"\xff\xd8"
-    assert image.shape == (72, 90, 3)
+def test_a_missing_artifact_is_refused(tmp_path, capsys):
+    assert accuracy.main(["--artifact", "psccnet-lit", "--out", str(tmp_path)]) == 2
+    assert "-> " in capsys.readouterr().err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from training.evaluation import baselines, items, pages, report
@@ -14,6 +14,7 @@ from training.evaluation.predictors import Predictor
 from training.evaluation.protocols import IMDL, PROTOCOLS, protocol
 from training.evaluation.run import Task, evaluate
 
+Marks = Callable[[Mapping[str, object]], list[dict[str, object]]]
 OVER = 1000
 """Long side above which an image of the folder counts as large, px."""
 
@@ -35,8 +36,11 @@ def options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--card", type=Path, help="card of the weights: its thresholds are used, the run is added to it")
 
 
-def run(args: argparse.Namespace, predictors: Sequence[Predictor]) -> dict[str, object]:
-    """Evaluate, print the table, write everything else; the result."""
+def run(args: argparse.Namespace, predictors: Sequence[Predictor], *, marks: Marks | None = None) -> dict[str, object]:
+    """Evaluate, print the table, write everything else; the result.
+
+    ``marks`` judges the result by what has to be reached; its answer stands in the result, the log and the table.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     args.out.mkdir(parents=True, exist_ok=True)
     asked = list(PROTOCOLS) if "all" in args.protocol else args.protocol or [IMDL.name]
@@ -54,6 +58,7 @@ def run(args: argparse.Namespace, predictors: Sequence[Predictor]) -> dict[str, 
     )
     result, records = evaluate(task)
     result["data"] = report.listing(args.data) | {"limit": args.limit} if args.data else {"folder": "synthetic"}
+    result["marks"] = marks(result) if marks else []
     model = task.predictors[0]
     (args.out / "result.json").write_text(json.dumps(report.finite(result), indent=1) + "\n", encoding="utf-8")
     shown = {p: records[p.name][model.name] for p in task.protocols if "auc" in p.pixel}

@@ -23,7 +23,13 @@ def terminal(result: Mapping[str, object]) -> str:
     for name, sets in result["figures"].items():
         parts.append(f"== {result['protocols'][name]['in_words']}")
         parts += [_table(group, predictors) for group, predictors in sets.items()]
-    return "\n".join(part for part in parts if part)
+    return "\n".join([*parts, *map(_mark, result.get("marks", ()))])
+
+
+def _mark(mark: Mapping[str, object]) -> str:
+    found = "not measured" if mark["found"] is None else f"{mark['found']:.3f}"
+    verdict = "reached" if mark["reached"] else "MISSED"
+    return f"{verdict:8} {'floor' if mark['floor'] else 'goal '}  {mark['what']}: {found}, needed {mark['needed']:.3f}"
 
 
 def _warned(result: Mapping[str, object]) -> str:
@@ -78,6 +84,7 @@ def headline(result: Mapping[str, object]) -> dict[str, object]:
         **result["predictors"][model],
         "data": result.get("data"),
         "value_low_high_images": figures,
+        "missed": [f"{mark['what']}: {mark['found']}" for mark in result.get("marks", ()) if not mark["reached"]],
     }
 
 
