@@ -156,13 +156,18 @@ def test_every_setting_changes_the_answer(rng: np.random.Generator) -> None:
         assert (one - other).abs().max() > 1e-6
 
 
-def test_autocast_leaves_the_projection_in_full_precision(narrow: str) -> None:
+def test_autocast_leaves_the_first_layer_and_the_projection_in_full_precision(narrow: str) -> None:
     net = network(body=narrow).float()
     x = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         (cast,), raw = net.local(x), net.extractor.raw(x)
         score, (mask,) = net.rest([cast])
-    assert raw.dtype == mask.dtype == torch.bfloat16
+        residuals = net.extractor.residuals(x)
+    assert residuals.dtype == raw.dtype == mask.dtype == torch.bfloat16
+    with torch.inference_mode():
+        first = net.extractor.residuals(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(net.extractor.traces(first), raw, atol=0, rtol=0)
     assert cast.dtype == score.dtype == torch.float32
     with torch.inference_mode():
         exact = net.adapt(raw.float()) / raw.float().norm(dim=1, keepdim=True)

@@ -155,13 +155,17 @@ class ManTraNet(nn.Module):
         return max(steps) + KERNEL // 2
 
     def local(self, x: Tensor) -> list[Tensor]:
-        """Traces of unit length projected to 64 channels, in the weights' precision also under autocast.
+        """Traces of unit length projected to 64 channels."""
+        return [self.project(self.extractor.raw(x))]
+
+    def project(self, raw: Tensor) -> Tensor:
+        """Traces before they are normalised to 64 channels of normalised ones, in full precision also under autocast.
 
         Z-scores are about small differences between large values, which bfloat16 would round away.
         """
-        raw = self.extractor.raw(x).to(self.adapt.weight.dtype)
+        raw = raw.to(self.adapt.weight.dtype)
         with full_precision(raw.device.type):
-            return [self.adapt(raw) * inverse_length(raw)]
+            return self.adapt(raw) * inverse_length(raw)
 
     def rest(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Class logits ``[N, 2]`` and mask logits ``[N, 1, H, W]``."""

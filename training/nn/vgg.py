@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.nn.padding import symmetric
+from training.nn.precision import full_precision
 from training.nn.residuals import SIDE, CombinedConv
 
 BODIES = {
@@ -64,13 +65,26 @@ class Extractor(nn.Module):
         """Pixels on every side of a pixel that its traces come from."""
         return SIDE // 2 + len(self.body) + 1
 
-    def raw(self, x: Tensor) -> Tensor:
+    def residuals(self, x: Tensor) -> Tensor:
+        """What the first layer's filters see, ``[N, free + 12, H, W]``: a few grey levels beside contents of a hundred.
+
+        To be computed in float32 whatever the precision of the rest.
+        """
+        return F.relu(self.first(self.range(x)))
+
+    def traces(self, residuals: Tensor) -> Tensor:
         """Traces before they are normalised, ``[N, 256, H, W]``."""
-        x = F.relu(self.first(self.range(x)))
+        x = residuals
         for conv in self.body:
             x = F.relu(conv(x))
         x = self.last(x)
         return torch.tanh(x) if self.bounded else x
+
+    def raw(self, x: Tensor) -> Tensor:
+        """Pixels to traces before they are normalised, ``[N, 256, H, W]``."""
+        with full_precision(x.device.type):
+            residuals = self.residuals(x)
+        return self.traces(residuals)
 
     def forward(self, x: Tensor) -> Tensor:
         """Traces of unit length, ``[N, 256, H, W]``: what manipulations are told from."""
