@@ -51,6 +51,7 @@ Shape plan(const SCCMAttentionCuda& p, const Device& device) {
   const int splits = int(wanted < 1 ? 1 : wanted < most ? wanted : most);
   s.range = ceil_div(ceil_div(p.n, splits), kTile) * kTile;
   s.splits = ceil_div(p.n, s.range);
+  s.pitch = ceil_div(p.d, 8) * 8;
   s.length = kPositions;
   s.parts = ceil_div(p.n, s.length);
   return s;
@@ -58,7 +59,8 @@ Shape plan(const SCCMAttentionCuda& p, const Device& device) {
 
 struct Workspace {
   Partial partial;
-  float* logits;  // [parts, b, d, d]
+  float* logits;   // [parts, b, d, d], of the channels
+  float* weights;  // [b, d, pitch], as float or narrower
   size_t bytes;
 
   Workspace(const Shape& s, void* memory) {
@@ -71,60 +73,86 @@ struct Workspace {
     const size_t rows = size_t(s.splits) * s.b * s.n;
     partial = {take(rows * s.d), take(rows), take(rows)};
     logits = take(size_t(s.parts) * s.b * s.d * s.d);
+    weights = take(size_t(s.b) * s.d * s.pitch);
     bytes = used * sizeof(float);
   }
 };
 
 bool is_empty(const SCCMAttentionCuda& p) { return p.b == 0 || p.d == 0 || p.n == 0; }
 
-bool aligned(const SCCMAttentionCuda& p) {
-  return ((reinterpret_cast<size_t>(p.theta) | reinterpret_cast<size_t>(p.phi) | reinterpret_cast<size_t>(p.g)) & 15) ==
-         0;
+// The arrays of one launch, in the type they are in.
+template <class T>
+struct Arrays {
+  const T *theta, *phi, *g;
+  T *spatial, *channel;
+};
+
+template <class T>
+cudaError_t with_float32_products(const Arrays<T>& arrays, const Shape& s, const Workspace& workspace,
+                                  cudaStream_t stream) {
+  const int tiles = ceil_div(s.d, kTile), rows = ceil_div(s.n, kTile), groups = ceil_div(tiles, kValueTiles);
+  auto status = launch(spatial<T>, dim3(rows, s.splits, s.b * groups), dim3(kThreads), 0, stream, s, arrays.theta,
+                       arrays.phi, arrays.g, workspace.partial);
+  if (status == cudaSuccess)
+    status = launch(channel_logits<T>, dim3(tiles * tiles, s.parts, s.b), dim3(kThreads), 0, stream, s, arrays.theta,
+                    arrays.phi, workspace.logits);
+  if (status == cudaSuccess)
+    status =
+        launch(channel_softmax<float>, dim3(s.b * s.d), dim3(kWarp), 0, stream, s, workspace.logits, workspace.weights);
+  if (status == cudaSuccess)
+    status = launch(channel_product<T>, dim3(rows, tiles, s.b), dim3(kThreads), 0, stream, s, arrays.g,
+                    static_cast<const float*>(workspace.weights), arrays.channel);
+  return status;
 }
 
 template <class T>
-cudaError_t spatial_with_float32(const SCCMAttentionCuda& p, const Shape& s, Partial partial, cudaStream_t stream) {
-  const int groups = ceil_div(ceil_div(p.d, kTile), kValueTiles);
-  return launch(spatial<T>, dim3(ceil_div(p.n, kTile), s.splits, s.b * groups), dim3(kThreads), 0, stream, s,
-                static_cast<const T*>(p.theta), static_cast<const T*>(p.phi), static_cast<const T*>(p.g), partial);
+cudaError_t on_tensor_cores(const Arrays<T>& arrays, const Shape& s, const Workspace& workspace, cudaStream_t stream) {
+  const int tiles = ceil_div(s.d, kTile), rows = ceil_div(s.n, kTile);
+  T* const weights = reinterpret_cast<T*>(workspace.weights);
+  auto status =
+      launch(s.d <= kFewChannels ? spatial_on_tensor_cores<T, kFewChannels> : spatial_on_tensor_cores<T, kManyChannels>,
+             dim3(rows, s.splits, s.b), dim3(kTensorThreads), tensor_shared_bytes(s.d), stream, s, arrays.theta,
+             arrays.phi, arrays.g, workspace.partial);
+  if (status == cudaSuccess)
+    status = launch(channel_logits_on_tensor_cores<T>, dim3(tiles * tiles, s.parts, s.b), dim3(kTensorThreads), 0,
+                    stream, s, arrays.theta, arrays.phi, workspace.logits);
+  if (status == cudaSuccess)
+    status = launch(channel_softmax<T>, dim3(s.b * s.d), dim3(kWarp), 0, stream, s, workspace.logits, weights);
+  if (status == cudaSuccess)
+    status = launch(channel_product_on_tensor_cores<T>, dim3(rows, tiles, s.b), dim3(kTensorThreads), 0, stream, s,
+                    arrays.g, static_cast<const T*>(weights), arrays.channel);
+  return status;
 }
 
-cudaError_t spatial_sums(const SCCMAttentionCuda& p, const Shape& s, Partial partial, const Device&,
-                         cudaStream_t stream, float) {
-  return spatial_with_float32<float>(p, s, partial, stream);
+// The rule in the head of this file.
+bool tensor_cores_take(const SCCMAttentionCuda& p, const Device& device) {
+  const size_t addresses =
+      reinterpret_cast<size_t>(p.theta) | reinterpret_cast<size_t>(p.phi) | reinterpret_cast<size_t>(p.g);
+  return p.dtype != kFloat32 && device.capability >= 80 && p.n % 8 == 0 && addresses % 16 == 0 &&
+         p.d <= kManyChannels && tensor_shared_bytes(int(p.d)) <= size_t(device.shared_limit);
 }
 
+cudaError_t products(const Arrays<float>& arrays, const Shape& s, const Workspace& workspace, cudaStream_t stream,
+                     bool) {
+  return with_float32_products(arrays, s, workspace, stream);
+}
 template <class T>
-cudaError_t spatial_sums(const SCCMAttentionCuda& p, const Shape& s, Partial partial, const Device& device,
-                         cudaStream_t stream, T) {
-  constexpr int kFew = 144, kMany = 288;  // channels at PSCC-Net's four scales
-  const size_t shared = tensor_shared_bytes(s.d);
-  const bool fits = device.capability >= 80 && s.d <= kMany && shared <= size_t(device.shared_limit);
-  if (!fits || s.n % 8 != 0 || !aligned(p)) return spatial_with_float32<T>(p, s, partial, stream);
-  return launch(s.d <= kFew ? spatial_on_tensor_cores<T, kFew> : spatial_on_tensor_cores<T, kMany>,
-                dim3(ceil_div(p.n, kTile), s.splits, s.b), dim3(kTensorThreads), shared, stream, s,
-                static_cast<const T*>(p.theta), static_cast<const T*>(p.phi), static_cast<const T*>(p.g), partial);
+cudaError_t products(const Arrays<T>& arrays, const Shape& s, const Workspace& workspace, cudaStream_t stream,
+                     bool tensor_cores) {
+  return tensor_cores ? on_tensor_cores(arrays, s, workspace, stream)
+                      : with_float32_products(arrays, s, workspace, stream);
 }
 
 template <class T>
 cudaError_t run(const SCCMAttentionCuda& p, void* memory, const Device& device, cudaStream_t stream) {
   const Shape s = plan(p, device);
   const Workspace workspace(s, memory);
-  const T *theta = static_cast<const T*>(p.theta), *phi = static_cast<const T*>(p.phi), *g = static_cast<const T*>(p.g);
-  const unsigned tiles = ceil_div(p.d, kTile), rows = ceil_div(p.n, kTile);
-  auto status = spatial_sums(p, s, workspace.partial, device, stream, T());
-  if (status == cudaSuccess)
-    status = launch(merge<T>, dim3(ceil_div(p.b * p.n * p.d, kMergeThreads)), dim3(kMergeThreads), 0, stream, s,
-                    workspace.partial, static_cast<T*>(p.spatial));
-  if (status == cudaSuccess)
-    status = launch(channel_logits<T>, dim3(tiles * tiles, s.parts, s.b), dim3(kThreads), 0, stream, s, theta, phi,
-                    workspace.logits);
-  if (status == cudaSuccess)
-    status = launch(channel_softmax, dim3(unsigned(s.b * s.d)), dim3(kWarp), 0, stream, s, workspace.logits);
-  if (status == cudaSuccess)
-    status = launch(channel_product<T>, dim3(rows, tiles, s.b), dim3(kThreads), 0, stream, s, g,
-                    static_cast<const float*>(workspace.logits), static_cast<T*>(p.channel));
-  return status;
+  const Arrays<T> arrays = {static_cast<const T*>(p.theta), static_cast<const T*>(p.phi), static_cast<const T*>(p.g),
+                            static_cast<T*>(p.spatial), static_cast<T*>(p.channel)};
+  const auto status = products(arrays, s, workspace, stream, tensor_cores_take(p, device));
+  if (status != cudaSuccess) return status;
+  return launch(merge<T>, dim3(ceil_div(p.b * p.n * p.d, kMergeThreads)), dim3(kMergeThreads), 0, stream, s,
+                workspace.partial, arrays.spatial);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ constexpr int kTile = 64;  // queries of a block, and the side of every tile of 
 struct Shape {
   int b, d, n;
   int splits, range;  // of the keys: how many, and keys in each, a multiple of 64
+  int pitch;          // of the channels' weights, which are [b, d, pitch]: d, made a multiple of 8 with zeros
   int parts, length;  // of the positions that the channels' logits sum over
 };
 

@@ -8,7 +8,7 @@ namespace sccm_attention {
 constexpr int kValueTiles = 5;  // tiles of value channels that a block sums: 320, beyond that more blocks do the rest
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)  // without the 1 some compilers spill to make room for a second block
     spatial(Shape s, const T* __restrict__ theta, const T* __restrict__ phi, const T* __restrict__ g, Partial partial) {
   STATIC_SHARED(Panel, left);
   STATIC_SHARED(Panel, right);

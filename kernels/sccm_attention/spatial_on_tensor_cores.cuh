@@ -1,34 +1,20 @@
-// The spatial branch on tensor cores: float16 and bfloat16, rows of whole 16 bytes, at most kChannels channels.
+// The spatial branch on tensor cores: float16 and bfloat16, rows of whole 16 bytes, at most 288 channels.
 //
 // Each of four warps has 16 queries. Their logits with 32 keys come out of the tensor cores in the very layout in
 // which they go in again as weights, so they stay in registers, as do the weighted sums of values. While a warp
 // computes logits the values are on their way to shared memory, and while it sums values the next keys are.
 #pragma once
 
-#include "native/tensor_core.h"
-#include "sccm_attention/shape.cuh"
+#include "sccm_attention/product_on_tensor_cores.cuh"
 
 namespace sccm_attention {
 
-constexpr int kTensorThreads = 128;
+constexpr int kFewChannels = 144, kManyChannels = 288;  // what sums are kept for: PSCC-Net's two numbers of channels
 constexpr int kKeys = 32;
 // Rows of shared memory, with 16 bytes of padding: eight rows lie in different banks.
 constexpr int kQueryPitch = kTile + 8, kKeyPitch = kKeys + 8;
 
 inline size_t tensor_shared_bytes(int d) { return size_t(d + 15) / 16 * 16 * (kQueryPitch + 2 * kKeyPitch) * 2; }
-
-// Begin to bring `kColumns` columns of a [d, n] matrix, all its rows, to shared memory; zeros beyond its ends.
-template <int kColumns, class T>
-__device__ __forceinline__ void begin_fetch(T* to, const T* from, int first, const Shape& s) {
-  constexpr int kPieces = kColumns / 8;
-  const int rows = (s.d + 15) / 16 * 16;
-  for (int i = threadIdx.x; i < rows * kPieces; i += kTensorThreads) {
-    const int row = i / kPieces, column = i % kPieces * 8;
-    const bool inside = row < s.d && first + column < s.n;
-    copy_async(to + row * (kColumns + 8) + column, inside ? from + (long long)row * s.n + first + column : from,
-               inside);
-  }
-}
 
 template <class T, int kChannels>
 __global__ void __launch_bounds__(kTensorThreads)
@@ -41,27 +27,27 @@ __global__ void __launch_bounds__(kTensorThreads)
   const int lane = threadIdx.x % kWarp, query = threadIdx.x / kWarp * 16;  // of the tile
   const int split = blockIdx.y, batch = blockIdx.z;
   const long long base = (long long)batch * s.d * s.n;
-  // Rows of the four matrices that one load brings, and where of 16 x 16 they stand: left before right, or top first.
-  const int left_first = lane % 8 + lane / 16 * 8, left_column = lane / 8 % 2 * 8;
-  const int top_first = lane % 8 + lane / 8 % 2 * 8, top_column = lane / 16 * 8;
+  const Corner top = top_first(lane), left = left_first(lane);
+  const Source<T> all_queries = {theta + base, s.n, s.d, s.n}, all_keys = {phi + base, s.n, s.d, s.n};
+  const Source<T> all_values = {g + base, s.n, s.d, s.n};
 
   float sums[kChannels / 8][4] = {};
-  float top[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};  // of queries lane / 4 and lane / 4 + 8
+  float highest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};  // of queries lane / 4 and lane / 4 + 8
   const int end = min(s.n, (split + 1) * s.range);
-  begin_fetch<kTile>(queries, theta + base, blockIdx.x * kTile, s);
-  begin_fetch<kKeys>(keys, phi + base, split * s.range, s);
+  all_queries.template begin_fetch<kTile>(queries, rows, {0, int(blockIdx.x) * kTile});
+  all_keys.template begin_fetch<kKeys>(keys, rows, {0, split * s.range});
   for (int key = split * s.range; key < end; key += kKeys) {
     copies_arrived();
     __syncthreads();  // the keys are there, and nobody reads the last values any more
-    begin_fetch<kKeys>(values, g + base, key, s);
+    all_values.template begin_fetch<kKeys>(values, rows, {0, key});
 
     float logits[kKeys / 8][4] = {};
     for (int k = 0; k < rows; k += 16) {
       unsigned a[4], b[4];
-      load_transposed(a, &queries[(k + left_first) * kQueryPitch + query + left_column]);
+      load_transposed(a, &queries[(k + left.row) * kQueryPitch + query + left.column]);
 #pragma unroll
       for (int tile = 0; tile < kKeys / 8; tile += 2) {
-        load_transposed(b, &keys[(k + top_first) * kKeyPitch + tile * 8 + top_column]);
+        load_transposed(b, &keys[(k + top.row) * kKeyPitch + tile * 8 + top.column]);
         multiply_add(logits[tile], a, b[0], b[1], T());
         multiply_add(logits[tile + 1], a, b[2], b[3], T());
       }
@@ -70,24 +56,24 @@ __global__ void __launch_bounds__(kTensorThreads)
     float fade[2];
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      float highest = top[i];
+      float now = highest[i];
 #pragma unroll
       for (int tile = 0; tile < kKeys / 8; ++tile)
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
           if (key + tile * 8 + lane % 4 * 2 + j >= s.n) logits[tile][2 * i + j] = -INFINITY;
-          highest = fmaxf(highest, logits[tile][2 * i + j]);
+          now = fmaxf(now, logits[tile][2 * i + j]);
         }
-      highest = fmaxf(highest, __shfl_xor_sync(kAll, highest, 1));
-      highest = fmaxf(highest, __shfl_xor_sync(kAll, highest, 2));
-      fade[i] = __expf(top[i] - highest);
-      top[i] = highest;
+      now = fmaxf(now, __shfl_xor_sync(kAll, now, 1));
+      now = fmaxf(now, __shfl_xor_sync(kAll, now, 2));
+      fade[i] = __expf(highest[i] - now);
+      highest[i] = now;
       total[i] *= fade[i];
 #pragma unroll
       for (int tile = 0; tile < kKeys / 8; ++tile)
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
-          logits[tile][2 * i + j] = __expf(logits[tile][2 * i + j] - highest);
+          logits[tile][2 * i + j] = __expf(logits[tile][2 * i + j] - now);
           total[i] += logits[tile][2 * i + j];
         }
     }
@@ -101,7 +87,7 @@ __global__ void __launch_bounds__(kTensorThreads)
 
     copies_arrived();
     __syncthreads();  // the values are there, and nobody reads the keys any more
-    if (key + kKeys < end) begin_fetch<kKeys>(keys, phi + base, key + kKeys, s);
+    if (key + kKeys < end) all_keys.template begin_fetch<kKeys>(keys, rows, {0, key + kKeys});
 #pragma unroll
     for (int k = 0; k < kKeys; k += 16) {
       const float (&low)[4] = logits[k / 8], (&high)[4] = logits[k / 8 + 1];
@@ -111,7 +97,7 @@ __global__ void __launch_bounds__(kTensorThreads)
       for (int tile = 0; tile < kChannels / 8; tile += 2) {
         if (tile * 8 >= rows) break;
         unsigned b[4];
-        load_matrices(b, &values[(tile * 8 + left_first) * kKeyPitch + k + left_column]);
+        load_matrices(b, &values[(tile * 8 + left.row) * kKeyPitch + k + left.column]);
         multiply_add(sums[tile], weights, b[0], b[1], T());
         multiply_add(sums[tile + 1], weights, b[2], b[3], T());
       }
@@ -126,7 +112,7 @@ __global__ void __launch_bounds__(kTensorThreads)
     if (position >= s.n) continue;
     const long long at = partial.row(s, split, batch, position);
     if (lane % 4 == 0) {
-      partial.tops[at] = top[i];
+      partial.tops[at] = highest[i];
       partial.totals[at] = total[i];
     }
 #pragma unroll

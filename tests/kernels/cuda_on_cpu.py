@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import re
 import subprocess
@@ -11,6 +10,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
+from kernels.cuda_library import fingerprint
 
 KERNELS = Path(__file__).parents[2] / "kernels"
 SANITIZED = os.environ.get("SANITIZED") == "1"  # set by the test that runs the others again under the sanitizers
@@ -36,10 +37,8 @@ class Settings(ctypes.Structure):
 
 def build(source: Path, folder: Path) -> ctypes.CDLL:
     """The library of a ``.cu`` file, from ``folder`` if its text and that of all headers were compiled before."""
-    content = hashlib.sha256(repr((COMPILE, SANITIZE, LINK)).encode())
-    for path in (source, *sorted(KERNELS.rglob("*.h")), *sorted(KERNELS.rglob("*.cuh"))):
-        content.update(path.read_bytes())
-    library = folder / f"{source.stem}-{content.hexdigest()[:16]}.so"
+    content = fingerprint(source, *COMPILE, *SANITIZE, *LINK)
+    library = folder / f"{source.stem}-{content}.so"
     if not library.exists():
         unfinished = library.with_suffix(f".{os.getpid()}")
         command = [*COMPILE, *SANITIZE, *LINK, "-x", "c++", source, "-o", unfinished]

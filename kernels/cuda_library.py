@@ -1,0 +1,99 @@
+"""The CUDA kernels as one library: built with nvcc, loaded with ctypes. Nothing needs it.
+
+It holds machine code for every architecture in :data:`ARCHITECTURES` and is linked with CUDA's runtime; on the machine
+that runs it there has to be a driver, and nothing else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+from sysconfig import get_path
+
+from kernels.errors import CannotBuild
+
+FOLDER = Path(__file__).parent
+"""Where the library lies, and the sources in a checkout."""
+NAME = "_cuda.so"
+BUILDS = FOLDER.parent / "build" / "cuda"
+"""Where objects are kept between runs; git ignores it."""
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+"""Compute capabilities, ten times the major plus the minor: Turing, Ampere (data centre, desktop), Ada, Hopper,
+Blackwell (data centre, desktop). Newer ones compile the last one's intermediate code."""
+_OPTIONS = ("-std=c++17", "-O3", "-Xcompiler=-fPIC,-Wall,-Wextra", "-Xptxas=-v", f"-I{FOLDER}")
+
+
+def sources() -> list[Path]:
+    """One ``.cu`` file to an operator."""
+    return sorted(FOLDER.glob("*/*.cu"))
+
+
+def missing() -> list[str]:
+    """What a build needs and does not find, one sentence each with its remedy; empty if nothing is missing."""
+    found = {
+        "no sources: this is an installed package; build in a checkout": sources(),
+        "no nvcc: pip install 'imdl-sdk[nvcc]', or put that of CUDA 13 on PATH": _compiler(),
+    }
+    return [sentence for sentence, thing in found.items() if not thing]
+
+
+def fingerprint(source: Path, *options: str) -> str:
+    """Changes with the text of ``source``, of any header it may include, and of ``options``."""
+    content = hashlib.sha256(repr(options).encode())
+    for path in (source, *sorted((FOLDER / "native").glob("*.h")), *sorted(source.parent.glob("*.*h"))):
+        content.update(path.read_bytes())
+    return content.hexdigest()[:16]
+
+
+def compiled(source: Path, architectures: tuple[int, ...] = ARCHITECTURES) -> tuple[Path, str]:
+    """The object of ``source``, and what ptxas said of its kernels; from the last time, if nothing changed since.
+
+    Raises :class:`kernels.errors.CannotBuild`.
+    """
+    lacking = missing()
+    if lacking:
+        raise CannotBuild("the CUDA library cannot be built", remedy="; ".join(lacking))
+    targets = [f"-gencode=arch=compute_{each},code=sm_{each}" for each in architectures]
+    targets.append(f"-gencode=arch=compute_{architectures[-1]},code=compute_{architectures[-1]}")
+    content = fingerprint(source, _nvcc("--version"), *_OPTIONS, *targets)
+    BUILDS.mkdir(parents=True, exist_ok=True)
+    target = BUILDS / f"{source.stem}-{content}.o"
+    report = target.with_suffix(".txt")
+    if not (target.exists() and report.exists()):
+        report.write_text(_nvcc(*_OPTIONS, *targets, "-c", str(source), "-o", str(target)), encoding="utf-8")
+    return target, report.read_text(encoding="utf-8")
+
+
+def install() -> Path:
+    """Build the library and put it where :func:`cuda` looks for it. Raises :class:`kernels.errors.CannotBuild`."""
+    objects = [str(compiled(source)[0]) for source in sources()]
+    fresh, target = FOLDER / f"{NAME}.new", FOLDER / NAME
+    _nvcc("-shared", *objects, "-o", str(fresh))
+    fresh.replace(target)  # a process that has the old one loaded keeps it
+    return target
+
+
+@functools.cache
+def cuda() -> ctypes.CDLL | None:
+    """The library, loaded once: what ``kernels.<op>.cuda`` takes; None if it is not there or does not load."""
+    try:
+        return ctypes.CDLL(str(FOLDER / NAME))
+    except OSError:
+        return None
+
+
+def _compiler() -> str | None:
+    """The nvcc on PATH, or where pip puts one."""
+    from_pip = str(Path(get_path("purelib"), "nvidia", "cu13", "bin"))
+    return shutil.which("nvcc") or shutil.which("nvcc", path=from_pip)
+
+
+def _nvcc(*arguments: str) -> str:
+    done = subprocess.run([_compiler() or "nvcc", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotBuild(f"nvcc failed:\n{done.stdout}{done.stderr}", remedy="read its last lines")
+    return done.stdout + done.stderr
