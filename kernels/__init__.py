@@ -1,7 +1,9 @@
 """Mathematics and native code of the operators that are ours. Importing it needs NumPy and nothing compiled.
 
 One folder per operator: ``reference.py`` is its meaning in float64 NumPy, ``functional.py`` the differentiable torch
-form, ``lowering.py`` the ONNX function of standard operators that every runtime reads.
+form, ``lowering.py`` the ONNX function of standard operators that every runtime reads. Where an operator has native
+code, its launcher knows no framework and each framework has a shell around it; :mod:`kernels.library` finds what was
+built.
 """
 
 from __future__ import annotations
