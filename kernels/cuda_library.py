@@ -68,13 +68,17 @@ def compiled(source: Path, architectures: tuple[int, ...] = ARCHITECTURES) -> tu
     return target, report.read_text(encoding="utf-8")
 
 
-def install() -> Path:
-    """Build the library and put it where :func:`cuda` looks for it. Raises :class:`kernels.errors.CannotBuild`."""
-    objects = [str(compiled(source)[0]) for source in sources()]
-    fresh, target = FOLDER / f"{NAME}.new", FOLDER / NAME
+def build(target: Path, architectures: tuple[int, ...] = ARCHITECTURES) -> Path:
+    """Build the library as the file ``target`` and return that. Raises :class:`kernels.errors.CannotBuild`."""
+    objects = [str(compiled(source, architectures)[0]) for source in sources()]
+    fresh = target.with_suffix(".new")
     _nvcc("-shared", *objects, "-o", str(fresh))
-    fresh.replace(target)  # a process that has the old one loaded keeps it
-    return target
+    return fresh.replace(target)  # a process that has the old one loaded keeps it
+
+
+def install() -> Path:
+    """Build the library where :func:`cuda` looks for it. Raises :class:`kernels.errors.CannotBuild`."""
+    return build(FOLDER / NAME)
 
 
 @functools.cache

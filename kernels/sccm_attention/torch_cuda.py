@@ -1,0 +1,37 @@
+"""``SCCMAttention`` on torch tensors through the CUDA launcher; without gradients."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from kernels import torch_stream
+from kernels.sccm_attention.cuda import Work
+
+
+def sccm_attention(
+    library: ctypes.CDLL,  # kernels.cuda_library.cuda(), or a build for the CPU and tensors in main memory
+    theta: Tensor,  # [B, C', N] float32, float16 or bfloat16
+    phi: Tensor,  # [B, C', N]
+    g: Tensor,  # [B, C', N]
+) -> tuple[Tensor, Tensor]:  # [B, N, C'] each: spatial, channel
+    """:func:`.reference.sccm_attention` on the current stream.
+
+    Raises ValueError with the reason where it is not offered.
+    """
+    b, d, n = theta.shape
+    work = Work(shape=(b, d, n), dtype=str(theta.dtype).removeprefix("torch."))
+    reason = work.reason_against(library)
+    if reason:
+        raise ValueError(
+            f"SCCMAttention has no kernel for this: {reason}\n  -> kernels.sccm_attention.functional.sccm_attention"
+        )
+    inputs = [each.detach().contiguous() for each in (theta, phi, g)]
+    spatial, channel = (theta.new_empty((b, n, d)) for _ in range(2))
+    with torch_stream.current(theta) as stream:
+        workspace = theta.new_empty(work.workspace_bytes(library), dtype=torch.uint8)
+        addresses = [tensor.data_ptr() for tensor in (*inputs, spatial, channel)]
+        work.launch(library, addresses, workspace=workspace.data_ptr(), stream=stream)
+    return spatial, channel
