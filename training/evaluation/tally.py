@@ -53,6 +53,8 @@ def tally(
     """Records by predictor; every image is read once, changed once, and seen by all."""
     records: dict[str, list[Record]] = {predictor.name: [] for predictor in predictors}
     for item in items:
+        if not protocol.image and protocol.authentic == "excluded" and item.label is False:
+            continue  # it enters no figure
         frame, truth = item.load()
         shown = presented(frame, protocol, change, seed=seed_of(item))
         for predictor in predictors:

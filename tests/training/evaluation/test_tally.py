@@ -79,6 +79,16 @@ def test_authentic_images_are_left_out_or_halve_the_mean(oracle):
     assert np.isnan(included.values["auc"])
 
 
+def test_images_that_enter_no_figure_are_not_analysed(oracle):
+    def refuse():
+        raise AssertionError("read for nothing")
+
+    items = [Item("authentic", refuse, label=False)]
+    assert tally.tally([oracle], items, PROTOCOLS["gsrnet"]) == {"oracle": []}
+    with pytest.raises(AssertionError, match="read for nothing"):
+        tally.tally([oracle], items, IMDL)
+
+
 def test_score_is_the_head_or_the_mean(oracle):
     heatmap = TRUTH.astype(np.float32)
     head = record(oracle, heatmap, TRUTH, IMDL, score=0.7)
