@@ -1,0 +1,62 @@
+"""The CUDA sources compile for every architecture within a committed budget of registers, and spill none."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kernels import cuda_library
+from kernels.errors import CannotBuild
+
+BUDGET = Path(__file__).with_name("cuda_budget.json")
+KERNEL = re.compile(
+    r"Compiling entry function '(?P<name>\w+)' for 'sm_(?P<architecture>\d+)'.*?"
+    r"(?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?Used (?P<registers>\d+) registers",
+    re.DOTALL,
+)
+
+
+def demangled(names: list[str]) -> list[str]:
+    """``op<type, number>`` for the mangled name of each kernel."""
+    done = subprocess.run(["c++filt", "-p"], input="\n".join(names), capture_output=True, text=True, check=True)
+    return [re.sub(r"\(anonymous namespace\)::|sccm_attention::|void ", "", name) for name in done.stdout.split("\n")]
+
+
+def used(source: Path) -> dict[str, dict[str, int]]:
+    """Registers of a thread, by kernel and architecture. Fails where any are spilled."""
+    found = list(KERNEL.finditer(cuda_library.compiled(source)[1]))
+    registers: dict[str, dict[str, int]] = {}
+    for match, name in zip(found, demangled([match["name"] for match in found]), strict=False):
+        assert match["stores"] == match["loads"] == "0", f"{name} spills registers on sm_{match['architecture']}"
+        registers.setdefault(name, {})[match["architecture"]] = int(match["registers"])
+    return registers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", cuda_library.sources(), ids=lambda path: path.stem)
+def test_registers_stay_within_the_budget_on_every_architecture(source):
+    if cuda_library.missing():
+        pytest.skip(f"CUDA sources are not compiled: {'; '.join(cuda_library.missing())}")
+    measured, budget = used(source), json.loads(BUDGET.read_text(encoding="utf-8"))[source.parent.name]
+    assert measured.keys() == budget.keys()
+    for kernel, registers in measured.items():
+        assert registers.keys() == {str(each) for each in cuda_library.ARCHITECTURES}
+        highest = max(registers.values())
+        assert highest <= budget[kernel], f"{kernel} takes {registers}"
+
+
+def test_without_nvcc_a_build_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(cuda_library.shutil, "which", lambda name, path=None: None)
+    with pytest.raises(CannotBuild, match="cannot be built\n  -> no nvcc: pip install"):
+        cuda_library.install()
+
+
+def test_a_library_that_is_not_there_is_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(cuda_library, "FOLDER", tmp_path)
+    cuda_library.cuda.cache_clear()
+    assert cuda_library.cuda() is None
+    cuda_library.cuda.cache_clear()
