@@ -185,6 +185,8 @@ def test_simplified_answers_the_same(settings: dict[str, object], rng: np.random
     torch.testing.assert_close(score_of_less, score, atol=1e-6, rtol=0)
     assert not [module for module in less.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert less.zpool.floor.min() >= 2.0**-10
+    high_pass = less.extractor.first.weight.float()[net.config.free :][:9]
+    assert (high_pass.half().double().sum((1, 2, 3)) == 0).all()  # nothing leaks where they are stored as halves
 
 
 def test_simplified_keeps_the_floor_that_decides() -> None:

@@ -199,13 +199,19 @@ class ManTraNet(nn.Module):
 def simplified(net: ManTraNet) -> ManTraNet:
     """A copy for inference that answers the same with less.
 
-    The range of the pixels and all filters of the first layer become one convolution with a bias. Normalisation goes:
-    Z-scores do not change with scale and shift, so it is enough to lower the floor by the scale. For the same reason a
-    channel may be scaled by a power of two, which brings floors far below one to where float16 can hold them.
+    The range of the pixels and all filters of the first layer become one convolution with a bias. SRM's are in whole
+    numbers there, and the next layer divides: twelfths, rounded where weights are stored as halves, would let a fifth
+    of a grey level of contents through.
+
+    Normalisation goes: Z-scores do not change with scale and shift, so it is enough to lower the floor by the scale.
+    For the same reason a channel may be scaled by a power of two, which brings floors far below one to where float16
+    can hold them.
     """
     copied = copy.deepcopy(net).eval()
     extractor, zpool = copied.extractor, copied.zpool
-    weight = extractor.first.weight
+    divisors = extractor.first.divisors
+    weight = extractor.first.weight * divisors[:, None, None, None]
+    extractor.body[0].weight.div_(divisors[:, None, None])
     extractor.first = SymmetricConv(3, len(weight), SIDE).to(weight)
     extractor.first.weight.copy_(2 * weight)
     extractor.first.bias.copy_(-weight.sum((1, 2, 3)))

@@ -16,6 +16,8 @@ from training.nn.padding import symmetric
 SIDE = 5
 """Side of every filter, px."""
 BAYAR_FILTERS = 3
+SRM_DIVISORS = (4, 12, 2)
+"""What each of SRM's filters is divided by; before that they are whole numbers."""
 EPSILON = 1e-7
 """Added to the sum that Bayar's filters are divided by; Keras' value."""
 
@@ -25,11 +27,12 @@ def srm() -> Tensor:  # float32 [9, 3, 5, 5]
 
     No truncation follows.
     """
-    plane = torch.tensor([[-1.0, 2.0, -1.0], [2.0, -4.0, 2.0], [-1.0, 2.0, -1.0]]) / 4
-    along = torch.tensor([[0.0, 0.0, 0.0], [1.0, -2.0, 1.0], [0.0, 0.0, 0.0]]) / 2
+    plane = torch.tensor([[-1.0, 2.0, -1.0], [2.0, -4.0, 2.0], [-1.0, 2.0, -1.0]])
+    along = torch.tensor([[0.0, 0.0, 0.0], [1.0, -2.0, 1.0], [0.0, 0.0, 0.0]])
     outer, inner, middle = [-1.0, 2.0, -2.0, 2.0, -1.0], [2.0, -6.0, 8.0, -6.0, 2.0], [-2.0, 8.0, -12.0, 8.0, -2.0]
-    square = torch.tensor([outer, inner, middle, inner, outer]) / 12
+    square = torch.tensor([outer, inner, middle, inner, outer])
     filters = torch.stack([F.pad(plane, (1, 1, 1, 1)), square, F.pad(along, (1, 1, 1, 1))])
+    filters = filters / torch.tensor(SRM_DIVISORS)[:, None, None]
     return torch.einsum("kij,oc->kocij", filters, torch.eye(3)).flatten(0, 1)
 
 
@@ -63,6 +66,13 @@ class CombinedConv(nn.Module):
     def constrain(self) -> None:
         """Bring Bayar's filters back under their constraint."""
         constrain_bayar(self.bayar)
+
+    @property
+    def divisors(self) -> Tensor:
+        """What every filter was divided by to be what it is, ``[free + 12]``; 1 where it was never whole."""
+        ones = torch.ones_like
+        whole = torch.tensor(SRM_DIVISORS).repeat_interleave(3).to(self.free)
+        return torch.cat([ones(self.free[:, 0, 0, 0]), whole, ones(self.bayar[:, 0, 0, 0])])
 
     @property
     def weight(self) -> Tensor:
