@@ -75,7 +75,7 @@ def flagged(predictor: Predictor, paths: Sequence[Path]) -> list[dict[str, objec
 def _share(predictor: Predictor, path: Path) -> dict[str, object]:
     answers = (predictor.predict(frame) for frame in spread(path))
     scores = np.array([np.nan if answer.score is None else answer.score for answer in answers])
-    thresholds = {f"{100 * float(rate):g}": level for rate, level in predictor.score_thresholds.items()}
+    thresholds = {f"{100 * float(rate):g}": level for rate, level in predictor.video_thresholds.items()}
     return {
         "frames": scores.size,
         "median_score": float(np.median(scores)),

@@ -48,6 +48,10 @@ class Predictor(Protocol):
     def score_thresholds(self) -> Mapping[str, float]:
         """Its own scores by the false-positive rate they were fitted for, "0.01" and "0.05"; empty without any."""
 
+    @property
+    def video_thresholds(self) -> Mapping[str, float]:
+        """The same for frames of video; those of photographs where none were fitted."""
+
     def predict(self, frame: Frame, *, working_size: int | None = None) -> Answer:
         """Analyse RGB [H, W, 3], a model at ``working_size`` px (0: the frame's own, None: its default)."""
 
@@ -61,6 +65,7 @@ class Checkpoint:
         self.name = file.stem if file.stem not in {"ema", "final"} else f"{file.parent.name}/{file.stem}"
         self.mask_threshold = card.mask_threshold if card else 0.5
         self.score_thresholds = dict(card.score_thresholds) if card else {}
+        self.video_thresholds = (dict(card.video_thresholds) if card else {}) or self.score_thresholds
         default = card.working_size if card else 0
         self.working_size = default if working_size is None else working_size
         if card:

@@ -16,7 +16,8 @@ SHAPE = (48, 64)
 
 def answering(name, answer, **settings):
     """A predictor that calls ``answer(frame)``."""
-    known = {"identity": {"kind": "made up"}, "mask_threshold": 0.5, "score_thresholds": {}, **settings}
+    known = {"identity": {"kind": "made up"}, "mask_threshold": 0.5, "score_thresholds": {}, "video_thresholds": {}}
+    known |= settings
 
     def predict(frame, *, working_size=None):
         del working_size

@@ -58,7 +58,7 @@ def test_the_share_of_flagged_frames_is_counted_on_both(clip):
     seen = []
 
     class Alternating:
-        score_thresholds = {"0.05": 0.5}  # noqa: RUF012
+        video_thresholds = {"0.05": 0.5}  # noqa: RUF012
 
         def predict(self, frame, *, working_size=None):
             seen.append(frame.shape)

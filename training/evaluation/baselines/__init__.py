@@ -39,6 +39,11 @@ class Baseline:
         """None."""
         return {}
 
+    @property
+    def video_thresholds(self) -> dict[str, float]:
+        """None."""
+        return {}
+
     def predict(self, frame: Frame, *, working_size: int | None = None) -> Answer:
         """Always at the frame's own size: resampling destroys what classical detectors look for."""
         del working_size
