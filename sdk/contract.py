@@ -147,13 +147,19 @@ class Contract:
     sha256: Mapping[str, str]
     """Digest of every other file of the artifact, in hexadecimal."""
     parity: tuple[ParityRow, ...] = ()
+    video_thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Like ``score_thresholds``, for frames of video; empty where none were measured."""
 
     def __post_init__(self) -> None:
         missing = sorted({step.graph for step in self.plan} - set(self.graphs))
         if missing:
             raise ArtifactInvalid(f"the plan of {self.name} runs graphs it does not have: {missing}", remedy=_REMEDY)
-        levels = {"mask_threshold": self.mask_threshold, **self.score_thresholds}
-        outside = sorted(key for key, level in levels.items() if not 0.0 <= level <= 1.0)
+        levels = [
+            ("mask_threshold", self.mask_threshold),
+            *self.score_thresholds.items(),
+            *self.video_thresholds.items(),
+        ]
+        outside = sorted({key for key, level in levels if not 0.0 <= level <= 1.0})
         if outside:
             raise ArtifactInvalid(f"thresholds of {self.name} lie outside [0, 1]: {outside}", remedy=_REMEDY)
         lost = sorted({"0.01", "0.05"} - set(self.score_thresholds))

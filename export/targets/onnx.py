@@ -142,6 +142,7 @@ def _contract(frozen: Detector, *, name: str, model: str, card: Card, graphs: di
         working_size=card.working_size,
         working_sizes=card.working_sizes,
         score_thresholds=card.score_thresholds,
+        video_thresholds=card.video_thresholds,
         mask_threshold=card.mask_threshold,
         minimum_side=MINIMUM_SIDE,
         precisions=("f32", "bf16"),
