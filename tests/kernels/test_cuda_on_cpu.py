@@ -96,12 +96,12 @@ def test_every_16_bit_number_is_widened_exactly_and_every_float_to_the_nearest(l
 
 
 @pytest.mark.slow
-def test_sanitizers_see_an_access_beyond_shared_memory():
+def test_address_sanitizer_sees_an_access_beyond_shared_memory():
     program = (
         "import ctypes, pathlib, tempfile; from tests.kernels import cuda_on_cpu as c;"
         f"library = c.build(pathlib.Path({str(SOURCE)!r}), pathlib.Path(tempfile.mkdtemp()));"
         f"library.probe({KERNELS.index('writes_beyond')}, 1, 64, 64, ctypes.c_void_p())"
     )
-    done = cuda_on_cpu.under_sanitizers(sys.executable, "-c", program)
+    done = cuda_on_cpu.under_sanitizer(sys.executable, "-c", program)
     assert "heap-buffer-overflow" in done.stderr
     assert "writes_beyond" in done.stderr

@@ -141,6 +141,6 @@ def test_a_barrier_that_is_left_out_is_noticed(
 
 
 @pytest.mark.slow
-def test_sanitizers_find_nothing() -> None:
-    done = cuda_on_cpu.same_tests_under_sanitizers(Path(__file__))
+def test_address_sanitizer_finds_nothing() -> None:
+    done = cuda_on_cpu.same_tests_under_sanitizer(Path(__file__))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
