@@ -126,10 +126,11 @@ def synthetic(photographs: Path, *, count: int, size: int, seed: int = SEED) -> 
 
 def large(items: Iterable[Item], *, over: int) -> list[Item]:
     """Those read from files whose long side is more than ``over`` px; only headers are read."""
-    return [item for item in items if item.path is not None and max(_extent(item.path)) > over]
+    return [item for item in items if item.path is not None and max(extent(item.path)) > over]
 
 
-def _extent(path: Path) -> tuple[int, int]:
+def extent(path: Path) -> tuple[int, int]:
+    """Width and height, from the header alone."""
     with Image.open(path) as image:
         return image.size
 

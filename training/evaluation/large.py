@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from training.data import Photographs
-from training.evaluation.items import SEED, Item, Truth
+from training.evaluation.items import SEED, Item, Truth, extent
 from training.synthesis import KINDS
 from training.synthesis.compression import random_jpeg
 from training.synthesis.sample import Crop, Frame
@@ -28,7 +28,8 @@ class LargeForgeries:
     def __init__(self, photographs: Path, *, seed: int = SEED) -> None:
         """Held-out photographs only."""
         self.photographs, self.seed = Photographs(photographs, "validation"), seed
-        self.usable = [at for at in range(len(self.photographs.rows)) if max(self._pixels(at).shape[:2]) >= LEAST]
+        files = (photographs.parent / row.file for row in self.photographs.rows)
+        self.usable = [at for at, file in enumerate(files) if max(extent(file)) >= LEAST]
         if not self.usable:
             raise ValueError(f"no held-out photograph reaches {LEAST} px\n  -> leave --large out, or add photographs")
 
@@ -59,10 +60,7 @@ class LargeForgeries:
         frame[square], mask[square] = made.frame, made.mask
         return frame, mask
 
-    def _pixels(self, at: int) -> Frame:
-        return self.photographs.pixels(at)[0]
-
     def _shown(self, at: int) -> Frame:
-        frame = self._pixels(at)
+        frame = self.photographs.pixels(at)[0]
         scale = MOST / max(frame.shape[:2])
         return frame if scale >= 1 else cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
+
 import cv2
 import numpy as np
 import pytest
@@ -80,8 +83,10 @@ def test_finds_what_it_was_made_for_and_not_the_content(name, photo, repository,
     assert abs(without - 0.5) < found - 0.5 - 0.1
 
 
-def test_every_classical_detector_has_its_ground_and_every_module_a_citation():
+def test_every_classical_detector_has_its_ground_and_its_citation():
     assert set(GROUNDS) == set(baselines.names()) - {"centre", "random"}
+    for name in GROUNDS:
+        assert re.search(r"(19|20)\d\d", import_module(f"training.evaluation.baselines.{name}").__doc__)
 
 
 @pytest.mark.parametrize("name", baselines.names())
