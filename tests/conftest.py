@@ -1,7 +1,7 @@
 """What every test may ask for: the shared data folder, a seeded generator, a GPU; and what a skip is worth.
 
-``REQUIRE_ALL=1`` turns every skip into a failure, except those for want of a GPU and those for want of the data
-folder when none was named. ``REQUIRE_GPU=1`` does so for the GPU's.
+``REQUIRE_ALL=1`` turns every skip into a failure, except those for want of a GPU or of its compiler and those for want
+of the data folder when none was named. ``REQUIRE_GPU=1`` does so for the GPU's.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ hypothesis.settings.register_profile("exact", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("exact")
 NO_DATA = "no shared data: pytest --shared-data=PATH names a folder with train/, dev/ and odd/"
 NO_GPU = "no NVIDIA GPU on this machine"
+NO_NVCC = "no nvcc: "
+EXCUSED = (NO_DATA, NO_GPU, NO_NVCC)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _not_excused(report: pytest.TestReport | pytest.CollectReport) -> bool:
     reason = str(report.longrepr)
-    return report.skipped and not hasattr(report, "wasxfail") and NO_GPU not in reason and NO_DATA not in reason
+    return report.skipped and not hasattr(report, "wasxfail") and not any(excuse in reason for excuse in EXCUSED)
 
 
 def _fail(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -1,4 +1,4 @@
-"""A skip is a failure where everything is required, but for want of a GPU or of data that nobody named."""
+"""A skip is a failure where everything is required, but for want of a GPU, of nvcc or of data that nobody named."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ import pytest
 
 def test_lacks_a_tool():
     pytest.skip("no such tool")
+
+def test_lacks_nvcc():
+    pytest.skip("not compiled: no nvcc: install it")
 
 @pytest.mark.gpu
 def test_lacks_a_gpu():
@@ -53,12 +56,12 @@ def outcome(tmp_path, repository):
 
 @pytest.mark.skipif(not NO_GPU_HERE, reason="no NVIDIA GPU on this machine is what is tried here")
 def test_skips_are_skips_for_a_developer(outcome):
-    assert outcome().startswith("1 passed, 3 skipped, 1 xfailed")
+    assert outcome().startswith("1 passed, 4 skipped, 1 xfailed")
 
 
 @pytest.mark.skipif(not NO_GPU_HERE, reason="no NVIDIA GPU on this machine is what is tried here")
-def test_where_all_is_required_only_gpu_and_unnamed_data_skip(outcome):
-    assert outcome(REQUIRE_ALL="1").startswith("1 failed, 1 passed, 2 skipped, 1 xfailed")
+def test_where_all_is_required_only_gpu_nvcc_and_unnamed_data_skip(outcome):
+    assert outcome(REQUIRE_ALL="1").startswith("1 failed, 1 passed, 3 skipped, 1 xfailed")
 
 
 def test_a_named_folder_has_to_exist(outcome):
