@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from kernels import cuda_library
+from kernels import __main__, cuda_library
 from kernels.errors import CannotBuild
 
 BUDGET = Path(__file__).with_name("cuda_budget.json")
@@ -53,6 +54,16 @@ def test_without_nvcc_a_build_says_what_to_do(monkeypatch):
     monkeypatch.setattr(cuda_library.shutil, "which", lambda name, path=None: None)
     with pytest.raises(CannotBuild, match="cannot be built\n  -> no nvcc: pip install"):
         cuda_library.install()
+
+
+def test_the_command_builds_the_cuda_library_or_says_what_is_missing(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["kernels", "cuda"])
+    monkeypatch.setattr(cuda_library.shutil, "which", lambda name, path=None: None)
+    assert __main__.main() == 1
+    assert "-> no nvcc" in capsys.readouterr().err
+    monkeypatch.setattr(cuda_library, "install", lambda: tmp_path / cuda_library.NAME)
+    assert __main__.main() == 0
+    assert capsys.readouterr().out == f"{tmp_path / cuda_library.NAME}\n"
 
 
 def test_a_library_that_is_not_there_is_none(monkeypatch, tmp_path):
