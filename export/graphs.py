@@ -26,7 +26,10 @@ EXAMPLE_SIDES = (96, 88)
 
 
 class Local(nn.Module):
-    """pixels -> l0, l1: the tileable part, exact in its first convolution whatever the precision."""
+    """pixels -> l0, l1: the tileable part, exact in its first convolution whatever the precision.
+
+    Between graphs maps are ``[N, h, w, C]``, as CPUs' convolutions keep them and as tiles are put together fastest.
+    """
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
@@ -35,7 +38,8 @@ class Local(nn.Module):
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """The network's local maps."""
         levels = pixels.to(torch.int32).to(pixels.dtype)
-        return self.net.local(unit_range(torch.cat([levels, pixels - levels], dim=-1), pixels.dtype))
+        maps = self.net.local(unit_range(torch.cat([levels, pixels - levels], dim=-1), pixels.dtype))
+        return [x.permute(0, 2, 3, 1) for x in maps]
 
 
 class Rest(nn.Module):
@@ -47,7 +51,7 @@ class Rest(nn.Module):
 
     def forward(self, *maps: Tensor) -> list[Tensor]:
         """Score, then the features that localisation may want."""
-        logits, features = self.detector.net.rest(list(maps))
+        logits, features = self.detector.net.rest([x.permute(0, 3, 1, 2) for x in maps])
         return [self.detector.score(logits), *features]
 
 
@@ -72,12 +76,12 @@ def stages(detector: Detector) -> dict[str, onnx.ModelProto]:
     with torch.inference_mode():
         maps = detector.local(frame)
         _, features = detector.net.rest(maps)
+        maps = [x.permute(0, 2, 3, 1) for x in maps]
     map_names = [f"l{index}" for index in range(len(maps))]
     feature_names = [f"f{index + 1}" for index in range(len(features))]
-    batch, image = {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    batch, image = {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC, 1: Dim.DYNAMIC, 2: Dim.DYNAMIC}
     sides = tuple(torch.tensor(side) for side in EXAMPLE_SIDES)
-    pixels = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC, 2: Dim.DYNAMIC}
-    local = _trace(Local(detector), (frame,), (pixels,), names=["pixels"], outputs=map_names)
+    local = _trace(Local(detector), (frame,), (image,), names=["pixels"], outputs=map_names)
     score_and_features = ["score", *feature_names]
     images = (tuple(image for _ in maps),)
     rest = _trace(Rest(detector), tuple(maps), images, names=map_names, outputs=score_and_features)

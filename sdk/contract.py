@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from sdk.errors import ArtifactInvalid
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised by every change that an older reader would misunderstand."""
 
 FILE = "contract.json"

@@ -120,7 +120,7 @@ def run_tiled(
     tiling: Tiling,
     *,
     parallel: int = 1,
-) -> Arrays:  # each [N, C', ceil(H / s), ceil(W / s)] for its stride s
+) -> Arrays:  # each [N, ceil(H / s), ceil(W / s), C'] for its stride s
     """What one run over ``pixels`` gives, from runs over tiles with a halo, each written into place.
 
     Intermediate maps are never whole in memory, and those of small tiles stay in a core's cache.
@@ -190,10 +190,10 @@ def _place(whole: Arrays, tile: Tile, shape: tuple[int, ...], tiling: Tiling) ->
         stride = tiling.strides[name]
         if name not in whole:
             size = (math.ceil(side / stride) for side in shape[1:3])
-            whole[name] = np.empty((*part.shape[:2], *size), part.dtype)
+            whole[name] = np.empty((len(part), *size, *part.shape[3:]), part.dtype)
         to_rows, from_rows = tile.row.slices(stride)
         to_columns, from_columns = tile.column.slices(stride)
-        whole[name][:, :, to_rows, to_columns] = part[:, :, from_rows, from_columns]
+        whole[name][:, to_rows, to_columns] = part[:, from_rows, from_columns]
 
 
 def _cut(size: int, core: int, margin: int, extent: int) -> Iterator[Span]:

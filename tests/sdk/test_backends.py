@@ -184,8 +184,8 @@ def test_sessions_agree_and_outputs_are_fresh(session, rng):
     pixels.flags.writeable = False
     first = session.run({"pixels": pixels})
     kept = {name: array.copy() for name, array in first.items()}
-    assert first["l0"].shape == (1, 3, 21, 34)
-    assert first["l1"].shape == (1, 5, 11, 17)
+    assert first["l0"].shape == (1, 21, 34, 3)
+    assert first["l1"].shape == (1, 11, 17, 5)
     session.run({"pixels": 255 - pixels})
     for name, array in first.items():
         np.testing.assert_array_equal(array, kept[name])

@@ -40,7 +40,7 @@ def test_text_is_the_same_every_time():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"schema_version": 2}, "schema version 2, this imdl-sdk reads 1"),
+        ({"schema_version": 1}, "schema version 1, this imdl-sdk reads 2"),
         ({"colour": "red"}, r"unknown keys \['colour'\]"),
         ({"working_size": True}, "working_size must be int, got True"),
         ({"working_size": 512.0}, "working_size must be int, got 512.0"),

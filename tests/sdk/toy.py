@@ -20,8 +20,8 @@ FRAME = Tensor(name="frame", dtype="uint8", shape=("N", "H", "W", 3), meaning="R
 PIXELS = Tensor(name="pixels", dtype="float32", shape=("N", "h", "w", 3), meaning="RGB, 0..255")
 SCORE = Tensor(name="score", dtype="float32", shape=("N",), meaning="brightness, 0..1")
 HEATMAP = Tensor(name="heatmap", dtype="float32", shape=("N", "H", "W"), meaning="0..1")
-L0 = Tensor(name="l0", dtype="float32", shape=("N", 3, "h", "w"), meaning="")
-L1 = Tensor(name="l1", dtype="float32", shape=("N", 5, "h/2", "w/2"), meaning="")
+L0 = Tensor(name="l0", dtype="float32", shape=("N", "h", "w", 3), meaning="")
+L1 = Tensor(name="l1", dtype="float32", shape=("N", "h/2", "w/2", 5), meaning="")
 MAPS = tuple(Tensor(name=f"f{i}", dtype="float32", shape=("N", 1, f"h{i}", f"w{i}"), meaning="") for i in range(1, 5))
 SIZE, HEIGHT, WIDTH = (
     Tensor(name=name, dtype="int64", shape=(), meaning="px") for name in ("working_size", "height", "width")
@@ -133,15 +133,21 @@ def _local() -> list:
         node("Div", ["nchw", "c255"], ["unit"]),
         node("Conv", ["unit", "w0"], ["a"], **same),
         node("Relu", ["a"], ["b"]),
-        node("Conv", ["b", "w1"], ["l0"], **same),
-        node("Conv", ["unit", "w2"], ["l1"], strides=[2, 2], **same),
+        node("Conv", ["b", "w1"], ["c"], **same),
+        node("Conv", ["unit", "w2"], ["d"], strides=[2, 2], **same),
+        node("Transpose", ["c"], ["l0"], perm=[0, 2, 3, 1]),
+        node("Transpose", ["d"], ["l1"], perm=[0, 2, 3, 1]),
     ]
 
 
 def _rest() -> list:
     node = helper.make_node
     maps = [
-        node("ReduceMean", ["l0" if i < 3 else "l1", "axes1"], [f"f{i}"], keepdims=1) for i in range(1, 5)
+        node("Transpose", ["l0"], ["c"], perm=[0, 3, 1, 2]),
+        node("Transpose", ["l1"], ["d"], perm=[0, 3, 1, 2]),
+    ]
+    maps += [
+        node("ReduceMean", ["c" if i < 3 else "d", "axes1"], [f"f{i}"], keepdims=1) for i in range(1, 5)
     ]  # fmt: skip
     return [*maps, node("GlobalAveragePool", ["f1"], ["g"]), node("Flatten", ["g"], ["flat"], axis=1),
             node("Squeeze", ["flat", "axes1"], ["score"])]  # fmt: skip

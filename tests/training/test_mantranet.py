@@ -263,9 +263,9 @@ def test_two_passes_over_tiles_equal_the_whole(
 
         def submit(tile: np.ndarray) -> Ready:
             part = net.local(unit(tile[0]).float())
-            return Ready({"mask": net.answer(part, mean.float(), variance.float()).numpy()})
+            return Ready({"mask": net.answer(part, mean.float(), variance.float())[:, 0].numpy()})
 
-        tiled, whole = plan.run_tiled(submit, frame, second)["mask"], net.rest(maps)[1][0].numpy()
+        tiled, whole = plan.run_tiled(submit, frame, second)["mask"], net.rest(maps)[1][0][:, 0].numpy()
     assert np.abs(1 / (1 + np.exp(-tiled)) - 1 / (1 + np.exp(-whole))).max() < 1e-5
 
 

@@ -156,14 +156,11 @@ class PSCCNet(nn.Module):
 
     def rest(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Class logits ``[N, 2]`` and the four sampled features (models at any size see the same grids)."""
-        maps = self.trunk.exchange(maps)
-        if torch.onnx.is_in_onnx_export():
-            features = self.trunk.stage4[0].sampled(maps, self.grids)
-        else:
-            features = [
-                F.interpolate(x, size=(grid, grid), mode="bilinear", align_corners=True)
-                for x, grid in zip(self.trunk.stage4[0](maps), self.grids, strict=True)
-            ]
+        maps = self.trunk.stage4[0](self.trunk.exchange(maps))
+        features = [
+            F.interpolate(x, size=(grid, grid), mode="bilinear", align_corners=True)
+            for x, grid in zip(maps, self.grids, strict=True)
+        ]
         return self.detection(features), features
 
     def locate(self, features: list[Tensor]) -> list[Tensor]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.nn.sampling import lerp, pick, pick_resized
-
 WIDTHS = (18, 36, 72, 144)
 """Channels of the four branches, finest first."""
 STEM_WIDTH = 64
@@ -82,31 +80,10 @@ class HighResolutionModule(nn.Module):
             steps.append(nn.Sequential(*layers, *([] if last else [nn.ReLU()])))
         return nn.Sequential(*steps)
 
-    def blocks(self, xs: list[Tensor]) -> list[Tensor]:
-        """The branches' own blocks, before any exchange."""
-        return [branch(x) for branch, x in zip(self.branches, xs, strict=True)]
-
     def forward(self, xs: list[Tensor]) -> list[Tensor]:
         """Maps of the branches, finest first, to maps of the same shapes."""
-        xs = self.blocks(xs)
+        xs = [branch(x) for branch, x in zip(self.branches, xs, strict=True)]
         return [F.relu(sum_terms([self._term(xs, j, i) for j in range(len(xs))])) for i in range(len(xs))]
-
-    def sampled(self, xs: list[Tensor], grids: list[int]) -> list[Tensor]:
-        """:meth:`forward`, then bilinear sampling (corners aligned) of branch i on ``grids[i]`` squared positions.
-
-        The sum and its ReLU are evaluated only on the 2x2 pixels around each position: on a 1080p frame an eighth of
-        the finest branch. Equal to resizing the full sum, up to rounding.
-        """
-        xs = self.blocks(xs)
-        sampled = []
-        for i, grid in enumerate(grids):
-            shape = xs[i].shape[2:]
-            terms = []
-            for j in range(len(xs)):
-                link = xs[i] if j == i else self.fuse_layers[i][str(j)](xs[j])
-                terms.append(pick_resized(link, shape, grid) if j > i else pick(link, grid))
-            sampled.append(lerp(F.relu(sum_terms(terms)), shape, grid))
-        return sampled
 
     def _term(self, xs: list[Tensor], source: int, target: int) -> Tensor:
         if source == target:
