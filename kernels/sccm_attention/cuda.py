@@ -57,9 +57,8 @@ class Work:
         address, on = ctypes.c_void_p(workspace), ctypes.c_void_p(stream)
         status = library.sccm_attention_launch(ctypes.byref(work), address, on)
         if status != 0:
-            raise ValueError(
-                f"SCCMAttention was not launched: CUDA error {status}\n  -> {self.reason_against(library)}"
-            )
+            remedy = self.reason_against(library) or "cudaError_t says what it is; 35 is a driver missing or too old"
+            raise ValueError(f"SCCMAttention was not launched: CUDA error {status}\n  -> {remedy}")
 
     def _launch(self, *arrays: int) -> _Launch:
         return _Launch(*(arrays or (0,) * 5), *self.shape, DTYPES[self.dtype])

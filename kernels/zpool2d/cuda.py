@@ -62,7 +62,8 @@ class Work:
         work = self._launch(*arrays)
         status = library.zpool2d_launch(ctypes.byref(work), ctypes.c_void_p(workspace), ctypes.c_void_p(stream))
         if status != 0:
-            raise ValueError(f"ZPool2D was not launched: CUDA error {status}\n  -> {self.reason_against(library)}")
+            remedy = self.reason_against(library) or "cudaError_t says what it is; 35 is a driver missing or too old"
+            raise ValueError(f"ZPool2D was not launched: CUDA error {status}\n  -> {remedy}")
 
     def _launch(self, x: int = 0, min_std: int = 0, z: int = 0) -> _Launch:
         windows = (ctypes.c_int * MAX_WINDOWS)(*self.windows)

@@ -100,3 +100,11 @@ def test_what_has_no_kernel_is_refused_with_a_reason_and_a_remedy(on_cpu):
     library = on_cpu(test_sccm_attention_cuda.SOURCE)
     with pytest.raises(ValueError, match=r"no kernel for this: dtype is float64\n  -> kernels\.sccm_attention"):
         sccm.sccm_attention(library, *[torch.ones(1, 3, 4).double()] * 3)
+
+
+def test_a_launch_that_fails_says_with_what_number(on_cpu):
+    library = on_cpu(test_zpool2d_cuda.SOURCE)
+    cuda_on_cpu.choose(library, shared_limit=0)  # a block is refused its shared memory
+    with pytest.raises(ValueError, match=r"CUDA error 9\n  -> cudaError_t says what it is"):
+        zpool.zpool2d(library, torch.ones(1, 1, 4, 4), torch.ones(1), windows=(7,))
+    cuda_on_cpu.choose(library)
