@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -12,13 +13,24 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from training.nn.detector import Detector
 
 
+@runtime_checkable
+class Simplifiable(Protocol):
+    """A network that knows a shorter way to the same answers."""
+
+    def simplified(self) -> nn.Module:
+        """A copy for inference."""
+
+
 def freeze(detector: Detector) -> Detector:
     """A copy for inference: batch normalisation folded into convolutions, parameters rounded to fp16 values.
 
     Parameters stay float32 tensors, so this is the torch side of parity: it holds exactly the numbers that the
     artifact stores in half the bytes.
     """
-    frozen = copy.deepcopy(detector).eval().requires_grad_(requires_grad=False)
+    frozen = copy.deepcopy(detector).eval()
+    if isinstance(frozen.net, Simplifiable):
+        frozen.net = frozen.net.simplified()
+    frozen.requires_grad_(requires_grad=False)
     for module in list(frozen.modules()):
         _fold_children(module)
     for parameter in frozen.net.parameters():

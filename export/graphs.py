@@ -14,15 +14,35 @@ from torch.export import Dim
 from export.freeze import doubled
 from kernels.area_shrink import lowering as area_shrink
 from kernels.sccm_attention import lowering as sccm_attention
+from kernels.zpool2d import lowering as zpool2d
 from training.nn.detector import Detector
 from training.nn.pixels import unit_range
 
 OPSET = 18
 IR_VERSION = 10
-LOWERINGS = (area_shrink, sccm_attention)
+LOWERINGS = (area_shrink, sccm_attention, zpool2d)
 DOMAIN = "forensics"
 EXAMPLE_SIDES = (96, 88)
 """Height and width, px, of the frame with which graphs are traced; both stay dynamic."""
+
+
+PIXELS = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC, 2: Dim.DYNAMIC}
+"""Axes of pixels and maps that vary."""
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """``[N, C, h, w]`` to ``[N, h, w, C]``."""
+    return x.permute(0, 2, 3, 1)
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """``[N, h, w, C]`` to ``[N, C, h, w]``."""
+    return x.permute(0, 3, 1, 2)
+
+
+def in_passes(detector: Detector) -> bool:
+    """Whether the network can be run in two passes (:mod:`sdk.passes`); its features are as large as the pixels."""
+    return hasattr(detector.net, "answer")
 
 
 class Local(nn.Module):
@@ -39,7 +59,31 @@ class Local(nn.Module):
         """The network's local maps."""
         levels = pixels.to(torch.int32).to(pixels.dtype)
         maps = self.net.local(unit_range(torch.cat([levels, pixels - levels], dim=-1), pixels.dtype))
-        return [x.permute(0, 2, 3, 1) for x in maps]
+        return [channels_last(x) for x in maps]
+
+
+class First(nn.Module):
+    """pixels -> r0: a high-pass first layer, for graphs that are run in f32 whatever the precision."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.extractor = detector.net.extractor
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """The first layer's residuals."""
+        return channels_last(self.extractor.residuals(unit_range(pixels, pixels.dtype)))
+
+
+class FromFirst(nn.Module):
+    """r0 -> l0: what :class:`Local` is after :class:`First`."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.net = detector.net
+
+    def forward(self, residuals: Tensor) -> Tensor:
+        """The network's local map."""
+        return channels_last(self.net.project(self.net.extractor.traces(channels_first(residuals))))
 
 
 class Rest(nn.Module):
@@ -51,8 +95,34 @@ class Rest(nn.Module):
 
     def forward(self, *maps: Tensor) -> list[Tensor]:
         """Score, then the features that localisation may want."""
-        logits, features = self.detector.net.rest([x.permute(0, 3, 1, 2) for x in maps])
+        logits, features = self.detector.net.rest([channels_first(x) for x in maps])
+        if in_passes(self.detector):
+            features = [channels_last(x) for x in features]
         return [self.detector.score(logits), *features]
+
+
+class Answer(nn.Module):
+    """l0, mean, variance -> f1: a tile of a frame with those moments."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.net = detector.net
+
+    def forward(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """Mask logits of the tile."""
+        return channels_last(self.net.answer([channels_first(x)], mean, variance))
+
+
+class Conclude(nn.Module):
+    """f1 -> score."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, mask: Tensor) -> Tensor:
+        """Score of the whole frame."""
+        return self.detector.score(self.detector.net.conclude(channels_first(mask)))
 
 
 class Locate(nn.Module):
@@ -64,6 +134,8 @@ class Locate(nn.Module):
 
     def forward(self, features: list[Tensor], height: Tensor, width: Tensor) -> Tensor:
         """Heatmap at the frame's own size."""
+        if in_passes(self.detector):
+            features = [channels_first(x) for x in features]
         rows, columns = height.item(), width.item()
         for side in (rows, columns):
             torch._check(side > 1)
@@ -71,26 +143,52 @@ class Locate(nn.Module):
 
 
 def stages(detector: Detector) -> dict[str, onnx.ModelProto]:
-    """``shrink``, ``local``, ``rest`` and ``locate``, operators of ours as bare nodes with their bodies attached."""
+    """``shrink``, ``local``, ``rest`` and ``locate``, operators of ours as bare nodes with their bodies attached.
+
+    Networks that can be run in two passes (:mod:`sdk.passes`) also have ``first``, ``answer`` and ``conclude``.
+    """
     frame = torch.zeros(2, *EXAMPLE_SIDES, 3)
     with torch.inference_mode():
         maps = detector.local(frame)
         _, features = detector.net.rest(maps)
-        maps = [x.permute(0, 2, 3, 1) for x in maps]
+        maps = [channels_last(x) for x in maps]
+        if in_passes(detector):
+            features = [channels_last(x) for x in features]
     map_names = [f"l{index}" for index in range(len(maps))]
     feature_names = [f"f{index + 1}" for index in range(len(features))]
     batch, image = {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC, 1: Dim.DYNAMIC, 2: Dim.DYNAMIC}
     sides = tuple(torch.tensor(side) for side in EXAMPLE_SIDES)
-    local = _trace(Local(detector), (frame,), (image,), names=["pixels"], outputs=map_names)
+    local = _passes(detector, frame, maps) if in_passes(detector) else {"local": _local(detector, frame, map_names)}
     score_and_features = ["score", *feature_names]
     images = (tuple(image for _ in maps),)
     rest = _trace(Rest(detector), tuple(maps), images, names=map_names, outputs=score_and_features)
-    batches = ([batch for _ in features], None, None)
+    batches = ([image if in_passes(detector) else batch for _ in features], None, None)
     inputs = [*feature_names, "height", "width"]
     locate = _trace(Locate(detector), (features, *sides), batches, names=inputs, outputs=["heatmap"])
     _drop_unused_inputs(locate)
     _drop_outputs(rest, keep={"score", *(value.name for value in locate.graph.input)})
-    return {"shrink": shrink(), "local": local, "rest": rest, "locate": locate}
+    return {"shrink": shrink(), **local, "rest": rest, "locate": locate}
+
+
+def _local(detector: Detector, frame: Tensor, names: list[str]) -> onnx.ModelProto:
+    return _trace(Local(detector), (frame,), (PIXELS,), names=["pixels"], outputs=names)
+
+
+def _passes(detector: Detector, frame: Tensor, maps: list[Tensor]) -> dict[str, onnx.ModelProto]:
+    """``first`` and ``local``, which make the map; ``answer`` on tiles of it; ``conclude`` from all answers."""
+    net = detector.net
+    with torch.inference_mode():
+        residuals = First(detector)(frame)
+        moments = net.moments([channels_first(x) for x in maps])
+        mask = Answer(detector)(*maps, *moments)
+    batch, image = {0: Dim.DYNAMIC}, PIXELS
+    names = ["l0", "mean", "variance"]
+    return {
+        "first": _trace(First(detector), (frame,), (PIXELS,), names=["pixels"], outputs=["r0"]),
+        "local": _trace(FromFirst(detector), (residuals,), (image,), names=["r0"], outputs=["l0"]),
+        "answer": _trace(Answer(detector), (*maps, *moments), (image, batch, batch), names=names, outputs=["f1"]),
+        "conclude": _trace(Conclude(detector), (mask,), (image,), names=["f1"], outputs=["score"]),
+    }
 
 
 def _trace(
@@ -118,7 +216,9 @@ def _trace(
 
 def finished(graph: onnx.GraphProto) -> onnx.ModelProto:
     """A model around ``graph`` with the bodies of our operators, and nothing else of where it came from."""
-    functions = [lowering.function() for lowering in LOWERINGS if _uses(graph, lowering.NAME)]
+    functions = [
+        lowering.function(**settings[0]) for lowering in LOWERINGS if (settings := _settings(graph, lowering.NAME))
+    ]
     opsets = [helper.make_opsetid("", OPSET)]
     if functions:
         opsets.append(helper.make_opsetid(DOMAIN, 1))
@@ -131,12 +231,16 @@ def finished(graph: onnx.GraphProto) -> onnx.ModelProto:
     )
 
 
-def _uses(graph: onnx.GraphProto, operator: str) -> bool:
-    return any(
-        (node.op_type == operator and node.domain == DOMAIN)
-        or any(_uses(attribute.g, operator) for attribute in node.attribute if attribute.HasField("g"))
-        for node in graph.node
-    )
+def _settings(graph: onnx.GraphProto, operator: str) -> list[dict[str, object]]:
+    """Attributes of every node of ours with that name, branches included."""
+    found = []
+    for node in graph.node:
+        if node.op_type == operator and node.domain == DOMAIN:
+            attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+            found.append(attributes)
+        for attribute in node.attribute:
+            found += _settings(attribute.g, operator) if attribute.HasField("g") else []
+    return found
 
 
 def _drop_unused_inputs(model: onnx.ModelProto) -> None:
@@ -174,20 +278,19 @@ def whole(parts: Mapping[str, onnx.ModelProto]) -> onnx.ModelProto:
     it averages over single pixels where nothing is to be shrunk, because OpenVINO 2026.4 computes the first inference
     after an ``If`` in front of the network wrongly.
     """
-    nodes, weights = [], []
-    for name in ("local", "rest", "locate"):
-        renamed = _prefixed(parts[name].graph, name)
+    nodes, weights = {}, []
+    for name in ("first", "local", "rest", "locate"):
+        renamed = _prefixed(parts[name].graph, name) if name in parts else onnx.GraphProto()
         weights += renamed.initializer
-        nodes.append(list(renamed.node))
-    local, rest, locate = nodes
+        nodes[name] = list(renamed.node)
     constants, sides = _sides()
     pixels = helper.make_node(area_shrink.NAME, ["frame", "working_size"], ["pixels"], domain=DOMAIN)
     empty = [
         helper.make_node("Concat", ["none", "height_1", "width_1"], ["empty_shape"], axis=0),
         helper.make_node("ConstantOfShape", ["empty_shape"], ["empty"]),
     ]
-    heatmap = _either("is_localising", "heatmap", then=(locate, "locate/heatmap"), other=(empty, "empty"))
-    body = [*sides, pixels, *local, *rest, *_reached(), heatmap]
+    heatmap = _either("is_localising", "heatmap", then=(nodes["locate"], "locate/heatmap"), other=(empty, "empty"))
+    body = [*sides, pixels, *nodes["first"], *nodes["local"], *nodes["rest"], *_reached(), heatmap]
     graph = helper.make_graph(
         body,
         "whole",

@@ -112,8 +112,8 @@ class Analyzer:
     def open(self) -> None:
         """Load every graph now, so that what is missing is told here and the first analysis is no slower."""
         opened = self._here()
-        for step in self.artifact.contract.plan:
-            opened.session(step.graph, precision=opened.choice.precision)
+        for graph in sorted(self.artifact.contract.planned):
+            opened.session(graph, precision=opened.choice.precision)
 
     def analyze(self, source: object, *, color: Color = "rgb", min_score: float | None = None) -> Analysis:
         """Analyse one path, file's bytes, uint8 array, PIL image, or DLPack or CUDA array.

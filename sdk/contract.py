@@ -11,9 +11,12 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sdk.errors import ArtifactInvalid
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SCHEMA_VERSION = 2
 """Raised by every change that an older reader would misunderstand."""
@@ -48,6 +51,11 @@ class Graph:
     outputs: tuple[Tensor, ...]
     exact: bool = False
     """Run in f32 whatever the precision asked for: averages of pixels that bf16 would round to a grey level."""
+
+    def typed(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """``feeds`` in the types of the inputs."""
+        dtypes = {tensor.name: tensor.dtype for tensor in self.inputs}
+        return {name: array.astype(dtypes[name], copy=False) for name, array in feeds.items()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +95,16 @@ class Tiling:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Passes:
+    """How a graph is run that is local but for the frame's mean and variance of every channel: in two passes."""
+
+    maps: tuple[str, ...]
+    """Graphs from ``pixels`` to the one map that is read, each from the one before; only local operations."""
+    halo: int
+    """Pixels that they need around a tile; the step's own tiling has what the step's graph needs of the map."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """One graph of the plan and when it is run."""
 
@@ -94,6 +112,13 @@ class Step:
     when: Literal["always", "shrinking", "localising"] = "always"
     """``shrinking``: working size below the frame's long side; ``localising``: the score reached ``min_score``."""
     tiling: Tiling | None = None
+    passes: Passes | None = None
+    """Whether ``mean`` and ``variance`` of the map have to be known first."""
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """Every graph that is run in this step."""
+        return (*self.passes.maps, self.graph) if self.passes else (self.graph,)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,7 +176,7 @@ class Contract:
     """Like ``score_thresholds``, for frames of video; empty where none were measured."""
 
     def __post_init__(self) -> None:
-        missing = sorted({step.graph for step in self.plan} - set(self.graphs))
+        missing = sorted(self.planned - set(self.graphs))
         if missing:
             raise ArtifactInvalid(f"the plan of {self.name} runs graphs it does not have: {missing}", remedy=_REMEDY)
         levels = [
@@ -166,9 +191,14 @@ class Contract:
         if lost:
             raise ArtifactInvalid(f"{self.name} lacks the score thresholds for the rates {lost}", remedy=_REMEDY)
 
+    @property
+    def planned(self) -> set[str]:
+        """Every graph that the plan runs."""
+        return {graph for step in self.plan for graph in step.graphs}
+
     def is_tiled(self, graph: str) -> bool:
         """Whether the plan runs ``graph`` on tiles."""
-        return any(step.tiling for step in self.plan if step.graph == graph)
+        return any(step.tiling for step in self.plan if graph in step.graphs)
 
     def to_json(self) -> str:
         """The contract as text, stable from run to run."""

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sdk import passes
 from sdk.errors import ArtifactInvalid
+from sdk.tiles import run_tiled, shared_out, tiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sdk.backend import Arrays, Pending, Session
+    from sdk.backend import Arrays, Session
     from sdk.contract import Contract, Graph, Tiling
 
-_LEAST_BAND = 4
-"""Halos in the lowest band that a frame is cut into for the sake of all cores."""
 _BATCH = "N"
 """Name of the batch axis in the contract's shapes."""
 
@@ -71,9 +68,12 @@ def execute(
         if (step.when == "shrinking" and not shrinking) or not localised.any():
             continue
         start = time.perf_counter()
-        graph = contract.graphs[step.graph]
-        feeds = _feeds(graph, arrays, None if localised.all() else localised)
-        arrays |= _run(graph, session(step.graph), feeds, tiling=step.tiling and step.tiling.at(precision))
+        graph, tiling = contract.graphs[step.graph], step.tiling and step.tiling.at(precision)
+        if step.passes and tiling:
+            arrays |= passes.run(contract, step, step.passes, session, pixels=arrays["pixels"], tiling=tiling)
+        else:
+            feeds = _feeds(graph, arrays, None if localised.all() else localised)
+            arrays |= _run(graph, session(step.graph), feeds, tiling=tiling)
         stages[step.graph] = 1e3 * (time.perf_counter() - start)
     return Answer(arrays["score"], arrays.get("heatmap"), localised, stages)
 
@@ -92,115 +92,12 @@ def _feeds(graph: Graph, arrays: Arrays, rows: NDArray[np.bool_] | None) -> Arra
 
 def _run(graph: Graph, session: Session, feeds: Arrays, *, tiling: Tiling | None) -> Arrays:
     """Outputs of one graph, tiled if ``tiling`` says how and the pixels are more than one tile."""
-    dtypes = {tensor.name: tensor.dtype for tensor in graph.inputs}
-
-    def typed(piece: Arrays) -> Arrays:
-        return {name: array.astype(dtypes[name], copy=False) for name, array in piece.items()}
-
     if tiling is None:
-        return session.run(typed(feeds))
+        return session.run(graph.typed(feeds))
     if len(feeds) != 1:
         raise ArtifactInvalid(f"{graph.file} is tiled and has {len(feeds)} inputs, not one", remedy="export it again")
     ((name, pixels),) = feeds.items()
     tiling = shared_out(tiling, pixels.shape[1], session.parallel)
     if len(list(tiles(pixels.shape, tiling))) == 1:  # run waits for its turn, submit would add a request
-        return session.run(typed(feeds))
-    return run_tiled(lambda tile: session.submit(typed({name: tile})), pixels, tiling, parallel=session.parallel)
-
-
-def shared_out(tiling: Tiling, height: int, parallel: int) -> Tiling:
-    """``tiling`` in bands low enough to give work to all ``parallel`` runs, unless they were mostly halo."""
-    band = max(math.ceil(height / parallel), _LEAST_BAND * max(tiling.halo, 1))
-    return dataclasses.replace(tiling, height=min(tiling.height, band))
-
-
-def run_tiled(
-    submit: Callable[[NDArray[Any]], Pending],
-    pixels: NDArray[Any],  # [N, H, W, C]
-    tiling: Tiling,
-    *,
-    parallel: int = 1,
-) -> Arrays:  # each [N, ceil(H / s), ceil(W / s), C'] for its stride s
-    """What one run over ``pixels`` gives, from runs over tiles with a halo, each written into place.
-
-    Intermediate maps are never whole in memory, and those of small tiles stay in a core's cache.
-    ``parallel`` tiles are under way at once.
-    """
-    whole: Arrays = {}
-    started: deque[Tile] = deque()
-    for row, column in tiles(pixels.shape, tiling):
-        if len(started) == parallel:
-            _place(whole, started.popleft(), pixels.shape, tiling)
-        crop = np.ascontiguousarray(pixels[:, row.start : row.end, column.start : column.end])
-        started.append(Tile(row, column, submit(crop)))
-    while started:
-        _place(whole, started.popleft(), pixels.shape, tiling)
-    return whole
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Span:
-    """One tile along one axis, px of the input: ``low`` to ``high`` is kept of what ``start`` to ``end`` gives."""
-
-    low: int
-    high: int
-    start: int
-    end: int
-
-    def slices(self, stride: int) -> tuple[slice, slice]:
-        """Where the kept part lies in the whole output and in the tile's output, for an output of that stride."""
-        low, high, offset = self.low // stride, math.ceil(self.high / stride), self.start // stride
-        return slice(low, high), slice(low - offset, high - offset)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Tile:
-    """A tile whose outputs are being computed."""
-
-    row: Span
-    column: Span
-    pending: Pending
-
-
-def tiles(shape: tuple[int, ...], tiling: Tiling) -> Iterator[tuple[Span, Span]]:
-    """Rows and columns of every tile of pixels of ``shape`` [N, H, W, C]."""
-    rows = spans(shape[1], tiling.height, halo=tiling.halo, align=tiling.align)
-    return itertools.product(rows, spans(shape[2], tiling.width, halo=tiling.halo, align=tiling.align))
-
-
-def spans(size: int, tile: int, *, halo: int, align: int) -> list[Span]:
-    """Cut ``size`` px into tiles of about ``tile`` px and a halo, all of one extent.
-
-    Runtimes plan memory and kernels anew for every shape they meet, so all crops get the same extent: those at the
-    border are moved inwards, not clipped, which gives them more halo than they need. An extent congruent to ``size``
-    modulo ``align`` lets the last crop end at the border and still start on the grid of every output.
-    """
-    core = _up(math.ceil(size / math.ceil(size / tile)), align)
-    margin = _up(halo, align)
-    extent = core + 2 * margin
-    extent += (size - extent) % align
-    if extent >= size:
-        return [Span(0, size, 0, size)]
-    return list(_cut(size, core, margin, extent))
-
-
-def _place(whole: Arrays, tile: Tile, shape: tuple[int, ...], tiling: Tiling) -> None:
-    """Wait for a tile and write the kept part of each of its outputs into the whole one."""
-    for name, part in tile.pending.result().items():
-        stride = tiling.strides[name]
-        if name not in whole:
-            size = (math.ceil(side / stride) for side in shape[1:3])
-            whole[name] = np.empty((len(part), *size, *part.shape[3:]), part.dtype)
-        to_rows, from_rows = tile.row.slices(stride)
-        to_columns, from_columns = tile.column.slices(stride)
-        whole[name][:, to_rows, to_columns] = part[:, from_rows, from_columns]
-
-
-def _cut(size: int, core: int, margin: int, extent: int) -> Iterator[Span]:
-    for low in range(0, size, core):
-        start = min(max(0, low - margin), size - extent)
-        yield Span(low, min(low + core, size), start, start + extent)
-
-
-def _up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
+        return session.run(graph.typed(feeds))
+    return run_tiled(lambda tile: session.submit(graph.typed({name: tile})), pixels, tiling, parallel=session.parallel)

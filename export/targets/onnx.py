@@ -17,7 +17,7 @@ from export.freeze import freeze
 from export.graphs import stages, whole
 from export.weights import FILE as WEIGHTS
 from export.weights import SharedWeights
-from sdk.contract import Contract, Graph, Step, Tensor, Tiling
+from sdk.contract import Contract, Graph, Passes, Step, Tensor, Tiling
 from training.card import Card
 from training.nn.detector import Detector
 from training.synthesis.sample import Sample
@@ -29,6 +29,9 @@ TILE = (96, 192)
 at a third to a half above the speed of one large piece."""
 TILE_F32 = (192, 384)
 """The same for f32, which is bound by arithmetic: as large as memory lets halos be cheap."""
+
+EXACT = frozenset({"shrink", "first"})
+"""Graphs that are run in f32 whatever the precision: bf16 would round their small differences of large values away."""
 
 MEANINGS = {
     "frame": "RGB photograph, 0..255",
@@ -98,16 +101,16 @@ def _files(frozen: Detector) -> tuple[dict[str, bytes], dict[str, Graph]]:
     for graph, content in models.items():
         file = names.get(graph, f"{graph}.onnx")
         files[file] = weights.externalise(content).SerializeToString(deterministic=True)
-        graphs[graph] = _graph(content, file)
+        graphs[graph] = _graph(content, file, exact=graph in EXACT)
     return {**files, WEIGHTS: bytes(weights)}, graphs
 
 
-def _graph(model: onnx.ModelProto, file: str) -> Graph:
+def _graph(model: onnx.ModelProto, file: str, *, exact: bool) -> Graph:
     return Graph(
         file=file,
         inputs=tuple(_tensor(value) for value in model.graph.input),
         outputs=tuple(_tensor(value) for value in model.graph.output),
-        exact=model.graph.name == "shrink",
+        exact=exact,
     )
 
 
@@ -121,16 +124,6 @@ def _tensor(value: onnx.ValueInfoProto) -> Tensor:
 
 
 def _contract(frozen: Detector, *, name: str, model: str, card: Card, graphs: dict[str, Graph]) -> Contract:
-    halo, align = frozen.net.reach
-    strides = {tensor.name: align // 2 * 2**index for index, tensor in enumerate(graphs["local"].outputs)}
-    height, width, *f32 = (align // 2 * side for side in (*TILE, *TILE_F32))
-    tiling = Tiling(halo=halo, align=align, height=height, width=width, extents={"f32": tuple(f32)}, strides=strides)
-    plan = (
-        Step(graph="shrink", when="shrinking"),
-        Step(graph="local", tiling=tiling),
-        Step(graph="rest"),
-        Step(graph="locate", when="localising"),
-    )
     return Contract(
         name=name,
         version=card.version,
@@ -138,7 +131,7 @@ def _contract(frozen: Detector, *, name: str, model: str, card: Card, graphs: di
         settings=frozen.settings,
         status=card.status,
         graphs=graphs,
-        plan=plan,
+        plan=(Step(graph="shrink", when="shrinking"), *_body(frozen, graphs), Step(graph="locate", when="localising")),
         working_size=card.working_size,
         working_sizes=card.working_sizes,
         score_thresholds=card.score_thresholds,
@@ -153,6 +146,19 @@ def _contract(frozen: Detector, *, name: str, model: str, card: Card, graphs: di
         commit=artifact.commit(),
         sha256={},
     )
+
+
+def _body(frozen: Detector, graphs: dict[str, Graph]) -> tuple[Step, Step]:
+    """The steps between pixels and localisation, in two passes where the network offers them."""
+    halo, align = frozen.net.reach
+    strides = {tensor.name: align // 2 * 2**index for index, tensor in enumerate(graphs["local"].outputs)}
+    height, width, *f32 = (align // 2 * side for side in (*TILE, *TILE_F32))
+    tiling = Tiling(halo=halo, align=align, height=height, width=width, extents={"f32": tuple(f32)}, strides=strides)
+    if "answer" not in graphs:
+        return Step(graph="local", tiling=tiling), Step(graph="rest")
+    around = dataclasses.replace(tiling, halo=frozen.net.answer_halo, strides={"f1": 1})
+    passes = Passes(maps=("first", "local"), halo=halo)
+    return Step(graph="answer", tiling=around, passes=passes), Step(graph="conclude")
 
 
 def _sha256(files: dict[str, bytes]) -> dict[str, str]:

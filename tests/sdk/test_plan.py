@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdk import artifact, backends, plan
+from sdk import artifact, backends, plan, tiles
 from sdk.errors import ArtifactInvalid
 from tests.sdk import toy
 
@@ -32,7 +32,7 @@ def whole_and_tiled(session, pixels, tiling):
     def submit(piece):
         return session.submit({"pixels": piece})
 
-    return submit(pixels).result(), plan.run_tiled(submit, pixels, tiling, parallel=3)
+    return submit(pixels).result(), tiles.run_tiled(submit, pixels, tiling, parallel=3)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -72,7 +72,7 @@ def test_every_core_gets_a_band_unless_it_were_mostly_halo(height, parallel, ban
     align=st.sampled_from([1, 2, 4, 8, 16]),
 )
 def test_spans_cover_once_have_their_halo_and_one_extent(size, tile, halo, align):
-    spans = plan.spans(size, tile, halo=halo, align=align)
+    spans = tiles.spans(size, tile, halo=halo, align=align)
     assert [span.low for span in spans] == [0, *(span.high for span in spans[:-1])]
     assert spans[-1].high == size
     assert len({span.end - span.start for span in spans}) == 1
@@ -84,7 +84,7 @@ def test_spans_cover_once_have_their_halo_and_one_extent(size, tile, halo, align
 
 @given(size=st.integers(64, 3000), tile=st.integers(64, 500))
 def test_tiles_are_not_much_larger_than_wished(size, tile):
-    spans = plan.spans(size, tile, halo=8, align=8)
+    spans = tiles.spans(size, tile, halo=8, align=8)
     assert spans[0].end - spans[0].start <= tile + 2 * 8 + 2 * 8
 
 

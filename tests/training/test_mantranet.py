@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from kernels.zpool2d import reference
-from sdk import plan
+from sdk import tiles
 from sdk.contract import Tiling
 from training import models
 from training.models.mantranet import CHANNELS, Config, ManTraNet, simplified
@@ -247,10 +247,10 @@ def test_two_passes_over_tiles_equal_the_whole(
     settings = {"align": 1, "height": 24, "width": 24, "strides": {"mask": 1}}
     first = Tiling(halo=net.reach[0], **settings)
     second = Tiling(halo=net.reach[0] + net.answer_halo, **settings)
-    assert len(list(plan.tiles(frame.shape, second))) > 3
+    assert len(list(tiles.tiles(frame.shape, second))) > 3
     parts = []
     with torch.inference_mode():
-        for row, column in plan.tiles(frame.shape, first):
+        for row, column in tiles.tiles(frame.shape, first):
             crop = frame[0, row.start : row.end, column.start : column.end]
             rows, columns = row.slices(1)[1], column.slices(1)[1]
             kept = net.zpool.norm(net.local(unit(crop).float())[0])[:, :, rows, columns].double()
@@ -265,7 +265,7 @@ def test_two_passes_over_tiles_equal_the_whole(
             part = net.local(unit(tile[0]).float())
             return Ready({"mask": net.answer(part, mean.float(), variance.float())[:, 0].numpy()})
 
-        tiled, whole = plan.run_tiled(submit, frame, second)["mask"], net.rest(maps)[1][0][:, 0].numpy()
+        tiled, whole = tiles.run_tiled(submit, frame, second)["mask"], net.rest(maps)[1][0][:, 0].numpy()
     assert np.abs(1 / (1 + np.exp(-tiled)) - 1 / (1 + np.exp(-whole))).max() < 1e-5
 
 

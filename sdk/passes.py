@@ -1,0 +1,111 @@
+"""Run a network that is local but for two numbers per channel: exactly, in tiles, in bounded memory.
+
+A first pass over the tiles of a frame takes the mean and the variance of every channel of a map, a second answers with
+both. A map that fits in :data:`STORED` is made once and kept between the passes; a larger one is made again, tile by
+tile, in each: most of the work twice, for memory that does not grow with the frame.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sdk.tiles import Tile, run_tiled, shared_out, tiles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sdk.backend import Arrays, Pending, Session
+    from sdk.contract import Contract, Passes, Step, Tiling
+
+STORED = 1 << 30
+"""Largest map that is kept, bytes."""
+
+
+class Moments:
+    """Mean and variance of every channel, gathered piece by piece in float64 (Chan, Golub, LeVeque 1983)."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._mean = self._squares = np.zeros(())
+
+    def add(self, piece: NDArray[np.floating]) -> None:  # [N, h, w, C]
+        """Count the pixels of ``piece`` in."""
+        count = piece.shape[1] * piece.shape[2]
+        mean = piece.mean((1, 2), dtype=np.float64)
+        squares = np.square(piece - mean[:, None, None]).sum((1, 2))
+        total, away = self._count + count, mean - self._mean
+        self._squares = self._squares + squares + away**2 * (self._count * count / total)
+        self._mean = self._mean + away * (count / total)
+        self._count = total
+
+    def arrays(self) -> Arrays:
+        """``mean`` and ``variance``, [N, C] each, of all pixels that were counted in."""
+        return {"mean": self._mean, "variance": self._squares / self._count}
+
+
+def run(
+    contract: Contract,
+    step: Step,
+    passes: Passes,
+    session: Callable[[str], Session],
+    *,
+    pixels: NDArray[Any],  # [N, H, W, 3]
+    tiling: Tiling,
+) -> Arrays:
+    """Outputs of the step's graph for the whole of ``pixels``, tiled as ``tiling`` says."""
+    *before, local, answer = (contract.graphs[name] for name in step.graphs)
+    *earlier, make, judge = (session(name) for name in step.graphs)
+    (output,) = local.outputs
+
+    def maps(tile: NDArray[Any]) -> Pending:
+        arrays = {(before[0] if before else local).inputs[0].name: tile}
+        for graph, first in zip(before, earlier, strict=True):
+            arrays = first.run(graph.typed(arrays))
+        return make.submit(local.typed(arrays))
+
+    def answers(tile: NDArray[Any], moments: Arrays) -> Pending:
+        return judge.submit(answer.typed({output.name: tile, **moments}))
+
+    tiling = shared_out(tiling, pixels.shape[1], judge.parallel)
+    near = dataclasses.replace(tiling, halo=passes.halo, strides={output.name: 1})
+    gathered = Moments()
+    if 4 * int(output.shape[3]) * pixels[..., 0].size <= STORED:
+        whole = run_tiled(maps, pixels, near, parallel=make.parallel)[output.name]
+        for row, column in tiles(pixels.shape, near):
+            gathered.add(whole[:, row.low : row.high, column.low : column.high])
+        moments = gathered.arrays()
+        return run_tiled(lambda tile: answers(tile, moments), whole, tiling, parallel=judge.parallel)
+    for piece in _pieces(maps, pixels, near, parallel=make.parallel):
+        gathered.add(piece[output.name])
+    moments = gathered.arrays()
+    far = dataclasses.replace(tiling, halo=passes.halo + tiling.halo)
+    return run_tiled(
+        lambda tile: answers(maps(tile).result()[output.name], moments), pixels, far, parallel=judge.parallel
+    )
+
+
+def _pieces(
+    submit: Callable[[NDArray[Any]], Pending], pixels: NDArray[Any], tiling: Tiling, *, parallel: int
+) -> Iterator[Arrays]:
+    """What every tile gives for its own pixels, halo left off."""
+    started: deque[Tile] = deque()
+    for row, column in tiles(pixels.shape, tiling):
+        if len(started) == parallel:
+            yield _kept(started.popleft(), tiling)
+        crop = np.ascontiguousarray(pixels[:, row.start : row.end, column.start : column.end])
+        started.append(Tile(row, column, submit(crop)))
+    while started:
+        yield _kept(started.popleft(), tiling)
+
+
+def _kept(tile: Tile, tiling: Tiling) -> Arrays:
+    parts = tile.pending.result()
+    cuts = {
+        name: (tile.row.slices(stride)[1], tile.column.slices(stride)[1]) for name, stride in tiling.strides.items()
+    }
+    return {name: parts[name][:, rows, columns] for name, (rows, columns) in cuts.items()}
