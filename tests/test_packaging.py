@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -35,14 +36,20 @@ def run(*command: str | Path, **options: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(repository, tmp_path_factory) -> Path:
-    """A wheel built from what is committed, so that a stray file of the checkout cannot be in it."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+def committed(repository, tmp_path_factory) -> Path:
+    """What is committed, so that a stray file of the checkout cannot be in what is built from it."""
+    source = tmp_path_factory.mktemp("source")
     archive = source / "tree.tar"
     run("git", "archive", "--output", archive, "HEAD", cwd=repository)
     run("tar", "-xf", archive, "-C", source)
     archive.unlink()
-    build = ("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", target, source)
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(committed, tmp_path_factory) -> Path:
+    target = tmp_path_factory.mktemp("wheel")
+    build = ("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", target, committed)
     run(sys.executable, "-m", "pip", *build, env=os.environ | NO_COMPILER)
     return next(target.glob("imdl_sdk-*.whl"))
 
@@ -64,6 +71,15 @@ def test_wheel_is_pure_python_and_holds_the_listed_files(wheel):
     assert files == LISTING.read_text(encoding="utf-8").split(), (
         "the wheel's files changed; if on purpose: python tests/golden/make_wheel_files.py"
     )
+
+
+def test_source_distribution_holds_what_make_native_builds_from(committed, tmp_path):
+    program = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    run(sys.executable, "-c", program, tmp_path, cwd=committed)
+    with tarfile.open(next(tmp_path.glob("imdl_sdk-*.tar.gz"))) as archive:
+        files = {name.partition("/")[2] for name in archive.getnames()}
+    kernels = {str(path.relative_to(committed)) for path in (committed / "kernels").rglob("*") if path.is_file()}
+    assert {"Makefile", "constraints.txt", "pyproject.toml"} | kernels <= files
 
 
 def test_environment_has_no_torch(environment):
