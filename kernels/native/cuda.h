@@ -39,7 +39,7 @@ struct Device {
 };
 
 inline cudaError_t current_device(Device* device) {
-  int index, major, minor;
+  int index = 0, major = 0, minor = 0;
   cudaError_t status = cudaGetDevice(&index);
   const auto ask = [&](int* answer, cudaDeviceAttr attribute) {
     if (status == cudaSuccess) status = cudaDeviceGetAttribute(answer, attribute, index);

@@ -51,13 +51,17 @@ class Work:
         """Put the work on a stream of the current device; it may still run when this returns.
 
         ``arrays`` are the device addresses of theta, phi, g, spatial and channel, dense, in the order and shapes of
-        ``sccm_attention_cuda.h``. Raises ValueError with CUDA's error code where it cannot be launched.
+        ``sccm_attention_cuda.h``. Raises ValueError with the reason against it, or with CUDA's error code.
         """
+        reason = self.reason_against(library)
+        if reason:
+            remedy = "kernels.sccm_attention.functional.sccm_attention"
+            raise ValueError(f"SCCMAttention was not launched: {reason}\n  -> {remedy}")
         work = self._launch(*arrays)
         address, on = ctypes.c_void_p(workspace), ctypes.c_void_p(stream)
         status = library.sccm_attention_launch(ctypes.byref(work), address, on)
         if status != 0:
-            remedy = self.reason_against(library) or "cudaError_t says what it is; 35 is a driver missing or too old"
+            remedy = "cudaError_t says what it is; 35 is a driver missing or too old"
             raise ValueError(f"SCCMAttention was not launched: CUDA error {status}\n  -> {remedy}")
 
     def _launch(self, *arrays: int) -> _Launch:

@@ -166,6 +166,7 @@ extern "C" const char* sccm_attention_reason_against(const SCCMAttentionCuda* p)
   if (p->b > 8192) return "the batch is above 8192";
   if (p->d > 2048) return "there are more than 2048 channels";
   if (p->n > 1 << 24) return "there are more than 2^24 positions";
+  if (p->b * p->d * p->n > 1ll << 38) return "there are more than 2^38 numbers for a grid";
   return nullptr;
 }
 

@@ -19,8 +19,12 @@ def sccm_attention(
 ) -> tuple[Tensor, Tensor]:  # [B, N, C'] each: spatial, channel
     """:func:`.reference.sccm_attention` on the current stream.
 
-    Raises ValueError with the reason where it is not offered.
+    Raises ValueError with the reason where it is not offered, and where the kernel would read beyond an array.
     """
+    kinds = {(each.shape, each.dtype, each.device) for each in (theta, phi, g)}
+    if theta.dim() != 3 or len(kinds) > 1:
+        shapes = ", ".join(f"{list(each.shape)} of {each.dtype} on {each.device}" for each in (theta, phi, g))
+        raise ValueError(f"theta, phi and g are {shapes}\n  -> give [B, C', N] of one type on one device")
     b, d, n = theta.shape
     work = Work(shape=(b, d, n), dtype=str(theta.dtype).removeprefix("torch."))
     reason = work.reason_against(library)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_WINDOWS = 8
+INT_MAX = 2**31 - 1
+"""ctypes takes the lower 32 bits of what is larger and says nothing."""
 DTYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
 
 
@@ -42,8 +44,12 @@ class Work:
 
     def reason_against(self, library: ctypes.CDLL) -> str | None:
         """Why the kernel in ``library`` cannot do this; None if it can."""
-        if self.dtype not in DTYPES or len(self.windows) > MAX_WINDOWS:
-            return f"{self.dtype} or {len(self.windows)} windows"
+        if self.dtype not in DTYPES:
+            return f"dtype is {self.dtype}"
+        if len(self.windows) > MAX_WINDOWS:
+            return f"there are {len(self.windows)} windows, more than {MAX_WINDOWS}"
+        if max(self.windows, default=1) > INT_MAX:
+            return f"a window is wider than {INT_MAX} px"
         library.zpool2d_reason_against.restype = ctypes.c_char_p
         reason: bytes | None = library.zpool2d_reason_against(ctypes.byref(self._launch()))
         return None if reason is None else reason.decode()
@@ -57,12 +63,15 @@ class Work:
         """Put the work on a stream of the current device; it may still run when this returns.
 
         ``arrays`` are the device addresses of x, min_std and z, dense, in the order and shapes of ``zpool2d_cuda.h``.
-        Raises ValueError with CUDA's error code where it cannot be launched.
+        Raises ValueError with the reason against it, or with CUDA's error code.
         """
+        reason = self.reason_against(library)
+        if reason:
+            raise ValueError(f"ZPool2D was not launched: {reason}\n  -> kernels.zpool2d.functional.zpool2d")
         work = self._launch(*arrays)
         status = library.zpool2d_launch(ctypes.byref(work), ctypes.c_void_p(workspace), ctypes.c_void_p(stream))
         if status != 0:
-            remedy = self.reason_against(library) or "cudaError_t says what it is; 35 is a driver missing or too old"
+            remedy = "cudaError_t says what it is; 35 is a driver missing or too old"
             raise ValueError(f"ZPool2D was not launched: CUDA error {status}\n  -> {remedy}")
 
     def _launch(self, x: int = 0, min_std: int = 0, z: int = 0) -> _Launch:

@@ -20,7 +20,15 @@ def zpool2d(
     windows: tuple[int, ...] = WINDOWS,  # px, odd
     magnitude: bool = True,
 ) -> Tensor:  # [N, len(windows) + 1, C, H, W] of the type of x
-    """:func:`.reference.zpool2d` on the current stream. Raises ValueError with the reason where it is not offered."""
+    """:func:`.reference.zpool2d` on the current stream.
+
+    Raises ValueError with the reason where it is not offered, and where the kernel would read beyond an array.
+    """
+    if x.dim() != 4 or min_std.shape != x.shape[1:2] or min_std.device != x.device:
+        raise ValueError(
+            f"x is {list(x.shape)} on {x.device}, min_std {list(min_std.shape)} on {min_std.device}\n"
+            "  -> give [N, C, H, W] and [C] on one device"
+        )
     x, floor = x.detach().contiguous(), min_std.detach().float().contiguous()
     n, c, h, w = x.shape
     work = Work(shape=(n, c, h, w), windows=windows, magnitude=magnitude, dtype=str(x.dtype).removeprefix("torch."))

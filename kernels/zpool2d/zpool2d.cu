@@ -17,6 +17,7 @@ constexpr int kLane = 8;               // columns of a lane
 constexpr int kStrip = kWarp * kLane;  // columns of a strip, halo included
 constexpr int kWarpsAtOnce = 16;       // on a multiprocessor, so that half of its registers serve for latency
 constexpr int kWindows = 4;            // windows of one pass
+constexpr int kMaxSide = 1 << 27;      // px: a pass counts in int, and up to eight times what a window reaches
 constexpr int kParts = kWarp;          // parts of a plane whose statistics are taken apart, one for a lane to merge
 constexpr int kStatisticsThreads = 256;
 constexpr int kPrefix = 9 * kWarp + 1;  // prefix sums of a strip: 8 to a lane, one place of padding against conflicts
@@ -314,7 +315,7 @@ Pass plan(const ZPool2DCuda& p, int first_window, size_t pixels_bytes) {
   pass.segments = (pass.h + pass.rows - 1) / pass.rows;
   pass.ring = 1;
   while (pass.ring < 2 * pass.reach + 2) pass.ring *= 2;
-  if (kPrefixBytes + pass.ring * kWarp * pixels_bytes > kSharedBytes) pass.ring = 0;
+  if (kPrefixBytes + size_t(pass.ring) * kWarp * pixels_bytes > kSharedBytes) pass.ring = 0;
   pass.frame = first_window == 0;
   pass.magnitude = p.magnitude != 0;
   return pass;
@@ -348,7 +349,7 @@ extern "C" const char* zpool2d_reason_against(const ZPool2DCuda* p) {
     if (p->windows[k] < 1 || p->windows[k] % 2 == 0) return "a window is even or below 1 px";
     if (p->windows[k] > kZPool2DMaxWindow && p->w > kZPool2DMaxWindow / 2) return "a window is wider than 225 px";
   }
-  if (p->h >= 1 << 30 || p->w >= 1 << 30) return "a side is 2^30 px or more";
+  if (p->h >= kMaxSide || p->w >= kMaxSide) return "a side is 2^27 px or more";
   if (is_empty(*p)) return nullptr;
   constexpr double kBlocks = 2147483647;  // of a grid
   if (double(p->n) * double(p->c) * kParts > kBlocks) return "there are too many planes for a grid";

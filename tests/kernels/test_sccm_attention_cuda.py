@@ -108,7 +108,13 @@ def test_nothing_is_written_where_there_is_nothing(library: ctypes.CDLL) -> None
 
 @pytest.mark.parametrize(
     ("shape", "reason"),
-    [((-1, 3, 4), "a size is below 0"), ((8193, 3, 4), "batch"), ((1, 2049, 4), "channels"), ((1, 3, 1 << 25), "2")],
+    [
+        ((-1, 3, 4), "a size is below 0"),
+        ((8193, 3, 4), "batch"),
+        ((1, 2049, 4), "channels"),
+        ((1, 3, (1 << 24) + 1), "positions"),
+        ((32, 2048, 1 << 24), "numbers for a grid"),
+    ],
 )
 def test_refuses_with_a_reason(library: ctypes.CDLL, shape: tuple[int, int, int], reason: str) -> None:
     work = Work(shape=shape, dtype="float32")
@@ -141,6 +147,6 @@ def test_a_barrier_that_is_left_out_is_noticed(
 
 
 @pytest.mark.slow
-def test_address_sanitizer_finds_nothing() -> None:
+def test_address_sanitizer_finds_nothing(library: ctypes.CDLL) -> None:
     done = cuda_on_cpu.same_tests_under_sanitizer(Path(__file__))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

@@ -102,6 +102,20 @@ def test_what_has_no_kernel_is_refused_with_a_reason_and_a_remedy(on_cpu):
         sccm.sccm_attention(library, *[torch.ones(1, 3, 4).double()] * 3)
 
 
+def test_arrays_that_do_not_fit_together_are_refused(on_cpu):
+    library = on_cpu(test_zpool2d_cuda.SOURCE)
+    for x, floor in ((torch.ones(2, 3, 4), torch.ones(2)), (torch.ones(1, 3, 4, 4), torch.ones(2))):
+        with pytest.raises(ValueError, match=r"x is \[.*\] on cpu, min_std \[2\] on cpu\n  -> give \[N, C, H, W\]"):
+            zpool.zpool2d(library, x, floor)
+    library = on_cpu(test_sccm_attention_cuda.SOURCE)
+    theta = torch.ones(1, 3, 4)
+    for other in (theta[:, :2], theta.half()):
+        with pytest.raises(ValueError, match=r"theta, phi and g are .*\n  -> give \[B, C', N\] of one type"):
+            sccm.sccm_attention(library, theta, theta, other)
+    with pytest.raises(ValueError, match=r"theta, phi and g are .*\n  -> give \[B, C', N\] of one type"):
+        sccm.sccm_attention(library, *[torch.ones(3, 4)] * 3)
+
+
 def test_a_launch_that_fails_says_with_what_number(on_cpu):
     library = on_cpu(test_zpool2d_cuda.SOURCE)
     cuda_on_cpu.choose(library, shared_limit=0)  # a block is refused its shared memory

@@ -98,9 +98,12 @@ def test_nothing_is_written_for_an_empty_frame(library: ctypes.CDLL) -> None:
         ((1, 1, -1, 4), (7,), "a size is below 0"),
         ((1, 1, 4, 4), (8,), "a window is even"),
         ((1, 1, 4, 300), (227,), "a window is wider than 225 px"),
-        ((1, 1, 1, 1 << 30), (), "a side is 2"),
+        ((1, 1, 1, 1 << 27), (), "a side is 2"),
+        ((1, 1, 1 << 27, 1), (), "a side is 2"),
         ((1 << 20, 64, 8, 8), (7,), "too many planes"),
         ((1 << 10, 64, 1 << 15, 1 << 15), (7,), "too many strips"),
+        ((1, 1, 4, 4), (7,) * 9, "there are 9 windows"),
+        ((1, 1, 4, 4), ((1 << 32) + 7,), "a window is wider than 2147483647 px"),
     ],
 )
 def test_refuses_with_a_reason(
@@ -125,6 +128,6 @@ def test_a_barrier_that_is_left_out_is_noticed(
 
 
 @pytest.mark.slow
-def test_address_sanitizer_finds_nothing() -> None:
+def test_address_sanitizer_finds_nothing(library: ctypes.CDLL) -> None:
     done = cuda_on_cpu.same_tests_under_sanitizer(Path(__file__))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
