@@ -7,6 +7,7 @@ that runs it there has to be a driver, and nothing else.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import functools
 import hashlib
 import shutil
@@ -63,8 +64,10 @@ def compiled(source: Path, architectures: tuple[int, ...] = ARCHITECTURES) -> tu
     BUILDS.mkdir(parents=True, exist_ok=True)
     target = BUILDS / f"{source.stem}-{content}.o"
     report = target.with_suffix(".txt")
-    if not (target.exists() and report.exists()):
-        report.write_text(_nvcc(*_OPTIONS, *targets, "-c", str(source), "-o", str(target)), encoding="utf-8")
+    with (BUILDS / "lock").open("w") as lock:  # two runs of the tests may want the same object
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (target.exists() and report.exists()):
+            report.write_text(_nvcc(*_OPTIONS, *targets, "-c", str(source), "-o", str(target)), encoding="utf-8")
     return target, report.read_text(encoding="utf-8")
 
 
