@@ -96,7 +96,7 @@ def test_every_16_bit_number_is_widened_exactly_and_every_float_to_the_nearest(l
 
 
 @pytest.mark.slow
-def test_address_sanitizer_sees_an_access_beyond_shared_memory():
+def test_address_sanitizer_sees_an_access_beyond_shared_memory(library):
     program = (
         "import ctypes, pathlib, tempfile; from tests.kernels import cuda_on_cpu as c;"
         f"library = c.build(pathlib.Path({str(SOURCE)!r}), pathlib.Path(tempfile.mkdtemp()));"

@@ -44,7 +44,9 @@ def inlined(x: np.ndarray, windows: Windows, magnitude: bool) -> bytes:
 
 
 def run_torch(x: np.ndarray, min_std: np.ndarray, windows: Windows, magnitude: bool) -> np.ndarray:
-    return functional.zpool2d(torch.from_numpy(x), torch.from_numpy(min_std), windows, magnitude=magnitude).numpy()
+    # Where a gradient is wanted torch computes it itself, whether or not there is a native library.
+    features = torch.from_numpy(x).requires_grad_()
+    return functional.zpool2d(features, torch.from_numpy(min_std), windows, magnitude=magnitude).detach().numpy()
 
 
 def run_onnx(x: np.ndarray, min_std: np.ndarray, windows: Windows, magnitude: bool) -> np.ndarray:
