@@ -20,6 +20,10 @@ SEED = 30_013
 """Seed of the synthetic samples that are evaluated on; neither training's, nor validation's, nor measuring's."""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
 CLIP_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".mts"}
+LAYOUT = (
+    "put images into images/, masks of the same names into masks/ and authentic images into authentic/, or list them "
+    "in images.csv with columns image and mask"
+)
 Truth = Mask | None
 
 
@@ -45,18 +49,27 @@ def read(data: Path) -> list[Item]:
     optional, ``mask``, ``set``, ``label`` with ``manipulated`` or ``authentic``; paths from the folder itself), then
     the folders ``images`` and ``masks`` with equal stems and ``authentic``. Masks are white where manipulated.
     """
+    data = data.resolve()  # "." has neither a name nor a folder above
     if (data / "SOURCES.csv").is_file():
-        return [_listed(row, data.parent) for row in _rows(data / "SOURCES.csv")]
-    if (data / "images.csv").is_file():
-        return [_given(row, data) for row in _rows(data / "images.csv")]
-    if (data / "images").is_dir():
-        return list(_paired(data))
-    raise ValueError(f"{data} holds neither SOURCES.csv, images.csv nor images/\n  -> lay it out as one of the three")
+        listed = _rows(data / "SOURCES.csv", needed=("file", "set", "role", "mask"))
+        found = [_listed(row, data.parent) for row in listed]
+    elif (data / "images.csv").is_file():
+        found = [_given(row, data) for row in _rows(data / "images.csv", needed=("image",))]
+    elif (data / "images").is_dir():
+        found = list(_paired(data))
+    else:
+        raise ValueError(f"{data} holds neither SOURCES.csv, images.csv nor images/\n  -> {LAYOUT}")
+    if not found:
+        raise ValueError(f"{data} lists no image\n  -> {LAYOUT}")
+    return found
 
 
-def _rows(listing: Path) -> list[dict[str, str]]:
-    with listing.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
+def _rows(listing: Path, *, needed: Sequence[str]) -> list[dict[str, str]]:
+    with listing.open(newline="", encoding="utf-8-sig") as lines:  # spreadsheets write a mark before the first name
+        rows = csv.DictReader(lines)
+        if lacking := [column for column in needed if column not in (rows.fieldnames or ())]:
+            raise ValueError(f"{listing} has no column {', '.join(lacking)}\n  -> add it to the first line")
+        return list(rows)
 
 
 def _listed(row: dict[str, str], root: Path) -> Item:
@@ -73,8 +86,13 @@ def _given(row: dict[str, str], root: Path) -> Item:
 
 
 def _paired(data: Path) -> Iterator[Item]:
-    masks = {path.stem: path for path in _pictures(data / "masks")}
-    for path in _pictures(data / "images"):
+    images, masks = _pictures(data / "images"), {path.stem: path for path in _pictures(data / "masks")}
+    if alone := set(masks) - {path.stem for path in images}:
+        name = masks[min(alone)].name
+        raise ValueError(
+            f"masks/{name} belongs to no image\n  -> name a mask like its image: images/a.jpg, masks/a.png"
+        )
+    for path in images:
         mask = masks.get(path.stem)
         name = str(path.relative_to(data))
         yield _item(data, name, str(mask.relative_to(data)) if mask else "", group=data.name, label=mask is not None)
@@ -88,6 +106,9 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _item(root: Path, file: str, mask: str, *, group: str, label: bool) -> Item:
+    for path in (file, mask):
+        if path and not (root / path).is_file():
+            raise ValueError(f"{root / path} is listed and not there\n  -> correct the listing, or remove the row")
     load = partial(_load, root / file, root / mask if mask else None, label=label)
     return Item(file, load, group=group, label=label, path=root / file)
 
@@ -102,6 +123,8 @@ def _load(path: Path, mask: Path | None, *, label: bool) -> tuple[Frame, Truth]:
     white = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
     if white is None:
         raise ValueError(f"cannot decode {mask}\n  -> take it out of the listing")
+    if white.max() == 1:
+        raise ValueError(f"{mask} holds 0 and 1, hence nothing white\n  -> write 255 where the image is manipulated")
     return frame, nearest(white, frame.shape[:2]) > 127
 
 

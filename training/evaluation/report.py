@@ -60,6 +60,7 @@ def cell_text(figure: Mapping[str, float] | None) -> str:
 
 def listing(data: Path) -> dict[str, object]:
     """Which images these were: the folder's name and the digest of its listing, or of its file names without one."""
+    data = data.resolve()
     files = [data / name for name in ("SOURCES.csv", "images.csv") if (data / name).is_file()]
     names = "\n".join(sorted(str(path.relative_to(data)) for path in data.rglob("*") if path.is_file()))
     content = files[0].read_bytes() if files else names.encode()

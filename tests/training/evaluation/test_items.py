@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -75,8 +77,9 @@ def test_large_reads_headers(tmp_path):
 
 
 def test_refusals_say_what_to_do(tmp_path):
-    with pytest.raises(ValueError, match=r"holds neither SOURCES\.csv, images\.csv nor images/\n  -> lay it out"):
+    with pytest.raises(ValueError, match=r"holds neither SOURCES\.csv, images\.csv nor images/\n  -> put images into"):
         items.read(tmp_path)
+    picture(tmp_path / "a.jpg", 50)
     (tmp_path / "images.csv").write_text("image,label\na.jpg,fake\n")
     with pytest.raises(ValueError, match=r"calls a\.jpg 'fake'\n  -> write manipulated or authentic"):
         items.read(tmp_path)
@@ -84,3 +87,47 @@ def test_refusals_say_what_to_do(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"cannot decode .*a\.jpg\n  -> take it out"):
         items.read(tmp_path)[0].load()
+
+
+@pytest.mark.parametrize(
+    ("listing", "words"),
+    [
+        ("file,mask\na.png,\n", r"images\.csv has no column image\n  -> add it"),
+        ("image,mask\n", r"lists no image\n  -> put images into"),
+        ("image,mask\nb.png,\n", r"b\.png is listed and not there\n  -> correct"),
+        ("image,mask\na.png,m.png\n", r"m\.png is listed and not there\n  -> correct"),
+    ],
+)
+def test_a_listing_is_checked_before_anything_is_analysed(tmp_path, listing, words):
+    picture(tmp_path / "a.png", 50)
+    (tmp_path / "images.csv").write_text(listing)
+    with pytest.raises(ValueError, match=words):
+        items.read(tmp_path)
+
+
+def test_the_listing_of_photographs_for_training_is_none_of_images(photographs):
+    with pytest.raises(ValueError, match=r"SOURCES\.csv has no column set, role\n  -> add"):
+        items.read(photographs)
+
+
+def test_a_mask_named_otherwise_than_its_image_is_not_passed_over(tmp_path):
+    picture(tmp_path / "images" / "a.jpg", 50)
+    white_left(tmp_path / "masks" / "a_gt.png")
+    with pytest.raises(ValueError, match=r"masks/a_gt\.png belongs to no image\n  -> name a mask like its image"):
+        items.read(tmp_path)
+
+
+def test_a_mask_of_zeros_and_ones_is_not_taken_for_black(tmp_path):
+    picture(tmp_path / "images" / "a.jpg", 50)
+    (tmp_path / "masks").mkdir()
+    cv2.imwrite(str(tmp_path / "masks" / "a.png"), np.eye(8, 10, dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"a\.png holds 0 and 1, hence nothing white\n  -> write 255"):
+        items.read(tmp_path)[0].load()
+
+
+def test_the_folder_one_stands_in_has_a_name(data, monkeypatch):
+    monkeypatch.chdir(data)
+    assert items.read(Path())[1].load()[1].any()
+    (data.parent / "images.csv").write_text("image\ndev/one/0.png\n")
+    monkeypatch.chdir(data.parent)
+    assert [item.group for item in items.read(Path())] == [data.parent.name]
