@@ -43,8 +43,8 @@ def run(args: argparse.Namespace, predictors: Sequence[Predictor], *, marks: Mar
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     args.out.mkdir(parents=True, exist_ok=True)
-    asked = list(PROTOCOLS) if "all" in args.protocol else args.protocol or [IMDL.name]
-    beside = baselines.names() if "all" in args.baseline else args.baseline
+    asked = list(PROTOCOLS) if "all" in args.protocol else dict.fromkeys(args.protocol or [IMDL.name])
+    beside = baselines.names() if "all" in args.baseline else dict.fromkeys(args.baseline)
     if not (predictors or beside):
         raise ValueError("nothing to evaluate\n  -> give --checkpoint, or --baseline")
     found = _items(args)
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, predictors: Sequence[Predictor], *, marks: Mar
     result["marks"] = marks(result) if marks else []
     model = task.predictors[0]
     (args.out / "result.json").write_text(json.dumps(report.finite(result), indent=1) + "\n", encoding="utf-8")
-    shown = {p: records[p.name][model.name] for p in task.protocols if "auc" in p.pixel}
+    shown = {p: records[p.name] for p in task.protocols if "auc" in p.pixel}
     pages.write(args.out / "pictures.html", model, found, shown)
     if args.robustness:
         from training.evaluation import plots  # matplotlib takes a second to import, and no other verb wants it

@@ -128,6 +128,8 @@ def better(one: Figure, other: Figure) -> dict[str, float]:
     """
     gap = one.resampled - other.resampled
     gap = gap[~np.isnan(gap)]
+    if not gap.size:  # a figure that no resample defines
+        return {"difference": one.value - other.value} | dict.fromkeys(("low", "high", "p"), float("nan"))
     low, high = np.quantile(gap, INTERVAL)
     tail = min(int((gap <= 0).sum()), int((gap >= 0).sum()))
     p = min(2 * (tail + 1) / (gap.size + 1), 1.0)

@@ -39,15 +39,23 @@ class Task:
     large: Sequence[Item] = ()
     clips: Sequence[Path] = ()
 
+    def __post_init__(self) -> None:
+        names = [predictor.name for predictor in self.predictors]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two predictors are called {twice[0]}\n  -> leave one out, or rename the checkpoint")
 
-def evaluate(task: Task) -> tuple[dict[str, object], dict[str, dict[str, list[Record]]]]:
-    """The result, and the records by protocol and predictor for whoever wants to show single images."""
-    records, tabled = {}, {}
+
+def evaluate(task: Task) -> tuple[dict[str, object], dict[str, list[Record]]]:
+    """The result, and the model's records by protocol for whoever wants to show single images.
+
+    The histograms behind pooled figures, 32 KiB for each image and predictor, are let go with each protocol.
+    """
+    records, tabled, model = {}, {}, task.predictors[0]
     for protocol in task.protocols:
         log.info("protocol %s: %d images, %d predictors", protocol.name, len(task.items), len(task.predictors))
-        records[protocol.name] = tally(task.predictors, task.items, protocol)
-        tabled[protocol.name] = tables(records[protocol.name], protocol)
-    model = task.predictors[0]
+        found = tally(task.predictors, task.items, protocol)
+        tabled[protocol.name] = tables(found, protocol)
+        records[protocol.name] = [replace(record, positives=None, negatives=None) for record in found[model.name]]
     result = {
         "schema": 2,
         "kind": "accuracy",

@@ -86,6 +86,11 @@ def test_a_paired_test_sees_what_intervals_hide(rng):
     assert figures.better(other, one)["high"] < 0
 
 
+def test_a_figure_that_nothing_defines_has_no_difference():
+    nothing = figures._figure(np.full(41, np.nan), 3)
+    assert all(np.isnan(value) for value in figures.better(nothing, nothing).values())
+
+
 def test_a_protocol_gets_what_it_asks_for_and_no_more(images, oracle):
     for rules in PROTOCOLS.values():
         found = figures.figures(made(oracle, *images, rules), rules)

@@ -17,7 +17,7 @@ from training.card import Card
 from training.commands import main
 from training.evaluation import pages, plots, report, run
 from training.evaluation.items import Item, read
-from training.evaluation.predictors import Checkpoint
+from training.evaluation.predictors import Answer, Checkpoint
 from training.evaluation.protocols import IMDL as FULL
 from training.evaluation.protocols import PROTOCOLS
 from training.evaluation.tally import Record
@@ -92,7 +92,7 @@ def test_sizes_and_areas_are_told_apart(result):
 
 def test_a_page_holds_its_pictures_and_chooses_them_by_figure(data, oracle, tmp_path):
     items = read(data)
-    records = run.evaluate(run.Task(predictors=[oracle], items=items, protocols=[IMDL]))[1]["imdl"]["oracle"]
+    records = run.evaluate(run.Task(predictors=[oracle], items=items, protocols=[IMDL]))[1]["imdl"]
     pages.write(tmp_path / "page.html", oracle, items, {IMDL: records})
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "http" not in text
@@ -156,8 +156,35 @@ def test_refusals(options, words, tmp_path, capsys):
     assert words in capsys.readouterr().err
 
 
-def test_only_the_first_images_for_a_trial(data, oracle):
-    few = read(data)[:2]
-    found, _ = run.evaluate(run.Task(predictors=[oracle], items=few, protocols=[IMDL]))
-    assert found["images"] == 2
-    assert isinstance(few[0], Item)
+def test_only_the_first_images_for_a_trial_and_nothing_twice(data, tmp_path):
+    twice = ["--baseline", "centre", "--protocol", "gsrnet"] * 2
+    assert main(["evaluate", "--data", str(data), *twice, "--limit", "4", "--out", str(tmp_path)]) == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["images"] == 4
+    assert result["figures"]["gsrnet"]["one"]["centre"]["pixel_f1_best_set"]["images"] == 2
+
+
+def test_two_predictors_of_one_name_are_refused(oracle):
+    with pytest.raises(ValueError, match="two predictors are called oracle\n  -> leave one out"):
+        run.Task(predictors=[oracle, oracle], items=[])
+
+
+def test_predictors_are_asked_for_the_working_size_of_the_protocol():
+    asked = []
+
+    class Watched:
+        name, mask_threshold, score_thresholds = "watched", 0.5, {}
+
+        def predict(self, frame, *, working_size=None):
+            asked.append(working_size)
+            return Answer(np.zeros(frame.shape[:2], np.float32))
+
+    item = Item("grey", lambda: (np.zeros((8, 8, 3), np.uint8), np.eye(8, dtype=np.bool_)), label=True)
+    run.by_size(Watched(), [item])
+    assert asked == list(run.SIZES)
+
+
+def test_no_histogram_outlives_its_protocol(data, oracle):
+    kept = run.evaluate(run.Task(predictors=[oracle], items=read(data), protocols=[IMDL]))[1]["imdl"]
+    assert len(kept) == 12
+    assert all(record.positives is None and record.negatives is None for record in kept)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training import metrics
-from training.evaluation import protocols, tally
+from training.evaluation import tally
 from training.evaluation.items import Item
 from training.evaluation.predictors import Answer
 from training.evaluation.protocols import IMDL, PIXEL, PROTOCOLS, Protocol, protocol
@@ -148,4 +148,3 @@ def test_unknown_names_are_refused():
         protocol("psccnett")
     with pytest.raises(ValueError, match="no pixel figure named 'f2'"):
         Protocol(name="mine", source="me", pixel=("f2",))
-    assert protocols.MEASURES
