@@ -27,8 +27,10 @@ def read(path: Path) -> Iterator[Frame]:
     try:
         if not video.isOpened():
             raise ValueError(f"cannot open {path} as a video\n  -> take it out of the folder")
-        for _ in range(MOST):
+        for index in range(MOST):
             found, bgr = video.read()
+            if not found and index == 0:
+                raise ValueError(f"{path} holds no frame\n  -> take it out of the folder")
             if not found:
                 return
             yield np.ascontiguousarray(bgr[..., ::-1])
@@ -45,6 +47,7 @@ def reencode(frames: Iterable[Frame], target: Path) -> None:
     with av.open(str(target), "w") as container:
         stream = container.add_stream("libx264", rate=30, options={"crf": str(CRF), "preset": "veryfast"})
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1  # the same bits on every machine
         for index, frame in enumerate(frames):
             height, width = (extent // 2 * 2 for extent in frame.shape[:2])
             if index == 0:
@@ -57,7 +60,7 @@ def reencode(frames: Iterable[Frame], target: Path) -> None:
 def spread(path: Path) -> Iterator[Frame]:
     """At most :data:`FRAMES` frames, evenly spread."""
     total = sum(1 for _ in read(path))
-    wanted = set(np.linspace(0, total - 1, min(FRAMES, total)).round().astype(int).tolist()) if total else set()
+    wanted = set(np.linspace(0, total - 1, min(FRAMES, total)).round().astype(int).tolist())
     return (frame for index, frame in enumerate(read(path)) if index in wanted)
 
 
