@@ -8,7 +8,7 @@ chosen here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -190,15 +190,25 @@ def thresholds(
 
 
 def card(detector: Detector, plan: Plan, **known: object) -> Card:
-    """The card of ``detector``. The default working size has the best sum of pixel and image AUC."""
+    """The card of ``detector``. The default working size has the best sum of pixel and image AUC.
+
+    A working size at which no photograph could be measured is left out: it would have no threshold.
+    """
     photographs = Photographs(plan.photographs, "validation")
     detector = detector.eval().to(memory_format=torch.channels_last)
     frames = Authentic(photographs)
+    authentic = margins(detector, frames, plan)
+    plan = replace(plan, working_sizes=tuple(size for size, values in authentic.items() if values.size))
+    if not plan.working_sizes:
+        raise ValueError(
+            f"no photograph of {plan.native_megapixels} megapixels or less to measure at its own size\n"
+            "  -> measure another --working-size, or raise --native-megapixels"
+        )
     found = samples(detector, photographs, plan)
     figures = {size: summary(rows) for size, rows in found.items()}
     default = max(figures, key=lambda size: figures[size]["pixel_auc"] + figures[size]["image_auc"])
     calibration = calibrate(found[default])
-    levels, bounds = thresholds(margins(detector, frames, plan), calibration)
+    levels, bounds = thresholds({size: authentic[size] for size in plan.working_sizes}, calibration)
     clips = thresholds(margins(detector, frames, plan, video=True), calibration) if plan.video else ({}, {})
     protocol = {"protocol": "synthetic validation", "seed": SEED, "sides": plan.sides}
     rates = {"native_megapixels": plan.native_megapixels, "photographs": bounds, "video frames": clips[1]}

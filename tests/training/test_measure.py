@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,16 @@ def test_photographs_that_are_too_large_are_not_measured_at_their_own_size() -> 
     assert {size: len(values) for size, values in table.items()} == {64: 2, 0: 1}
     assert table[64][0] == table[0][0]
     assert table[64][0] == measure.answer(detector, frames[0], working_size=0)[1]
+
+
+def test_a_size_without_photographs_is_left_out(photographs) -> None:
+    detector = models.create("psccnet-lite", grid=32)
+    plan = measure.Plan(photographs=photographs, samples=12, size=144, working_sizes=(48, 0), native_megapixels=0.001)
+    card = measure.card(detector, replace(plan, video=False))
+    assert card.working_sizes == (48,)
+    assert set(card.figures["false_positives"]["photographs"]) == {"0.01 at 48", "0.05 at 48"}
+    with pytest.raises(ValueError, match=r"no photograph of 0\.001 megapixels or less.*\n  -> measure another"):
+        measure.card(detector, replace(plan, working_sizes=(0,)))
 
 
 def test_card_of_a_small_model(photographs, tmp_path, capsys) -> None:
