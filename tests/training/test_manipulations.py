@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from training.synthesis import imc
 from training.synthesis.hierarchy import FAMILIES, LEAVES, OURS, classes
 from training.synthesis.manipulations import manipulated
+from training.synthesis.sample import Crop
 
 PUBLISHED = [leaf for leaf in LEAVES if leaf.family != OURS]
 
@@ -34,6 +36,15 @@ def test_nodes_per_level_are_the_figures(level: int, published: int, with_ours: 
     assert np.unique(numbers).tolist() == list(range(with_ours))
     assert (np.diff(numbers) >= 0).all()
     assert numbers[: len(PUBLISHED)].max() == published - 1
+
+
+def test_every_manipulation_but_none_is_made_under_a_mask(monkeypatch) -> None:
+    leaves = []
+    monkeypatch.setattr(imc, "manipulated", lambda frame, leaf, rng: leaves.append(leaf) or frame)
+    rng = np.random.default_rng(0)
+    for _ in range(5000):
+        imc.locally(Crop(np.zeros((8, 8, 3), np.uint8)), lambda: None, rng, 1.0)
+    assert set(leaves) == set(range(len(LEAVES))) - {imc.UNTOUCHED}
 
 
 def test_every_level_refines_the_one_above() -> None:

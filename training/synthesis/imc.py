@@ -53,7 +53,7 @@ def locally(base: Crop, draw: Callable[[], Crop], rng: np.random.Generator, hard
     """
     del draw, hardness
     mask, shape = region(len(base.frame), rng, labels=base.labels)
-    leaf = int(rng.integers(UNTOUCHED))
+    leaf = (UNTOUCHED + int(rng.integers(1, len(LEAVES)))) % len(LEAVES)  # any but that one
     frame = np.where(mask[..., None], manipulated(base.frame, leaf, rng), base.frame)
     chosen = LEAVES[leaf]
     recipe = {"kind": "enhancement", "origin": base.origin, "shape": shape, "filter": chosen.operation}
