@@ -33,7 +33,7 @@ Part = Literal["train", "validation", "demo", "all"]
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 """What counts as a photograph in a folder without a listing."""
 HELD_OUT = 8
-"""One in so many photographs of a folder without a listing validates."""
+"""One in so many photographs of a folder without a listing validates, and cameras of a listing of one's own."""
 VALIDATION_FOLDERS = ("lire_cc", "lire_cc_crops", "exif_samples", "exif_samples_crops", "prnu_python_crops")
 """Folders held out as a whole, with every photograph of a camera that occurs in them."""
 HALVED_FOLDERS = ("metadata_extractor", "metadata_extractor_crops")
@@ -121,19 +121,27 @@ def held_out_by_hash(camera_key: str) -> bool:
 
 def held_out(row: Row) -> bool:
     """Whether a photograph of which only the file is known validates: by the SHA-256 of its name."""
-    return hashlib.sha256(Path(row.file).name.encode()).digest()[0] % HELD_OUT == 0
+    return one_in_so_many(Path(row.file).name)
+
+
+def one_in_so_many(name: str) -> bool:
+    """Whether the first byte of the SHA-256 of ``name`` is a multiple of :data:`HELD_OUT`."""
+    return hashlib.sha256(name.encode()).digest()[0] % HELD_OUT == 0
 
 
 def split(photographs: Iterable[Row]) -> dict[str, Part]:
     """The part of every file: demo cameras first, then validation folders and cameras, the rest trains.
 
-    A camera is in one part only, whichever folders its photographs lie in.
+    A camera is in one part only, whichever folders its photographs lie in. A listing that names none of these folders
+    has one in so many cameras held out by their hash.
     """
     listed = list(photographs)
     halved = [row for row in listed if row.folder in HALVED_FOLDERS]
     demo = {row.camera_key for row in halved if Path(row.source_path).stem in DEMO_STEMS}
     held = {row.camera_key for row in listed if row.folder in VALIDATION_FOLDERS}
     held |= {row.camera_key for row in halved if held_out_by_hash(row.camera_key)}
+    if not held and not halved:
+        held = {row.camera_key for row in listed if one_in_so_many(row.camera_key)}
     parts: dict[str, Part] = {}
     for row in listed:
         parts[row.file] = "demo" if row.camera_key in demo else "validation" if row.camera_key in held else "train"
@@ -275,3 +283,7 @@ class ShardSamples(Dataset[tuple[Tensor, Tensor]]):
     def sample(self, index: int) -> Sample:
         """The sample itself, with its recipe."""
         return self.shards.sample(index % len(self))
+
+    def origins(self) -> set[str]:
+        """Every photograph that a sample is made of."""
+        return {str(recipe[key]) for recipe in self.shards.recipes() for key in ("origin", "donor") if key in recipe}

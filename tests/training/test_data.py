@@ -136,6 +136,13 @@ def test_without_a_listing_the_name_decides_who_validates(tmp_path):
     assert {row.file.split("/", 1)[1] for row in Photographs(moved, "validation").rows} == names
 
 
+def test_a_listing_of_ones_own_has_cameras_held_out_too():
+    listed = [row("mine", str(index), f"Maker {index // 3}") for index in range(300)]
+    parts = check_disjoint(listed)
+    assert 10 < sum(part == "validation" for part in parts.values()) < 80
+    assert set(parts.values()) == {"train", "validation"}
+
+
 @pytest.mark.parametrize("place", ["nowhere", "empty"])
 def test_folders_without_photographs_are_refused(tmp_path, place):
     (tmp_path / "empty").mkdir()
