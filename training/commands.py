@@ -11,9 +11,10 @@ from pathlib import Path
 import cv2
 import torch
 
-from training import checkpoints
+from training import checkpoints, models, recipes
 from training.card import Card
 from training.data import Photographs, Samples
+from training.errors import UnknownName
 from training.evaluation import commands as evaluation
 from training.evaluation.predictors import Checkpoint
 from training.fit import FitSettings
@@ -48,12 +49,18 @@ def fit(args: argparse.Namespace) -> int:
     """Train a model into a folder, or go on where the folder stands: a run that was killed goes on exactly."""
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    recipe = import_module(f"training.recipes.{args.model.split('-')[0]}")
+    base = args.model.split("-")[0]
+    if base not in recipes.names():
+        raise UnknownName("model", args.model, models.names())
+    if base != "psccnet" and (args.shards or args.without_video):
+        raise ValueError(f"{base} makes samples of its own\n  -> leave --shards and --without-video out")
+    recipe = import_module(f"training.recipes.{base}")
     stages = tuple(args.stage) or (Stage(until=1.0, size=args.size, batch=args.batch),)
     recipe.fit(
         args.model, args.out,
         Recipe(
-            photographs=args.photographs, stages=stages, seed=args.seed, ramp=args.ramp, weights=args.weights
+            photographs=args.photographs, stages=stages, seed=args.seed, ramp=args.ramp, weights=args.weights,
+            shards=args.shards, video=not args.without_video,
         ),
         FitSettings(
             minutes=args.minutes, steps=args.steps, rate=args.rate, device=args.device, workers=args.workers,
@@ -135,6 +142,9 @@ def _fit_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     verb.add_argument("--weights", type=Path, help="checkpoint of the model to go on from; without it fresh weights")
     verb.add_argument("--ramp", type=int, default=0, help="samples over which the synthesis grows hard")
+    verb.add_argument("--shards", type=Path, metavar="DIR", help="samples that synthesize wrote, again and again, "
+                      "instead of new ones; --photographs then only validates")  # fmt: skip
+    verb.add_argument("--without-video", action="store_true", help="no pass through a video codec, which needs PyAV")
     verb.add_argument("--device", default="cpu")
     verb.add_argument("--compile", action="store_true", help="through torch.compile; needs a C++ compiler")
     verb.add_argument("--workers", type=int, default=1)

@@ -138,8 +138,9 @@ class Fit:
         started = time.monotonic()
         batches = self._batches(samples, batch)
         while self.progress.fraction(self.settings) < until:
+            asked = time.monotonic()  # later than ``started`` where validation lay between
             frame, mask = next(batches)
-            self.progress.waited += time.monotonic() - started
+            self.progress.waited += time.monotonic() - asked
             report.add(self._step(frame, mask, loss))
             now = time.monotonic()
             self.progress.seconds += now - started

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,12 +12,13 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from training.checkpoints import load
-from training.data import Samples
+from training.data import Photographs, Samples
 from training.fit import Fit, FitSettings, Progress, learning_rate
 from training.models import create
 from training.nn.detector import Detector
 from training.recipes import psccnet
 from training.recipes.psccnet import Recipe, Stage
+from training.synthesis.shards import write_folder
 
 SIDE = 32
 
@@ -225,6 +228,54 @@ def test_silent_branches_are_the_same_function_at_the_start():
         torch.testing.assert_close(a, b)
 
 
+@pytest.fixture(scope="module")
+def shards(photographs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    write_folder(folder, Samples(Photographs(photographs, "train"), seed=1, size=SIDE).sample, count=5, shards=2)
+    return folder
+
+
+def test_a_run_on_shards_begins_again_after_the_last_and_resumes_exactly(photographs, shards, tmp_path):
+    recipe = Recipe(photographs=photographs, shards=shards, stages=(Stage(until=1.0, size=SIDE, batch=4),))
+    samples = psccnet.sequence(recipe, Photographs(photographs, "validation"))(SIDE)
+    runs = {"whole": (1.0,), "parts": (0.5, 1.0)}
+    states = {}
+    for name, stops in runs.items():
+        for until in stops:
+            fit = Fit("small", small(), tmp_path / name, settings(bf16=False))
+            fit.run(samples, loss, batch=4, until=until)
+        assert fit.progress.samples == 48
+        states[name] = fit.average
+    assert all(torch.equal(states["parts"][key], value) for key, value in states["whole"].items())
+
+
+def test_shards_that_are_not_what_the_recipe_asks_for_are_refused(photographs, shards, tmp_path):
+    held_out = Photographs(photographs, "validation")
+    recipe = Recipe(photographs=photographs, shards=shards, stages=(Stage(until=1.0, size=SIDE, batch=4),))
+    with pytest.raises(ValueError, match="holds samples of 32 px, not 256\n  -> give that size"):
+        psccnet.sequence(replace(recipe, stages=(Stage(until=1.0, size=256, batch=4),)), held_out)
+    with pytest.raises(ValueError, match="a ramp of 8 samples, but shards"):
+        psccnet.sequence(replace(recipe, ramp=8), held_out)
+    write_folder(tmp_path, Samples(held_out, seed=1, size=SIDE).sample, count=1, shards=1)
+    with pytest.raises(ValueError, match=r"holds samples of train/.*, which validates\n  -> write them with --part"):
+        psccnet.sequence(replace(recipe, shards=tmp_path), held_out)
+
+
+def test_without_video_neither_training_nor_validation_needs_a_codec(photographs):
+    recipe = Recipe(photographs=photographs, video=False)
+    assert psccnet.sequence(recipe, Photographs(photographs, "validation"))(SIDE).video is False
+
+
+def test_validating_is_not_waiting_for_data(tmp_path):
+    def slow(detector):
+        time.sleep(0.5)
+        return {"pixel_auc": 0.5}
+
+    fit = Fit("small", small(), tmp_path, settings(publish_minutes=1e-9))
+    fit.run(Made(), loss, batch=4, validate=slow)
+    assert fit.progress.waited < 0.5 < fit.progress.seconds
+
+
 @pytest.mark.slow
 def test_psccnet_lite_trains_in_two_stages_and_ships(photographs, tmp_path):
     recipe = Recipe(
@@ -239,7 +290,7 @@ def test_psccnet_lite_trains_in_two_stages_and_ships(photographs, tmp_path):
     psccnet.fit("psccnet-lite", tmp_path, recipe, settings(steps=4, report_steps=1, workers=1))
     detector = load(tmp_path / "ema.pt").eval()
     assert detector.net.config.grid == 128
-    frame = torch.from_numpy(Samples(psccnet.Photographs(photographs, "train"), seed=1, size=SIDE).sample(0).frame)
+    frame = torch.from_numpy(Samples(Photographs(photographs, "train"), seed=1, size=SIDE).sample(0).frame)
     heatmap, score = detector(frame[None])
     assert heatmap.shape == (1, SIDE, SIDE)
     assert 0 <= score.item() <= 1

@@ -11,6 +11,7 @@ import torch
 
 from training.commands import main, stage
 from training.data import Photographs, Samples, ShardSamples
+from training.recipes import psccnet
 from training.recipes.psccnet import Stage
 
 
@@ -49,6 +50,28 @@ def test_shards_are_what_would_have_been_streamed(photographs, tmp_path):
             assert torch.equal(a, b)
         assert read.sample(index).recipe["kind"] == streamed.sample(index).recipe["kind"]
     assert torch.equal(read[7][0], read[2][0])
+
+
+def test_fit_takes_shards_and_leaves_video_out(photographs, tmp_path, monkeypatch):
+    recipes = []
+    monkeypatch.setattr(psccnet, "fit", lambda name, out, recipe, settings: recipes.append(recipe))
+    command = ["fit", "psccnet-lite", "--photographs", str(photographs), "--out", str(tmp_path), "--steps", "1"]
+    assert main([*command, "--shards", str(tmp_path), "--without-video"]) == 0
+    assert main(command) == 0
+    assert [(recipe.shards, recipe.video) for recipe in recipes] == [(tmp_path, False), (None, True)]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["psccnot"], "no model named 'psccnot'\n  -> did you mean 'psccnet'"),
+        (["mantranet", "--shards", "here"], "mantranet makes samples of its own\n  -> leave --shards"),
+        (["mantranet-imc", "--without-video"], "mantranet makes samples of its own"),
+    ],
+)
+def test_fit_refuses_what_it_would_not_do(options, words, tmp_path, capsys):
+    assert main(["fit", *options, "--photographs", str(tmp_path), "--out", str(tmp_path), "--steps", "1"]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_a_refusal_says_what_to_do(tmp_path, capsys):

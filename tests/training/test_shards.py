@@ -43,6 +43,18 @@ def test_no_shard_is_empty(tmp_path, shards):
         write_folder(tmp_path, made, count=3, shards=shards)
 
 
+def test_shards_of_another_set_are_not_mixed_in(tmp_path):
+    write_folder(tmp_path, made, count=3, shards=3)
+    write_folder(tmp_path, made, count=3, shards=3)
+    with pytest.raises(ValueError, match=r"holds shard-00002\.tar of another set of shards\n  -> write to an empty"):
+        write_folder(tmp_path, made, count=3, shards=2)
+
+
+def test_the_millionth_sample_comes_after_the_one_before(tmp_path):
+    write(tmp_path / "a.tar", [(index, made(index)) for index in (999_999, 1_000_000)])
+    assert [recipe["index"] for recipe in Shards(tmp_path).recipes()] == [999_999, 1_000_000]
+
+
 def test_a_folder_without_shards_is_refused(tmp_path):
     with pytest.raises(NoPhotographs, match="it holds no shard"):
         Shards(tmp_path)

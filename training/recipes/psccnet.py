@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from training import checkpoints, losses, metrics, models
-from training.data import Photographs, Samples
+from training.data import Photographs, Samples, ShardSamples
 from training.fit import Fit, FitSettings
 from training.nn.detector import Detector
 
@@ -48,6 +48,10 @@ class Recipe:
     """Checkpoint of the same model to go on from; None starts fresh (see :func:`start`)."""
     ramp: int = 0
     """Samples over which hardness rises to 1."""
+    shards: Path | None = None
+    """Folder of shards to train on, again from the first after the last; None synthesises samples on the way."""
+    video: bool = True
+    """Whether samples pass through a video codec, which needs PyAV."""
     detection_weight: float = 1.0
     """Weight of the detection loss beside the sum of the mask losses."""
     validation_samples: int = 200
@@ -63,7 +67,8 @@ def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model:
         go_on(detector, checkpoints.load(recipe.weights, model=name))
     grid = detector.net.config.grid
     run = Fit(name, detector, folder, settings)
-    photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
+    held_out = Photographs(recipe.photographs, "validation")
+    make = sequence(recipe, held_out)
 
     def loss(detector: Detector, frame: Tensor, mask: Tensor) -> dict[str, Tensor]:
         logits = detector.logits(frame)
@@ -72,12 +77,41 @@ def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model:
 
     for stage in recipe.stages:
         detector.net.config = replace(detector.net.config, grid=stage.grid or grid)
-        fixed = Samples(held_out, seed=VALIDATION_SEED, size=stage.size)
+        fixed = Samples(held_out, seed=VALIDATION_SEED, size=stage.size, video=recipe.video)
         count = recipe.validation_samples
         validate = partial(validation, samples=fixed, count=count) if count else None
-        samples = Samples(photographs, seed=recipe.seed, size=stage.size, ramp=recipe.ramp)
         with nullcontext() if stage.correlation else silent(detector):
-            run.run(samples, loss, batch=stage.batch, until=stage.until, validate=validate)
+            run.run(make(stage.size), loss, batch=stage.batch, until=stage.until, validate=validate)
+
+
+def sequence(recipe: Recipe, held_out: Photographs) -> Callable[[int], Samples | ShardSamples]:
+    """The samples to train on by their side in px; which part of them a run has seen is all that resuming needs."""
+    if recipe.shards is not None:
+        samples = written(recipe.shards, recipe, held_out)
+        return lambda _: samples
+    photographs = Photographs(recipe.photographs, "train")
+    return lambda size: Samples(photographs, seed=recipe.seed, size=size, ramp=recipe.ramp, video=recipe.video)
+
+
+def written(folder: Path, recipe: Recipe, held_out: Photographs) -> ShardSamples:
+    """The samples of a folder of shards, refused where they are not what ``recipe`` asks for.
+
+    Raises:
+        ValueError: Samples of another side, a ramp, or samples of photographs that validate.
+    """
+    if recipe.ramp:
+        raise ValueError(f"a ramp of {recipe.ramp} samples, but shards are as hard as they were written\n  -> drop one")
+    samples = ShardSamples(folder)
+    side = len(samples.sample(0).frame)
+    for stage in recipe.stages:
+        if stage.size != side:
+            raise ValueError(
+                f"{folder} holds samples of {side} px, not {stage.size}\n  -> give that size to every stage"
+            )
+    leaked = samples.origins() & {row.file for row in held_out.rows}
+    if leaked:
+        raise ValueError(f"{folder} holds samples of {min(leaked)}, which validates\n  -> write them with --part train")
+    return samples
 
 
 @torch.no_grad()

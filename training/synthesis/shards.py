@@ -10,9 +10,10 @@ import io
 import json
 import multiprocessing
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import NoPhotographs, Undecodable
-from training.synthesis.sample import Sample
+from training.synthesis.sample import Recipe, Sample
 
 FAST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 """Noise hardly compresses; the lowest level is several times faster and a tenth larger."""
@@ -50,6 +51,8 @@ def write_folder(
         raise ValueError(f"cannot spread {count} samples over {shards} shards\n  -> write 1 to {count}")
     bounds = [count * shard // shards for shard in range(shards + 1)]
     paths = [folder / f"shard-{shard:05d}.tar" for shard in range(shards)]
+    if others := set(folder.glob("*.tar")) - set(paths):
+        raise ValueError(f"{folder} holds {min(others).name} of another set of shards\n  -> write to an empty folder")
     if workers == 1:
         for path, first, end in zip(paths, bounds[:-1], bounds[1:], strict=True):
             _write_range(sample, path, first, end)
@@ -65,7 +68,7 @@ def _write_range(sample: Callable[[int], Sample], path: Path, first: int, end: i
 
 
 class Shards:
-    """Every sample of the ``*.tar`` files of a folder, in the order of their names; picklable."""
+    """Every sample of the ``*.tar`` files of a folder: files by name, samples as they lie in them; picklable."""
 
     def __init__(self, folder: Path) -> None:
         self._places: list[tuple[Path, dict[str, tuple[int, int]]]] = []
@@ -88,6 +91,13 @@ class Shards:
         covered = _decoded(mask, cv2.IMREAD_GRAYSCALE, path) > 127
         return Sample(np.ascontiguousarray(pixels[..., ::-1]), covered, json.loads(recipe))
 
+    def recipes(self) -> Iterator[Recipe]:
+        """The recipes alone, in order."""
+        for path, places in groupby(self._places, key=lambda place: place[0]):
+            with path.open("rb") as file:
+                for _, parts in places:
+                    yield json.loads(_bytes(file, *parts[".json"]))
+
 
 def _places(path: Path) -> list[tuple[Path, dict[str, tuple[int, int]]]]:
     """Where in a shard the parts of each sample lie: first byte and length."""
@@ -102,7 +112,7 @@ def _places(path: Path) -> list[tuple[Path, dict[str, tuple[int, int]]]]:
     for name, parts in found.items():
         if missing := set(PARTS) - set(parts):
             raise Undecodable(path, f"lacks {name}{min(missing)}")
-    return [(path, found[name]) for name in sorted(found)]
+    return [(path, parts) for parts in found.values()]
 
 
 def _bytes(file: io.BufferedReader, start: int, length: int) -> bytes:
