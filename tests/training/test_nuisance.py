@@ -24,6 +24,9 @@ from training.synthesis.compression import jpeg
 from training.synthesis.sample import Crop, Sample
 
 COUNT = 4000
+"""An AUC at chance scatters by 0.01 on so many."""
+ENOUGH = 1000
+"""Samples in which a planted leak is found."""
 SIDE = 96
 LIMIT = 0.55
 FOUND = 0.9
@@ -137,11 +140,12 @@ def test_neither_file_nor_history_tells(made_up):
 
 @pytest.mark.slow
 def test_a_planted_leak_is_found(made_up):
-    assert auc(*made_up, plant=saved_once_more) >= FOUND
+    samples, regions = made_up
+    assert auc(samples[:ENOUGH], regions[:ENOUGH], plant=saved_once_more) >= FOUND
 
 
 @pytest.mark.slow
 def test_neither_file_nor_history_tells_of_real_photographs(shared_data):
-    real = examples(Photographs(shared_data / "train", "train"))
-    assert auc(*real) <= LIMIT
-    assert auc(*real, plant=saved_once_more) >= FOUND
+    samples, regions = examples(Photographs(shared_data / "train", "train"))
+    assert auc(samples, regions) <= LIMIT
+    assert auc(samples[:ENOUGH], regions[:ENOUGH], plant=saved_once_more) >= FOUND
