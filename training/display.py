@@ -12,6 +12,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgres
 from rich.text import Text
 
 T = TypeVar("T")
+NOT_LOSSES = frozenset({"step", "samples", "minutes", "images_per_second", "waiting", "gradient", "rate"})
+"""What every report holds besides the losses."""
 
 
 class Display(Protocol):
@@ -103,8 +105,8 @@ class Lines:
 
 
 def sentence(figures: Mapping[str, float]) -> str:
-    """Speed, losses, and how much of the time went into waiting for data."""
-    losses = " ".join(f"{key} {figures[key]:.3f}" for key in ("localisation", "detection") if key in figures)
+    """Speed, losses by the names that the recipe gave them, and how much of the time went into waiting for data."""
+    losses = " ".join(f"{key} {value:.3f}" for key, value in figures.items() if key not in NOT_LOSSES)
     return f"{figures['images_per_second']:.1f} images/s {losses} waiting {figures['waiting']:.0%}"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
 from training import display
 from training.display import Pace, clock, sentence
+from training.fit import Progress, Report
 
 FIGURES = {"step": 40, "images_per_second": 17.96, "localisation": 0.5124, "detection": 0.25, "waiting": 0.034}
 
@@ -30,11 +32,18 @@ def test_a_log_gets_one_line_for_each_report():
     with display.display("psccnet-lite", 90, stream=stream) as shown:
         shown.update(0.25, FIGURES)
         shown.update(0.5, FIGURES | {"step": 80})
-    told = "17.96 images/s".replace("17.96", "18.0") + " localisation 0.512 detection 0.250 waiting 3%"
+    told = "18.0 images/s localisation 0.512 detection 0.250 waiting 3%"
     assert stream.getvalue().splitlines() == [
         f"psccnet-lite 25.0% step 40 {told} 1:07:30 left",
         f"psccnet-lite 50.0% step 80 {told} 0:45:00 left",
     ]
+
+
+def test_losses_are_told_by_whatever_name_a_recipe_gives_them(tmp_path):
+    report = Report(Progress())
+    report.add({"manipulation": 5.9532, "gradient": 1.0, "rate": 1e-3})
+    told = sentence(report.flush(Progress(step=1, samples=8)))
+    assert re.fullmatch(r"[\d.]+ images/s manipulation 5\.953 waiting 0%", told)
 
 
 def test_a_terminal_gets_a_bar_that_is_drawn_over_itself():
