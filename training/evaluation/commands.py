@@ -26,6 +26,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--protocol", action="append", default=[], choices=[*PROTOCOLS, "all"], help="repeatable")
     verb.add_argument("--baseline", action="append", default=[], choices=[*baselines.names(), "all"],
                       help="classical detector or control in the same table, repeatable")  # fmt: skip
+    verb.add_argument("--without-video", action="store_true", help="samples without a video codec, which needs PyAV")
     verb.add_argument("--robustness", action="store_true", help="curves under the papers' distortions")
     verb.add_argument("--large", type=int, default=0, metavar="N", help="AUC by working size and area, on N forgeries "
                       f"of --photographs from {LEAST} px and on the folder's images over {OVER} px")  # fmt: skip
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace, predictors: Sequence[Predictor], *, marks: Mar
         clips=items.clips(args.clips) if args.clips else (),
     )
     result, records = evaluate(task)
-    result["data"] = report.listing(args.data) | {"limit": args.limit} if args.data else {"folder": "synthetic"}
+    result["data"] = _told(args)
     result["marks"] = marks(result) if marks else []
     model = task.predictors[0]
     (args.out / "result.json").write_text(json.dumps(report.finite(result), indent=1) + "\n", encoding="utf-8")
@@ -76,13 +77,24 @@ def run(args: argparse.Namespace, predictors: Sequence[Predictor], *, marks: Mar
     return result
 
 
+def _told(args: argparse.Namespace) -> dict[str, object]:
+    """Which images these were."""
+    if args.data:
+        return report.listing(args.data) | {"limit": args.limit}
+    made = {"folder": "synthetic", "seed": items.SEED, "size": args.size, "video": not args.without_video}
+    return made | {"photographs": report.listing(args.photographs)["sha256"]}
+
+
 def _items(args: argparse.Namespace) -> list[items.Item]:
     if args.data:
         found = items.read(args.data)
         return found[: args.limit] if args.limit else found
     if not args.photographs:
         raise ValueError("nothing to evaluate on\n  -> give --data, or --photographs to make samples of")
-    return items.synthetic(args.photographs, count=args.count, size=args.size)
+    found = items.synthetic(args.photographs, count=args.count, size=args.size, video=not args.without_video)
+    if not found:
+        raise ValueError("nothing to evaluate on\n  -> give a --count of samples, or --data")
+    return found
 
 
 def _large(args: argparse.Namespace, found: Sequence[items.Item]) -> list[items.Item]:

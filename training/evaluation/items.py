@@ -136,9 +136,9 @@ def nearest(values: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8
     return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
-def synthetic(photographs: Path, *, count: int, size: int, seed: int = SEED) -> list[Item]:
+def synthetic(photographs: Path, *, count: int, size: int, seed: int = SEED, video: bool = True) -> list[Item]:
     """Samples made of held-out photographs, one kind of manipulation after the other as synthesis draws them."""
-    samples = Samples(Photographs(photographs, "validation"), seed=seed, size=size)
+    samples = Samples(Photographs(photographs, "validation"), seed=seed, size=size, video=video)
 
     def load(index: int) -> tuple[Frame, Truth]:
         sample = samples.sample(index)

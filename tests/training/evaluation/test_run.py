@@ -139,9 +139,21 @@ def test_the_verb_logs_the_run_and_enters_it_into_the_card(weights, data, tmp_pa
 
 
 def test_baselines_alone_on_synthetic_samples(photographs, tmp_path, capsys):
-    options = ["--photographs", str(photographs), "--count", "4", "--size", "64", "--protocol", "psccnet"]
+    options = [
+        "--photographs",
+        str(photographs),
+        "--count",
+        "4",
+        "--size",
+        "64",
+        "--protocol",
+        "psccnet",
+        "--without-video",
+    ]
     assert main(["evaluate", *options, "--baseline", "noise", "--out", str(tmp_path)]) == 0
     assert "psccnet: native size" in capsys.readouterr().out
+    told = json.loads((tmp_path / "result.json").read_text())["data"]
+    assert (told["folder"], told["size"], told["video"]) == ("synthetic", 64, False)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +161,7 @@ def test_baselines_alone_on_synthetic_samples(photographs, tmp_path, capsys):
     [
         (["--baseline", "random"], "nothing to evaluate on\n  -> give --data"),
         (["--photographs", "here"], "nothing to evaluate\n  -> give --checkpoint"),
+        (["--data", "nowhere", "--baseline", "random"], "nowhere holds neither SOURCES.csv"),
     ],
 )
 def test_refusals(options, words, tmp_path, capsys):
