@@ -38,6 +38,7 @@ def missing() -> list[str]:
     found = {
         "no sources: this is an installed package; build in a checkout": sources(),
         "no nvcc: pip install 'imdl-sdk[nvcc]', or put that of CUDA 13 on PATH": _compiler(),
+        "no g++, which nvcc calls: apt-get install g++": shutil.which("g++"),
     }
     return [sentence for sentence, thing in found.items() if not thing]
 
