@@ -13,7 +13,7 @@ namespace {
 
 struct Kernel {
   const OrtApi* api;
-  DType dtype;
+  DType dtype, floor_dtype;
   Params attributes;
 };
 
@@ -100,7 +100,7 @@ OrtStatus* compute(const Kernel& kernel, OrtKernelContext* context) {
   p.w = shape[3];
   if (OrtStatus* status = to_ort(api, check(p))) return status;
   std::vector<float> min_std(static_cast<std::size_t>(p.c));
-  to_float32(floor, p.dtype, min_std.data(), p.c);
+  to_float32(floor, kernel.floor_dtype, min_std.data(), p.c);
   p.min_std = min_std.data();
 
   const std::int64_t z_shape[] = {p.n, p.window_count + 1, p.c, p.h, p.w};
@@ -113,31 +113,31 @@ OrtStatus* compute(const Kernel& kernel, OrtKernelContext* context) {
   return to_ort(api, run.status);
 }
 
-template <ONNXTensorElementDataType type>
+template <ONNXTensorElementDataType type, ONNXTensorElementDataType floor>
 OrtStatus* create(const OrtCustomOp*, const OrtApi* api, const OrtKernelInfo* info, void** out) {
-  Kernel kernel{api, dtype_of(type), {}};
+  Kernel kernel{api, dtype_of(type), dtype_of(floor), {}};
   if (OrtStatus* status = read_attributes(api, info, &kernel.attributes)) return status;
   *out = new Kernel(kernel);
   return nullptr;
 }
 
-// One operator for one element type: x, min_std and z share it.
-template <ONNXTensorElementDataType type>
+// One operator for one element type, which x and z share; min_std has it, too, or is float32.
+template <ONNXTensorElementDataType type, ONNXTensorElementDataType floor = type>
 OrtCustomOp make_op() {
   OrtCustomOp op{};
   op.version = ort::kApiVersion;
   op.GetName = [](const OrtCustomOp*) { return "ZPool2D"; };
   op.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };  // the CPU's
-  op.GetInputType = [](const OrtCustomOp*, std::size_t) { return type; };
+  op.GetInputType = [](const OrtCustomOp*, std::size_t index) { return index == 0 ? type : floor; };
   op.GetInputTypeCount = [](const OrtCustomOp*) -> std::size_t { return 2; };
-  op.GetOutputType = op.GetInputType;
+  op.GetOutputType = [](const OrtCustomOp*, std::size_t) { return type; };
   op.GetOutputTypeCount = [](const OrtCustomOp*) -> std::size_t { return 1; };
   op.GetInputCharacteristic = [](const OrtCustomOp*, std::size_t) { return INPUT_OUTPUT_REQUIRED; };
   op.GetOutputCharacteristic = op.GetInputCharacteristic;
   op.GetInputMemoryType = [](const OrtCustomOp*, std::size_t) { return OrtMemTypeDefault; };
   op.GetStartVersion = [](const OrtCustomOp*) { return 1; };
   op.GetEndVersion = [](const OrtCustomOp*) { return std::numeric_limits<int>::max(); };
-  op.CreateKernelV2 = create<type>;
+  op.CreateKernelV2 = create<type, floor>;
   op.KernelComputeV2 = [](void* kernel, OrtKernelContext* context) {
     return compute(*static_cast<const Kernel*>(kernel), context);
   };
@@ -148,11 +148,14 @@ OrtCustomOp make_op() {
 }  // namespace
 
 std::initializer_list<const OrtCustomOp*> onnxruntime_ops() {
-  static const OrtCustomOp float32 = make_op<ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT>();
-  static const OrtCustomOp float64 = make_op<ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE>();
-  static const OrtCustomOp float16 = make_op<ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16>();
-  static const OrtCustomOp bfloat16 = make_op<ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16>();
-  static const std::initializer_list<const OrtCustomOp*> all{&float32, &float64, &float16, &bfloat16};
+  constexpr auto kFloat = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, kDouble = ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE,
+                 kHalf = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16, kBfloat = ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16;
+  static const OrtCustomOp float32 = make_op<kFloat>(), float64 = make_op<kDouble>(), float16 = make_op<kHalf>(),
+                           bfloat16 = make_op<kBfloat>();
+  static const OrtCustomOp float64_floor32 = make_op<kDouble, kFloat>(), float16_floor32 = make_op<kHalf, kFloat>(),
+                           bfloat16_floor32 = make_op<kBfloat, kFloat>();
+  static const std::initializer_list<const OrtCustomOp*> all{
+      &float32, &float64, &float16, &bfloat16, &float64_floor32, &float16_floor32, &bfloat16_floor32};
   return all;
 }
 

@@ -48,11 +48,13 @@ def run_torch(module: ModuleType, x: np.ndarray, floor: np.ndarray, windows: tup
     ).numpy()
 
 
-def model(windows: tuple[int, ...], *, magnitude: bool = True, kind: int = TensorProto.FLOAT) -> onnx.ModelProto:
+def model(
+    windows: tuple[int, ...], *, magnitude: bool = True, kind: int = TensorProto.FLOAT, floor_kind: int | None = None
+) -> onnx.ModelProto:
     """One node of ours, with no body to fall back to, between casts from and to float32."""
     nodes = [
         helper.make_node("Cast", ["x"], ["narrow_x"], to=kind),
-        helper.make_node("Cast", ["min_std"], ["narrow_min_std"], to=kind),
+        helper.make_node("Cast", ["min_std"], ["narrow_min_std"], to=floor_kind or kind),
         helper.make_node(
             lowering.NAME,
             ["narrow_x", "narrow_min_std"],
@@ -236,6 +238,13 @@ class TestOnnxRuntime:
             (found,) = opened.run(None, {"x": x, "min_std": np.full(len(a), floor, np.float32)})
             truth = (x * (1 / np.float64(floor))).astype(np.float32).astype(dtype).astype(np.float32)
             np.testing.assert_array_equal(found[:, 0], truth)
+
+    @pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE])
+    def test_a_floor_in_float32_goes_with_every_type(self, native: ModuleType, kind):
+        opened = session(model((), magnitude=False, kind=kind, floor_kind=TensorProto.FLOAT), native.__file__)
+        x, floor = np.float32([30000, -30000])[None, None, None], np.float32([1e5])  # infinite in float16
+        (found,) = opened.run(None, {"x": x, "min_std": floor})
+        np.testing.assert_allclose(found.ravel(), [0.3, -0.3], rtol=5e-3)
 
     def test_a_plane_that_float16_holds_as_infinities_is_nan(self, native: ModuleType):
         x = np.float32([60000, -60000])[None, None, None]
