@@ -30,7 +30,8 @@ def zpool2d(
     if torch.onnx.is_in_onnx_export():
         return _node(x, min_std, windows, magnitude=magnitude)
     if torch_op.serves(x, min_std, windows):
-        return torch_op.zpool2d(x, min_std, list(windows), magnitude=magnitude)
+        # Through torch, so that what records operators records this one and not its result.
+        return torch.ops.forensics.zpool2d(x, min_std, list(windows), magnitude=magnitude)
     return zscores(x, *statistics(x), min_std, windows=windows, magnitude=magnitude)
 
 

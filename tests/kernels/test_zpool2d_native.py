@@ -17,6 +17,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from kernels.testing import assert_parity
 from kernels.zpool2d import functional, lowering, reference, torch_op
@@ -205,6 +206,13 @@ def test_other_threads_of_python_run_meanwhile(native: ModuleType, rng):
 def test_torch_counts_the_operator_as_its_own(native: ModuleType):
     x, floor = torch.randn(2, 3, 6, 7), torch.ones(3)
     torch.library.opcheck(torch.ops.forensics.zpool2d.default, (x, floor, [3, 5]), {"magnitude": True})
+
+
+def test_what_records_operators_records_it_and_not_its_result(native: ModuleType):
+    x, other = torch.randn(2, 1, 3, 6, 7)
+    floor = torch.ones(3)
+    recorded = make_fx(lambda features: functional.zpool2d(features, floor, (3,)))(x)
+    assert torch.equal(recorded(other), functional.zpool2d(other, floor, (3,)))
 
 
 def test_without_a_library_the_operator_of_torch_says_so(native: ModuleType, monkeypatch, tmp_path):
