@@ -268,11 +268,11 @@ def test_without_video_neither_training_nor_validation_needs_a_codec(photographs
 
 def test_validating_is_not_waiting_for_data(tmp_path):
     def slow(detector):
-        time.sleep(0.5)
+        time.sleep(0.2)
         return {"pixel_auc": 0.5}
 
     fit = Fit("small", small(), tmp_path, settings(publish_minutes=1e-9))
-    fit.run(Made(), loss, batch=4, validate=slow)
+    fit.run(Made(), loss, batch=4, until=0.5, validate=slow)
     assert fit.progress.waited < 0.5 < fit.progress.seconds
 
 

@@ -6,10 +6,10 @@ Wu, AbdAlmageed, Natarajan, "ManTra-Net", CVPR 2019, section 2.3.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 
+from training.synthesis import Photographs
 from training.synthesis.hierarchy import LEAVES
 from training.synthesis.manipulations import manipulated
 from training.synthesis.sample import Crop, Frame, Sample
@@ -21,13 +21,6 @@ FLAT = 32.0
 """Standard deviation in grey levels under which a patch says too little and is drawn again."""
 TRIES = 8
 UNTOUCHED = next(index for index, leaf in enumerate(LEAVES) if leaf.operation == "none")
-
-
-class Photographs(Protocol):
-    """Where crops come from."""
-
-    def crop(self, rng: np.random.Generator, side: int) -> Crop:
-        """A random window of a random photograph, ``side`` x ``side`` px."""
 
 
 def patch(photographs: Photographs, *, seed: int, index: int, size: int) -> tuple[Frame, int]:
