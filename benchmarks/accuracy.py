@@ -88,11 +88,12 @@ def _row(name: str, mine: Mapping[str, Any], centre: Mapping[str, Any], anew: Ma
     def value(figures: Mapping[str, Any], key: str, part: str = "value") -> float | None:
         return figures[key][part] if key in figures else None
 
-    manipulated = value(mine, "pixel_auc", "images") or 0
+    authentic = value(mine, "image_flagged_authentic_at_5", "images") or 0
+    judged = value(mine, "pixel_auc", "images") or 0  # all there are, where no authentic image makes image figures
     return {
         "set": name,
-        "manipulated": manipulated,
-        "authentic": (value(mine, "image_auc", "images") or manipulated) - manipulated,
+        "manipulated": value(mine, "image_flagged_manipulated_at_5", "images") or judged,
+        "authentic": authentic,
         "image_auc": value(mine, "image_auc"),
         "image_auc_reencoded": value(anew, "image_auc"),
         "tpr_at_fpr_5": value(mine, "image_tpr_at_5"),

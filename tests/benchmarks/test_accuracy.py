@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import sdk
 from benchmarks import accuracy, table
 from tests.sdk import toy
+from training.evaluation import baselines, items, run
+from training.evaluation.predictors import Answer
 from training.evaluation.protocols import PROTOCOLS
 
 ALL = ["--protocol", "imdl", "--protocol", "reencoded", "--baseline", "centre"]
@@ -63,6 +66,25 @@ def test_sets_stay_apart_are_counted_and_fill_the_table(data, tmp_path):
     assert "| two |" in table.accuracy(tmp_path / "results")
     log = (tmp_path / "results" / "accuracy-runs.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(log[0])["digest"] == result["artifact"]
+
+
+def test_manipulated_images_without_a_mask_are_not_counted_as_authentic(data):
+    with (data / "SOURCES.csv").open(newline="") as listing:
+        rows = list(csv.DictReader(listing))
+    next(row for row in rows if row["mask"])["mask"] = ""
+    with (data / "SOURCES.csv").open("w", newline="") as listing:
+        writer = csv.DictWriter(listing, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    knowing = SimpleNamespace(
+        name="toy", mask_threshold=0.5, score_thresholds={"0.05": 0.5}, video_thresholds={}, identity={},
+        predict=lambda frame, working_size=None: Answer(np.zeros(frame.shape[:2], np.float32), 0.5),
+    )  # fmt: skip
+    rules = [PROTOCOLS["imdl"], PROTOCOLS["reencoded"]]
+    result, _ = run.evaluate(
+        run.Task(predictors=[knowing, baselines.get("centre")], items=items.read(data), protocols=rules)
+    )
+    assert [(row["manipulated"], row["authentic"]) for row in accuracy.rows(result, "toy")] == [(3, 3), (3, 3)]
 
 
 def test_an_artifact_answers_as_for_a_user(tmp_path, rng):

@@ -47,8 +47,17 @@ def figures(records: Sequence[Record], protocol: Protocol) -> dict[str, Figure]:
     labels = np.array([record.label for record in records], np.bool_)
     if labels.any() and not labels.all():
         values = image(records, protocol)
-        found |= {f"image_{name}": _figure(values[name], len(records)) for name in protocol.image if name in values}
+        for name in protocol.image:
+            if name in values:
+                found[f"image_{name}"] = _figure(values[name], _standing(name, labels))
     return found
+
+
+def _standing(name: str, labels: NDArray[np.bool_]) -> int:
+    """How many images an image figure stands on: a share that is flagged, on those of one label."""
+    if name.startswith("flagged_"):
+        return int((labels == name.startswith("flagged_manipulated")).sum())
+    return labels.size
 
 
 def resamples(count: int, protocol: Protocol) -> Values:

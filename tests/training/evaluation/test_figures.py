@@ -45,6 +45,7 @@ def test_values_are_means_over_forged_images_and_areas_over_all(images, oracle):
     assert found["image_tpr_at_5"].value == pytest.approx(metrics.tpr_at_fpr(scores, labels, fpr=0.05)[0])
     assert found["image_flagged_authentic_at_5"].value == np.mean(scores[12:] >= 0.5)
     assert (found["pixel_auc"].images, found["image_auc"].images) == (12, 20)
+    assert [found[f"image_flagged_{label}_at_1"].images for label in ("manipulated", "authentic")] == [12, 8]
 
 
 def test_thresholds_of_a_set_are_those_of_brute_force(images, oracle):
