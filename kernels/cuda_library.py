@@ -1,7 +1,7 @@
 """The CUDA kernels as one library: built with nvcc, loaded with ctypes. Nothing needs it.
 
-It holds machine code for every architecture in :data:`ARCHITECTURES` and is linked with CUDA's runtime; on the machine
-that runs it there has to be a driver, and nothing else.
+It holds machine code for every architecture in :data:`ARCHITECTURES` and is linked with CUDA's runtime: of CUDA it asks
+for nothing but a driver. No GPU has run it yet; where there is no driver it loads, and every launch says so.
 """
 
 from __future__ import annotations

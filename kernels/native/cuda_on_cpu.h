@@ -261,7 +261,6 @@ inline cudaError_t run_grid(dim3 grid, dim3 shape, size_t shared_bytes, const st
 
 #define __global__
 #define __device__
-#define __host__
 #define __forceinline__ inline
 #define __restrict__ __restrict
 #define __launch_bounds__(...)

@@ -9,14 +9,8 @@ struct dim3 {
   unsigned x, y, z;
   dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
-struct uint2 {
-  unsigned x, y;
-};
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
-};
-struct alignas(8) float2 {
-  float x, y;
 };
 
 // Round to nearest, ties to even, as the GPU's conversions do.
@@ -77,8 +71,6 @@ template <class T>
 void __stcs(T* pointer, T value) {
   *pointer = value;
 }
-inline float __fdividef(float a, float b) { return a / b; }
-inline float __frcp_rn(float a) { return 1 / a; }
 inline float __expf(float a) { return std::exp(a); }
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }

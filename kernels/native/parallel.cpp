@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -24,7 +24,7 @@ Status for_each_piece(std::int64_t count, int threads, const std::function<Statu
   std::vector<std::thread> others;
   try {
     while (static_cast<std::int64_t>(others.size()) + 1 < std::min(wanted, count)) others.emplace_back(take_turns);
-  } catch (const std::system_error&) {  // no more threads to be had: those that run do it all
+  } catch (const std::exception&) {  // no more threads or no memory for them: those that run do it all
   }
   take_turns();
   for (std::thread& other : others) other.join();

@@ -1,4 +1,4 @@
-// What a launcher answers. Shells turn it into their framework's error; nothing of ours throws.
+// What a launcher answers instead of throwing. Shells turn it into their framework's error.
 #pragma once
 
 #include <string>
