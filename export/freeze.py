@@ -8,9 +8,9 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from training.nn.detector import Detector
+from training.nn.folding import fold
 
 
 @runtime_checkable
@@ -31,21 +31,10 @@ def freeze(detector: Detector) -> Detector:
     if isinstance(frozen.net, Simplifiable):
         frozen.net = frozen.net.simplified()
     frozen.requires_grad_(requires_grad=False)
-    for module in list(frozen.modules()):
-        _fold_children(module)
+    fold(frozen)
     for parameter in frozen.net.parameters():
         parameter.copy_(parameter.half().float())
     return frozen
-
-
-def _fold_children(module: nn.Module) -> None:
-    """Fold every batch normalisation into the convolution registered just before it in the same module."""
-    previous: tuple[str, nn.Module] | None = None
-    for name, child in list(module.named_children()):
-        if isinstance(child, nn.BatchNorm2d) and previous and isinstance(previous[1], nn.Conv2d):
-            setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
-            setattr(module, name, nn.Identity())
-        previous = name, child
 
 
 def doubled(net: nn.Module) -> nn.Module:

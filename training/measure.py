@@ -23,6 +23,7 @@ from training.data import Photographs, Samples
 from training.display import watched
 from training.heldout import Authentic, Frame, as_video, at_each
 from training.nn.detector import Detector
+from training.nn.folding import fold
 from training.synthesis.sample import Sample
 
 SEED = 20_012
@@ -196,6 +197,7 @@ def card(detector: Detector, plan: Plan, **known: object) -> Card:
     """
     photographs = Photographs(plan.photographs, "validation")
     detector = detector.eval().to(memory_format=torch.channels_last)
+    fold(detector)  # a fifth faster
     frames = Authentic(photographs)
     authentic = margins(detector, frames, plan)
     plan = replace(plan, working_sizes=tuple(size for size, values in authentic.items() if values.size))
