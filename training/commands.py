@@ -48,7 +48,6 @@ def synthesize(args: argparse.Namespace) -> int:
 def fit(args: argparse.Namespace) -> int:
     """Train a model into a folder, or go on where the folder stands: a run that was killed goes on exactly."""
     torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(True)
     base = args.model.split("-")[0]
     if base not in recipes.names():
         raise UnknownName("model", args.model, models.names())

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from training.checkpoints import load
 from training.data import Photographs, Samples
-from training.fit import Fit, FitSettings, Progress, learning_rate
+from training.fit import Fit, FitSettings, Progress, flushed_denormals, learning_rate
 from training.models import create
 from training.nn.detector import Detector
 from training.recipes import psccnet
@@ -184,6 +184,13 @@ def test_validation_sees_the_average_and_leaves_no_trace(tmp_path):
     assert all(torch.equal(seen[-1][key], shipped[key]) for key in shipped)
     assert all(torch.equal(value, plain.detector.state_dict()[key]) for key, value in fit.detector.state_dict().items())
     assert (tmp_path / "watched" / "curve.png").stat().st_size > 1000
+
+
+def test_denormal_numbers_are_zero_in_training_and_nowhere_else():
+    tiny = torch.tensor([1e-40])
+    with flushed_denormals():
+        assert (tiny * 1).item() == 0
+    assert (tiny * 1).item() > 0
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path):
