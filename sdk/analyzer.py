@@ -15,9 +15,10 @@ import numpy as np
 
 from sdk import artifact, backends, plan
 from sdk.decoding import Decoder, Mode
-from sdk.errors import AnalyzerClosed, ArtifactInvalid, RunFailed, SdkError, UnknownName
+from sdk.errors import AnalyzerClosed, ArtifactInvalid, BadSetting, RunFailed, SdkError
 from sdk.frames import Color, convert, orientation_of, to_display
 from sdk.limits import Limits
+from sdk.recipe import Recipe, check_score
 from sdk.results import Analysis, Latency, Runtime
 from sdk.verdict import judge
 
@@ -29,23 +30,6 @@ if TYPE_CHECKING:
 
 BATCH_PIXELS = 1 << 22
 """Pixels that are analysed at once at most; beyond a few megapixels a batch costs memory and gains no speed."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """How to make an Analyzer: all that travels when one is pickled."""
-
-    model: str | Path | None
-    """Name of a shipped artifact, None for the default one, or the path of an artifact."""
-    device: str = "auto"
-    backend: str | None = None
-    precision: str = "auto"
-    working_size: int | None = None
-    """Long side at which frames are analysed, px; 0 is their own size, None the artifact's default."""
-    threads: int | None = None
-    min_score: float = 0.0
-    decode: Mode = "worker"
-    limits: Limits | None = None
 
 
 def load(
@@ -102,8 +86,6 @@ class Analyzer:
         size = recipe.working_size
         self.working_size = self.artifact.contract.working_size if size is None else size
         """Long side at which frames are analysed, px; 0 is their own size."""
-        if self.working_size != 0 and self.working_size < _SMALLEST:
-            raise UnknownName("working size", str(size), map(str, self.artifact.contract.working_sizes))
         self._decoder = Decoder(recipe.limits, mode=recipe.decode)
         # By process id: sessions of the parent have no threads in a forked child, and dropping them there may hang.
         self._opened: dict[int, _Opened] = {}
@@ -125,8 +107,15 @@ class Analyzer:
     def analyze_batch(
         self, sources: Iterable[object], *, color: Color = "rgb", min_score: float | None = None
     ) -> list[Analysis]:
-        """Analyse many inputs; those of one shape run together. Results come in the order of the inputs."""
+        """Analyse many inputs; those of one shape run together. Results come in the order of the inputs.
+
+        One input that cannot be analysed is an error for all: analyse uploads of strangers one by one.
+        """
         self._here()
+        if isinstance(sources, str | bytes | os.PathLike):
+            raise BadSetting("analyze_batch was given one source", remedy="give a list of sources, or call analyze")
+        if min_score is not None:
+            check_score("min_score", min_score)
         least = self.recipe.min_score if min_score is None else min_score
         inputs = [self._input(source, color) for source in sources]
         results: dict[int, Analysis] = {}
@@ -136,6 +125,8 @@ class Analyzer:
 
     def warmup(self, height: int = 512, width: int = 512) -> None:
         """Analyse a grey frame of that size, so that the runtime has planned for it before the first real one."""
+        if min(height, width) < 1:
+            raise BadSetting(f"a frame of {height}x{width} px has no pixels", remedy="warm up with 1 px or more")
         self._run(np.full((1, height, width, 3), 128, np.uint8), 0.0)
 
     def close(self) -> None:
@@ -266,10 +257,6 @@ class Analyzer:
             orientation=item.orientation,
             notes=item.notes,
         )
-
-
-_SMALLEST = 32
-"""Working size below which the models' coarsest maps have no pixel, px."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

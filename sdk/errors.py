@@ -81,11 +81,15 @@ class RunFailed(SdkError):
 class UnknownName(SdkError):
     """A name that is not in a registry or among the settings of a thing."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
         choices = sorted(known)
-        close = difflib.get_close_matches(name, choices, n=1)
+        close = difflib.get_close_matches(str(name), choices, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"choose one of: {', '.join(choices)}"
         super().__init__(f"no {kind} named {name!r}", remedy=hint)
+
+
+class BadSetting(SdkError):
+    """A setting has a value of a wrong type, or one out of its range."""
 
 
 class AnalyzerClosed(SdkError):

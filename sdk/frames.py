@@ -114,7 +114,8 @@ def _host_array(source: object) -> NDArray[Any]:
     if not isinstance(source, OnDlpack):
         raise BadFrame(
             f"a frame is an array or a PIL image, got {type(source).__name__}",
-            remedy="give a path, bytes, a uint8 array [H, W, 3], a PIL image, or a DLPack or CUDA array",
+            remedy="give a path, bytes (of an open file: what its read() returns), a uint8 array [H, W, 3], a PIL "
+            "image, or a DLPack or CUDA array",
         )
     kind = int(source.__dlpack_device__()[0])
     if kind not in HOST_DEVICES:

@@ -51,10 +51,17 @@ def judge(
         return Verdict("inconclusive", outside)
     strong, weak = contract.score_thresholds["0.01"], contract.score_thresholds["0.05"]
     if score >= strong:
-        return Verdict("manipulated", f"score {score:.3f} reaches {strong:.3f}, as 1 % of authentic frames do")
+        return Verdict("manipulated", f"score {told(score, 'reaches', strong)}, as 1 % of authentic frames do")
     if score >= weak:
-        return Verdict("suspicious", f"score {score:.3f} reaches {weak:.3f}, as 5 % of authentic frames do")
-    return Verdict("no_evidence", f"score {score:.3f} stays below {weak:.3f}, as 95 % of authentic frames do")
+        return Verdict("suspicious", f"score {told(score, 'reaches', weak)}, as 5 % of authentic frames do")
+    return Verdict("no_evidence", f"score {told(score, 'stays below', weak)}, as 95 % of authentic frames do")
+
+
+def told(score: float, relation: str, level: float) -> str:
+    """Both numbers with three decimals, or as many more as it takes to tell them apart; equal ones with three."""
+    pairs = [(f"{score:.{digits}f}", f"{level:.{digits}f}") for digits in range(3, 10)]
+    left, right = next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
+    return f"{left} {relation} {right}"
 
 
 def unmeasured(frame: NDArray[np.uint8], contract: Contract, *, working_size: int) -> str:

@@ -98,7 +98,8 @@ def found(photographs: Path) -> list[Row]:
     root = photographs.parent
     listed = []
     for path in sorted(photographs.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or "masks" in path.relative_to(photographs).parts[:-1]:
+        is_map = path.stem.endswith(".mask") or "masks" in path.relative_to(photographs).parts[:-1]
+        if path.suffix.lower() not in SUFFIXES or is_map:
             continue
         try:
             Image.open(path).close()  # reads the header only

@@ -106,6 +106,8 @@ class Fit:
     def __init__(self, name: str, detector: Detector, folder: Path, settings: FitSettings) -> None:
         self.name, self.folder, self.settings = name, folder, settings
         self.device = torch.device(settings.device)
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError("this torch finds no NVIDIA GPU\n  -> install its CUDA build, or train on --device cpu")
         self.detector = detector.to(self.device, memory_format=torch.channels_last)
         self.average = {key: value.detach().clone() for key, value in self.detector.state_dict().items()}
         self.optimiser = torch.optim.AdamW(

@@ -174,7 +174,7 @@ def test_working_size_is_the_default_of_the_artifact_or_the_callers(toy_path, fr
     assert found.heatmap.shape == frame.shape[:2]
     with sdk.load(toy_path, working_size=48, threads=1) as other:
         assert other.analyze(frame).verdict.name == "inconclusive"
-    with pytest.raises(sdk.UnknownName, match="no working size named '-1'"):
+    with pytest.raises(sdk.BadSetting, match="working_size is -1"):
         sdk.load(toy_path, working_size=-1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdk.verdict import judge
+from sdk.verdict import judge, told
 from tests.sdk.toy import TERMS
 
 
@@ -64,3 +64,15 @@ def test_saturated_colours_are_content():
 def test_a_large_frame_is_judged_by_a_sample_of_it(rng):
     frame = rng.integers(0, 256, (2100, 2100, 3), np.uint8)
     assert judge(0.0, frame, TERMS, working_size=0).name == "no_evidence"
+
+
+@pytest.mark.parametrize(
+    ("score", "level", "words"),
+    [
+        (0.7, 0.6, "0.700 reaches 0.600"),
+        (0.6, 0.6, "0.600 reaches 0.600"),
+        (0.99751, 0.99748, "0.99751 reaches 0.99748"),
+    ],
+)
+def test_a_reason_tells_score_and_threshold_apart(score, level, words):
+    assert told(score, "reaches", level) == words

@@ -1,0 +1,66 @@
+"""How an Analyzer is made: its settings, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, TypeGuard
+
+from sdk.errors import BadSetting
+from sdk.limits import Limits
+
+if TYPE_CHECKING:
+    from sdk.decoding import Mode
+
+SMALLEST = 32
+"""Working size below which the models' coarsest maps have no pixel, px."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How to make an Analyzer: all that travels when one is pickled.
+
+    Raises:
+        BadSetting: a value of a wrong type or out of its range; whether names exist is seen when they are looked up.
+    """
+
+    model: str | Path | None
+    """Name of a shipped artifact, None for the default one, or the path of an artifact."""
+    device: str = "auto"
+    backend: str | None = None
+    precision: str = "auto"
+    working_size: int | None = None
+    """Long side at which frames are analysed, px; 0 is their own size, None the artifact's default."""
+    threads: int | None = None
+    min_score: float = 0.0
+    decode: Mode = "worker"
+    limits: Limits | None = None
+
+    def __post_init__(self) -> None:
+        size, threads = self.working_size, self.threads
+        _check("model", self.model, str | Path | None, "a name or the path of an artifact")
+        for name in ("device", "precision", "decode"):
+            _check(name, getattr(self, name), str, "a name")
+        _check("backend", self.backend, str | None, "a name, or None for the fastest")
+        _check("limits", self.limits, Limits | None, "sdk.Limits(...), or None")
+        wanted = f"px from {SMALLEST} up, 0 for the frame's own size, or None for the model's default"
+        _check("working_size", size, int | None, wanted, is_right=not _whole(size) or size == 0 or size >= SMALLEST)
+        _check("threads", threads, int | None, "1 or more, or None", is_right=not _whole(threads) or threads >= 1)
+        check_score("min_score", self.min_score)
+
+
+def check_score(name: str, value: float) -> None:
+    """Refuse what no score can be compared with; above 1 is allowed, and no frame reaches it."""
+    is_right = not isinstance(value, int | float) or (math.isfinite(value) and value >= 0)
+    _check(name, value, int | float, "a number in [0, 1]", is_right=is_right)
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int)
+
+
+def _check(name: str, value: object, kind: UnionType | type, wanted: str, *, is_right: bool = True) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind) or not is_right:
+        raise BadSetting(f"{name} is {value!r}", remedy=f"give {wanted}")
