@@ -197,7 +197,7 @@ def card(detector: Detector, plan: Plan, **known: object) -> Card:
     """
     photographs = Photographs(plan.photographs, "validation")
     detector = detector.eval().to(memory_format=torch.channels_last)
-    fold(detector)  # a fifth faster
+    fold(detector)
     frames = Authentic(photographs)
     authentic = margins(detector, frames, plan)
     plan = replace(plan, working_sizes=tuple(size for size, values in authentic.items() if values.size))

@@ -25,8 +25,8 @@ from training.synthesis.sample import Sample
 MINIMUM_SIDE = 64
 """Short side below which nothing is measured, px."""
 TILE = (96, 192)
-"""Height and width of the local graph's tiles, samples of the stem: small enough for a core's cache, where bf16 runs
-at a third to a half above the speed of one large piece."""
+"""Height and width of the local graph's tiles, samples of the stem: small enough for a core's cache, because memory
+limits bf16."""
 TILE_F32 = (192, 384)
 """The same for f32, which is bound by arithmetic: as large as memory lets halos be cheap."""
 

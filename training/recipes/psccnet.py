@@ -33,7 +33,7 @@ class Stage:
     grid: int = 0
     """Side of the finest mask during this stage, px; 0 keeps the model's. The weights do not depend on it."""
     correlation: bool = True
-    """Whether the SCCM branches take part. False only before the first stage in which they do: gamma starts at 0."""
+    """Whether the SCCM branches take part. False only before the first stage in which they do (:func:`silent`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,8 +134,8 @@ def start(detector: Detector) -> None:
 def go_on(detector: Detector, trained: Detector) -> None:
     """Weights of ``trained``, with a fresh classifier and the first convolution still.
 
-    The classifier's sixteen hidden units tend to die one by one, until most frames get one and the same score; what
-    they read is alive, so sixteen new ones learn within minutes what the old ones knew.
+    The classifier's sixteen hidden units may die (of those of the first preview seven had), until many frames get one
+    and the same score; what they read is alive, so sixteen new ones can learn from it.
     """
     fresh = {key: value for key, value in detector.state_dict().items() if key.startswith("net.detection.classifier.")}
     detector.load_state_dict({**trained.state_dict(), **fresh})
@@ -144,7 +144,10 @@ def go_on(detector: Detector, trained: Detector) -> None:
 
 @contextmanager
 def silent(detector: Detector) -> Iterator[None]:
-    """SCCM branches left out, not only multiplied by their first gamma of 0: the same function in less time."""
+    """SCCM branches left out, not only multiplied by gamma: the same function in less time where gamma is still 0.
+
+    Weights that went on from others have gammas near 0, and find the branches again where the next stage begins.
+    """
     scales = list(detector.net.localisation.scales.values())
     for scale in scales:
         scale.forward = scale.mask.forward
