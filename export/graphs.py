@@ -156,13 +156,13 @@ def stages(detector: Detector) -> dict[str, onnx.ModelProto]:
             features = [channels_last(x) for x in features]
     map_names = [f"l{index}" for index in range(len(maps))]
     feature_names = [f"f{index + 1}" for index in range(len(features))]
-    batch, image = {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC, 1: Dim.DYNAMIC, 2: Dim.DYNAMIC}
+    batch = {0: Dim.DYNAMIC}
     sides = tuple(torch.tensor(side) for side in EXAMPLE_SIDES)
     local = _passes(detector, frame, maps) if in_passes(detector) else {"local": _local(detector, frame, map_names)}
     score_and_features = ["score", *feature_names]
-    images = (tuple(image for _ in maps),)
+    images = (tuple(PIXELS for _ in maps),)
     rest = _trace(Rest(detector), tuple(maps), images, names=map_names, outputs=score_and_features)
-    batches = ([image if in_passes(detector) else batch for _ in features], None, None)
+    batches = ([PIXELS if in_passes(detector) else batch for _ in features], None, None)
     inputs = [*feature_names, "height", "width"]
     locate = _trace(Locate(detector), (features, *sides), batches, names=inputs, outputs=["heatmap"])
     _drop_unused_inputs(locate)
@@ -181,13 +181,13 @@ def _passes(detector: Detector, frame: Tensor, maps: list[Tensor]) -> dict[str, 
         residuals = First(detector)(frame)
         moments = net.moments([channels_first(x) for x in maps])
         mask = Answer(detector)(*maps, *moments)
-    batch, image = {0: Dim.DYNAMIC}, PIXELS
+    batch = {0: Dim.DYNAMIC}
     names = ["l0", "mean", "variance"]
     return {
         "first": _trace(First(detector), (frame,), (PIXELS,), names=["pixels"], outputs=["r0"]),
-        "local": _trace(FromFirst(detector), (residuals,), (image,), names=["r0"], outputs=["l0"]),
-        "answer": _trace(Answer(detector), (*maps, *moments), (image, batch, batch), names=names, outputs=["f1"]),
-        "conclude": _trace(Conclude(detector), (mask,), (image,), names=["f1"], outputs=["score"]),
+        "local": _trace(FromFirst(detector), (residuals,), (PIXELS,), names=["r0"], outputs=["l0"]),
+        "answer": _trace(Answer(detector), (*maps, *moments), (PIXELS, batch, batch), names=names, outputs=["f1"]),
+        "conclude": _trace(Conclude(detector), (mask,), (PIXELS,), names=["f1"], outputs=["score"]),
     }
 
 

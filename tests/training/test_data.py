@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from training.data import (
     DEMO_STEMS,
@@ -186,3 +187,10 @@ def test_a_photograph_smaller_than_the_window_grows(rng):
     pixels = rng.integers(0, 256, (30, 50, 3), dtype=np.uint8)
     for _ in range(8):
         assert window(pixels, None, rng, 48)[0].shape == (48, 48, 3)
+
+
+def test_label_maps_beside_photographs_are_no_photographs(tmp_path):
+    for name in ("a.jpg", "a.mask.png", "masks/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (64, 64)).save(tmp_path / name)
+    assert [listed.file for listed in rows(tmp_path)] == [f"{tmp_path.name}/a.jpg"]

@@ -186,6 +186,13 @@ def test_validation_sees_the_average_and_leaves_no_trace(tmp_path):
     assert (tmp_path / "watched" / "curve.png").stat().st_size > 1000
 
 
+def test_a_gpu_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="no NVIDIA GPU\n  -> install its CUDA build, or train on --device cpu"):
+        Fit("small", torch.nn.Identity(), tmp_path / "run", FitSettings(steps=1, device="cuda"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_denormal_numbers_are_zero_in_training_and_nowhere_else():
     tiny = torch.tensor([1e-40])
     with flushed_denormals():
