@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,8 +26,10 @@ from training.nn.detector import Detector
 SETTLING_BATCHES = 8
 """Batches over which the statistics of batch normalisation are taken anew for weights that ship."""
 
-Loss = Callable[[Detector, Tensor, Tensor], dict[str, Tensor]]
-"""(detector, frames, masks) -> named terms; their sum is minimised."""
+Batch = Sequence[Tensor]
+"""Frames, masks, and whatever else the samples hold."""
+Loss = Callable[..., dict[str, Tensor]]
+"""(detector, frames, masks, ...) -> named terms; their sum is minimised."""
 Validate = Callable[[Detector], dict[str, float]]
 
 
@@ -100,10 +103,36 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-class Fit:
-    """One run: owns the detector, its average, the optimiser and the folder."""
+@dataclass(kw_only=True, slots=True)
+class Partner:
+    """A network that learns beside the detector, in turn with it, and does not ship."""
 
-    def __init__(self, name: str, detector: Detector, folder: Path, settings: FitSettings) -> None:
+    net: nn.Module
+    loss: Callable[..., dict[str, Tensor]]
+    """(frames, masks, ...) -> named terms; their sum is minimised in the weights of ``net`` alone."""
+    rate: float = 1.0
+    """Its learning rate over the detector's."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of Adam's means of the gradient and of its square."""
+    optimiser: torch.optim.Optimizer = field(init=False)
+
+
+class Fit:
+    """One run: owns the detector, its average, the optimiser and the folder.
+
+    Every step is a turn of each of the ``partners``, in their order, on one and the same batch, and then one of the
+    detector. What is random in it (dropout, for instance) depends on the number of the step alone.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        detector: Detector,
+        folder: Path,
+        settings: FitSettings,
+        *,
+        partners: Mapping[str, Partner] | None = None,
+    ) -> None:
         self.name, self.folder, self.settings = name, folder, settings
         self.device = torch.device(settings.device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
@@ -113,6 +142,12 @@ class Fit:
         self.optimiser = torch.optim.AdamW(
             self.detector.parameters(), lr=0.0, weight_decay=settings.weight_decay, fused=True
         )
+        self.partners = dict(partners or {})
+        for partner in self.partners.values():
+            partner.net.to(self.device, memory_format=torch.channels_last).train()
+            partner.optimiser = torch.optim.AdamW(
+                partner.net.parameters(), lr=0.0, betas=partner.betas, weight_decay=0.0, fused=True
+            )
         self.progress = Progress()
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "checkpoint.pt").exists():
@@ -122,7 +157,7 @@ class Fit:
 
     def run(
         self,
-        samples: Dataset[tuple[Tensor, Tensor]],
+        samples: Dataset[tuple[Tensor, ...]],
         loss: Loss,
         *,
         batch: int,
@@ -139,7 +174,7 @@ class Fit:
 
     def _train(
         self,
-        samples: Dataset[tuple[Tensor, Tensor]],
+        samples: Dataset[tuple[Tensor, ...]],
         loss: Loss,
         *,
         batch: int,
@@ -152,9 +187,9 @@ class Fit:
         batches = self._batches(samples, batch)
         while self.progress.fraction(self.settings) < until:
             asked = time.monotonic()  # later than ``started`` where validation lay between
-            frame, mask = next(batches)
+            batch_now = next(batches)
             self.progress.waited += time.monotonic() - asked
-            report.add(self._step(frame, mask, loss))
+            report.add(self._step(batch_now, loss))
             now = time.monotonic()
             self.progress.seconds += now - started
             started = now
@@ -177,6 +212,10 @@ class Fit:
         write(self.folder / "checkpoint.pt", {
             "model": self.name, "settings": self.detector.settings, "state": self.detector.state_dict(),
             "average": self.average, "optimiser": self.optimiser.state_dict(), "progress": asdict(self.progress),
+            "partners": {
+                name: {"state": partner.net.state_dict(), "optimiser": partner.optimiser.state_dict()}
+                for name, partner in self.partners.items()
+            },
         })  # fmt: skip
 
     def _resume(self, saved: dict[str, object]) -> None:
@@ -184,10 +223,13 @@ class Fit:
             raise ValueError(f"{self.folder} holds a run of {saved['model']}\n  -> give another --out for {self.name}")
         self.detector.load_state_dict(saved["state"])
         self.optimiser.load_state_dict(saved["optimiser"])
+        for name, partner in self.partners.items():
+            partner.net.load_state_dict(saved["partners"][name]["state"])
+            partner.optimiser.load_state_dict(saved["partners"][name]["optimiser"])
         self.average = dict(saved["average"])
         self.progress = Progress(**saved["progress"])
 
-    def _batches(self, samples: Dataset[tuple[Tensor, Tensor]], batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, samples: Dataset[tuple[Tensor, ...]], batch: int) -> Iterator[Batch]:
         """Batches from where the run stands: sample ``i`` is the ``i``-th of the sequence, whoever makes it."""
         return iter(DataLoader(
             samples, batch_size=batch, sampler=Endless(self.progress.samples),
@@ -196,24 +238,37 @@ class Fit:
             pin_memory=self.device.type == "cuda",
         ))  # fmt: skip
 
-    def _step(self, frame: Tensor, mask: Tensor, loss: Loss) -> dict[str, float]:
+    def _step(self, batch: Batch, loss: Loss) -> dict[str, float]:
         rate = learning_rate(self.settings, self.progress.step, self.progress.fraction(self.settings))
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        torch.manual_seed(self.progress.step)
+        batch = [tensor.to(self.device, non_blocking=True) for tensor in batch]  # pinned where that counts
         self.detector.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        frame, mask = (batch.to(self.device, non_blocking=True) for batch in (frame, mask))  # pinned where that counts
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
-            terms = loss(self.detector, frame, mask)
-        torch.stack(list(terms.values())).sum().backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.settings.clip)
-        if not torch.isfinite(norm):
-            raise ValueError(f"the gradient is not finite at step {self.progress.step}\n  -> lower the rate and resume")
-        self.optimiser.step()
+        terms: dict[str, Tensor] = {}
+        for partner in self.partners.values():
+            made, _ = self._turn(partner.net, partner.optimiser, rate * partner.rate, partial(partner.loss, *batch))
+            terms |= made
+        made, norm = self._turn(self.detector, self.optimiser, rate, partial(loss, self.detector, *batch))
         self.progress.step += 1
-        self.progress.samples += len(frame)
+        self.progress.samples += len(batch[0])
         self._average()
-        return {**{key: value.item() for key, value in terms.items()}, "gradient": norm.item(), "rate": rate}
+        return {**{key: value.item() for key, value in (terms | made).items()}, "gradient": norm, "rate": rate}
+
+    def _turn(
+        self, net: nn.Module, optimiser: torch.optim.Optimizer, rate: float, loss: Callable[[], dict[str, Tensor]]
+    ) -> tuple[dict[str, Tensor], float]:
+        """One step of ``optimiser`` on the weights of ``net`` alone; the terms, and the norm of the gradient."""
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
+            terms = loss()
+        weights = [weight for weight in net.parameters() if weight.requires_grad]
+        torch.stack(list(terms.values())).sum().backward(inputs=weights)
+        norm = torch.nn.utils.clip_grad_norm_(weights, self.settings.clip).item()
+        if not math.isfinite(norm):
+            raise ValueError(f"the gradient is not finite at step {self.progress.step}\n  -> lower the rate and resume")
+        optimiser.step()
+        return terms, norm
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -224,7 +279,7 @@ class Fit:
             else:
                 self.average[key].copy_(value)
 
-    def _publish(self, samples: Dataset[tuple[Tensor, Tensor]], batch: int, validate: Validate | None) -> None:
+    def _publish(self, samples: Dataset[tuple[Tensor, ...]], batch: int, validate: Validate | None) -> None:
         """Write and validate the averaged weights with settled statistics, then put the trained ones back."""
         trained = {key: value.clone() for key, value in self.detector.state_dict().items()}
         self.detector.load_state_dict(self.average)
@@ -240,7 +295,7 @@ class Fit:
         self.detector.load_state_dict(trained)
 
     @torch.no_grad()
-    def _settle(self, samples: Dataset[tuple[Tensor, Tensor]], batch: int) -> None:
+    def _settle(self, samples: Dataset[tuple[Tensor, ...]], batch: int) -> None:
         """Statistics of every batch normalisation for the weights as they are: plain means over the next batches.
 
         Running statistics belong to weights of the past and fit averaged weights badly, most of all in short runs.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from torch.utils.data import Dataset
 
 from training.checkpoints import load
 from training.data import Photographs, Samples
-from training.fit import Fit, FitSettings, Progress, flushed_denormals, learning_rate
+from training.fit import Fit, FitSettings, Partner, Progress, flushed_denormals, learning_rate
 from training.models import create
 from training.nn.detector import Detector
 from training.recipes import psccnet
@@ -80,6 +82,57 @@ def test_resuming_equals_never_stopping(tmp_path, bf16):
     assert parts.progress.step == whole.progress.step == 12
     for a, b in ((whole.detector.state_dict(), parts.detector.state_dict()), (whole.average, parts.average)):
         assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def rivals(folder, *, until=1.0, seen=None):
+    """A detector that loses dropped pixels, and a partner that hides them from it; both see three tensors."""
+    torch.manual_seed(3)
+    detector, hider = small(), nn.Conv2d(3, 3, 1)
+
+    def watched(frame, mask, marks, *, sign, name):
+        if seen is not None:
+            weights = [weight.detach().clone() for net in (hider, detector) for weight in net.parameters()]
+            seen.append((name, weights, marks))
+        hidden = (hider(frame.permute(0, 3, 1, 2) / 255) * 255).permute(0, 2, 3, 1)
+        score = detector.net.rest(detector.net.local(nn.functional.dropout(hidden.permute(0, 3, 1, 2) / 255)))[0]
+        return {name: sign * nn.functional.cross_entropy(score, marks)}
+
+    partner = Partner(net=hider, loss=partial(watched, sign=-1, name="hiding"), rate=0.5, betas=(0.5, 0.999))
+    fit = Fit("small", detector, folder, settings(bf16=False), partners={"hider": partner})
+    fit.run(Marked(), lambda _, *batch: watched(*batch, sign=1, name="finding"), batch=4, until=until)
+    return fit
+
+
+class Marked(Made):
+    """Samples with a third tensor."""
+
+    def __getitem__(self, index):
+        return *super().__getitem__(index), torch.tensor(index % 2)
+
+
+def test_partners_take_turns_and_move_nothing_but_their_own_weights(tmp_path):
+    seen = []
+    rivals(tmp_path, seen=seen)
+    assert [name for name, *_ in seen] == 12 * ["hiding", "finding"]
+    assert all(torch.equal(marks, torch.tensor([0, 1, 0, 1])) for *_, marks in seen)
+    mine = 2  # weight and bias of the partner come first
+    for (name, before, _), (_, after, _) in pairwise(seen):
+        moved = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
+        assert any(moved[:mine]) == (name == "hiding")
+        assert any(moved[mine:]) == (name == "finding")
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert {"hiding", "finding", "gradient"} <= lines[-1].keys()
+
+
+def test_partners_resume_exactly_whatever_is_drawn_at_random(tmp_path):
+    whole = rivals(tmp_path / "whole")
+    rivals(tmp_path / "parts", until=0.5)
+    parts = rivals(tmp_path / "parts")
+    for a, b in (
+        (whole.average, parts.average),
+        (whole.partners["hider"].net.state_dict(), parts.partners["hider"].net.state_dict()),
+    ):
         assert all(torch.equal(a[key], b[key]) for key in a)
 
 
