@@ -18,7 +18,6 @@ from typing import Any
 
 import sdk
 from benchmarks import floors
-from training.card import Card
 from training.evaluation import commands, report
 from training.evaluation.predictors import Answer
 from training.evaluation.protocols import IMDL, REENCODED
@@ -32,20 +31,16 @@ NECESSARY = (IMDL.name, REENCODED.name, "centre")
 class Shipped:
     """An artifact behind the protocol of predictors, as a user runs it: chosen backend and precision."""
 
-    def __init__(
-        self, artifact: str, *, threads: int | None = None, working_size: int | None = None, card: Card | None = None
-    ) -> None:
-        """``working_size`` in px, None for the artifact's own; other sizes are loaded when they are asked for.
-
-        Thresholds for frames of video come from ``card``; without it photographs' are used.
-        """
+    def __init__(self, artifact: str, *, threads: int | None = None, working_size: int | None = None) -> None:
+        """``working_size`` in px, None for the artifact's own; other sizes are loaded when they are asked for."""
         self.artifact, self.threads, self.own_size = artifact, threads, working_size
         self.analyzers: dict[int | None, sdk.Analyzer] = {}
         chosen = self._at(None)
         terms = chosen.artifact.contract
         self.name = terms.name
-        self.mask_threshold, self.score_thresholds = terms.mask_threshold, dict(terms.score_thresholds)
-        self.video_thresholds = (dict(card.video_thresholds) if card else {}) or self.score_thresholds
+        levels = terms.at(chosen.working_size)
+        self.mask_threshold, self.score_thresholds = terms.mask_threshold, dict(levels.photographs) if levels else {}
+        self.video_thresholds = (dict(levels.video) if levels else {}) or self.score_thresholds
         self.identity: Mapping[str, Any] = {
             "kind": "artifact",
             "version": terms.version,
@@ -119,8 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     args.log = args.log or args.results / "accuracy-runs.jsonl"
     try:
-        card = Card.read(args.card) if args.card else None
-        shipped = Shipped(args.artifact, threads=args.threads, working_size=args.working_size, card=card)
+        shipped = Shipped(args.artifact, threads=args.threads, working_size=args.working_size)
         try:
             result = commands.run(args, [shipped], marks=floors.marks)
         finally:

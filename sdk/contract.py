@@ -18,7 +18,7 @@ from sdk.errors import ArtifactInvalid
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised by every change that an older reader would misunderstand."""
 
 FILE = "contract.json"
@@ -137,6 +137,24 @@ class ParityRow:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Thresholds:
+    """Scores that authentic frames reach at one working size, by the share of them that does: "0.01", "0.05"."""
+
+    photographs: Mapping[str, float]
+    """Of photographs; both shares are named."""
+    video: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Of frames of video, whose codec moves scores; empty where none were measured."""
+
+    def __post_init__(self) -> None:
+        lost = sorted({"0.01", "0.05"} - set(self.photographs))
+        if lost:
+            raise ArtifactInvalid(f"score thresholds are missing for the rates {lost}", remedy=_REMEDY)
+        levels = (*self.photographs.values(), *self.video.values())
+        if not all(0.0 <= level <= 1.0 for level in levels):
+            raise ArtifactInvalid(f"score thresholds lie outside [0, 1]: {self}", remedy=_REMEDY)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Contract:
     """Everything the SDK has to know about an artifact."""
 
@@ -153,10 +171,8 @@ class Contract:
     plan: tuple[Step, ...]
     working_size: int
     """Default long side at which a frame is analysed, px; 0 is the frame's own size."""
-    working_sizes: tuple[int, ...]
-    """Those whose accuracy was measured; only for these is a verdict given."""
-    score_thresholds: Mapping[str, float]
-    """Score reached by the fraction of authentic photographs that the key names: "0.01", "0.05"."""
+    thresholds: Mapping[str, Thresholds]
+    """By the working sizes at which accuracy was measured, px; only for these is a verdict given: see :meth:`at`."""
     mask_threshold: float
     """Heatmap level from which a pixel belongs to the mask, in [0, 1]."""
     minimum_side: int
@@ -172,29 +188,30 @@ class Contract:
     sha256: Mapping[str, str]
     """Digest of every other file of the artifact, in hexadecimal."""
     parity: tuple[ParityRow, ...] = ()
-    video_thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Like ``score_thresholds``, for frames of video; empty where none were measured."""
 
     def __post_init__(self) -> None:
         missing = sorted(self.planned - set(self.graphs))
         if missing:
             raise ArtifactInvalid(f"the plan of {self.name} runs graphs it does not have: {missing}", remedy=_REMEDY)
-        levels = [
-            ("mask_threshold", self.mask_threshold),
-            *self.score_thresholds.items(),
-            *self.video_thresholds.items(),
-        ]
-        outside = sorted({key for key, level in levels if not 0.0 <= level <= 1.0})
-        if outside:
-            raise ArtifactInvalid(f"thresholds of {self.name} lie outside [0, 1]: {outside}", remedy=_REMEDY)
-        lost = sorted({"0.01", "0.05"} - set(self.score_thresholds))
-        if lost:
-            raise ArtifactInvalid(f"{self.name} lacks the score thresholds for the rates {lost}", remedy=_REMEDY)
+        if not 0.0 <= self.mask_threshold <= 1.0:
+            raise ArtifactInvalid(f"mask_threshold {self.mask_threshold} lies outside [0, 1]", remedy=_REMEDY)
+        strange = [size for size in self.thresholds if not size.isdecimal()]
+        if strange:
+            raise ArtifactInvalid(f"thresholds have keys that are no working sizes: {strange}", remedy=_REMEDY)
 
     @property
     def planned(self) -> set[str]:
         """Every graph that the plan runs."""
         return {graph for step in self.plan for graph in step.graphs}
+
+    @property
+    def working_sizes(self) -> tuple[int, ...]:
+        """Those whose accuracy was measured, px; 0 is the frame's own size."""
+        return tuple(map(int, self.thresholds))
+
+    def at(self, working_size: int) -> Thresholds | None:
+        """The thresholds for verdicts at ``working_size`` px; None where nothing was measured."""
+        return self.thresholds.get(str(working_size))
 
     def is_tiled(self, graph: str) -> bool:
         """Whether the plan runs ``graph`` on tiles."""

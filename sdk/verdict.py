@@ -46,10 +46,15 @@ def judge(
     working_size: int,
 ) -> Verdict:
     """The verdict on ``frame``; outside what was measured it is ``inconclusive``, whatever the score."""
-    outside = unmeasured(frame, contract, working_size=working_size)
+    levels = contract.at(working_size)
+    if levels is None:
+        measured = ", ".join(_size(size) for size in contract.working_sizes) or "none"
+        reason = f"accuracy at working size {_size(working_size)} was not measured, only at {measured}"
+        return Verdict("inconclusive", reason)
+    outside = unmeasured(frame, contract)
     if outside:
         return Verdict("inconclusive", outside)
-    strong, weak = contract.score_thresholds["0.01"], contract.score_thresholds["0.05"]
+    strong, weak = levels.photographs["0.01"], levels.photographs["0.05"]
     if score >= strong:
         return Verdict("manipulated", f"score {told(score, 'reaches', strong)}, as 1 % of authentic frames do")
     if score >= weak:
@@ -64,14 +69,11 @@ def told(score: float, relation: str, level: float) -> str:
     return f"{left} {relation} {right}"
 
 
-def unmeasured(frame: NDArray[np.uint8], contract: Contract, *, working_size: int) -> str:
+def unmeasured(frame: NDArray[np.uint8], contract: Contract) -> str:
     """Why the thresholds say nothing about this frame; empty if they do."""
     side = min(frame.shape[:2])
     if side < contract.minimum_side:
         return f"the short side is {side} px, accuracy was measured from {contract.minimum_side} px up"
-    if working_size not in contract.working_sizes:
-        measured = ", ".join(_size(size) for size in contract.working_sizes)
-        return f"accuracy at working size {_size(working_size)} was not measured, only at {measured}"
     step = max(1, math.isqrt(frame.shape[0] * frame.shape[1] // _SAMPLES))
     sample: NDArray[Any] = frame[::step, ::step].copy()
     clipped = float(((sample.min(axis=2) >= _WHITE) | (sample.max(axis=2) <= _BLACK)).mean())

@@ -21,14 +21,11 @@ class Card:
     version: str = "0"
     working_size: int = 512
     """Default long side, px; chosen on synthetic validation."""
-    working_sizes: tuple[int, ...] = ()
-    """Those whose thresholds were measured; 0 is the frame's own size."""
     calibration: tuple[float, float] = (1.0, 0.0)
     """Slope and offset from the difference of the class logits to the logit of the score."""
-    score_thresholds: dict[str, float] = field(default_factory=lambda: {"0.01": 1.0, "0.05": 1.0})
-    """Score by the share of authentic validation photographs at or above it; 1.0 where nothing was measured."""
-    video_thresholds: dict[str, float] = field(default_factory=dict)
-    """The same for frames of video, whose codec moves scores; empty where nothing was measured."""
+    thresholds: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """By working size, px (0 is the frame's own): ``photographs`` and, where measured, ``video``, whose codec moves
+    scores; by share, the score that so many of the authentic validation photographs, or frames of video, reach."""
     mask_threshold: float = 0.5
     licence: str = "unstated"
     commercial_use: bool = False
@@ -36,6 +33,15 @@ class Card:
     figures: dict[str, Any] = field(default_factory=dict)
     """Everything measured, with protocol and interval."""
     known_failures: tuple[str, ...] = ()
+
+    @property
+    def working_sizes(self) -> tuple[int, ...]:
+        """Those whose thresholds were measured; 0 is the frame's own size."""
+        return tuple(map(int, self.thresholds))
+
+    def at(self, working_size: int) -> dict[str, dict[str, float]]:
+        """Thresholds at one working size; empty where nothing was measured."""
+        return self.thresholds.get(str(working_size), {})
 
     def write(self, path: Path) -> None:
         """Write as JSON."""
@@ -53,7 +59,7 @@ class Card:
 
     def to_markdown(self, name: str, precisions: Sequence[str]) -> str:
         """The card for people; ``precisions`` are those that the exporter found admissible."""
-        sizes = ", ".join(f"{size} px" if size else "native" for size in self.working_sizes) or "none"
+        sizes = ", ".join(map(_size, self.working_sizes)) or "none"
         lines = [
             f"# {name} {self.version} ({self.status})",
             "",
@@ -62,12 +68,13 @@ class Card:
             f"- Working sizes measured: {sizes}; default {self.working_size or 'native'}",
             f"- Precisions allowed: {', '.join(precisions)}",
             *(
-                f"- Score for a false-positive rate of {float(rate):.0%}: {score:.4f}"
-                for rate, score in sorted(self.score_thresholds.items())
-            ),
-            *(
-                f"- Score for a false-positive rate of {float(rate):.0%} of video frames: {score:.4f}"
-                for rate, score in sorted(self.video_thresholds.items())
+                f"- Score that {float(rate):.0%} of authentic {kind} reach at {_size(size)}: {score:.4f}"
+                for size in self.working_sizes
+                for kind, levels in (
+                    ("photographs", self.at(size)["photographs"]),
+                    ("video frames", self.at(size).get("video", {})),
+                )
+                for rate, score in sorted(levels.items())
             ),
             f"- Mask threshold: {self.mask_threshold:.3f}",
             "",
@@ -83,3 +90,7 @@ class Card:
             "",
         ]
         return "\n".join(lines)
+
+
+def _size(working_size: int) -> str:
+    return f"{working_size} px" if working_size else "native"

@@ -175,18 +175,15 @@ def threshold(scores: NDArray[np.float64], rate: float) -> tuple[float, dict[str
 
 def thresholds(
     by_size: Mapping[int, NDArray[np.float64]], calibration: tuple[float, float]
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Scores by rate, and the bounds on the rates by working size.
-
-    A verdict may be asked at any measured size, so a threshold is the highest that any of them needs.
-    """
+) -> tuple[dict[int, dict[str, float]], dict[str, dict[str, float]]]:
+    """Scores by working size and rate, and the bounds on the rates by both."""
     slope, offset = calibration
-    levels, bounds = dict.fromkeys(map(str, RATES), 0.0), {}
+    levels: dict[int, dict[str, float]] = {size: {} for size in by_size}
+    bounds = {}
     for size, values in by_size.items():
         scores = 1 / (1 + np.exp(-(slope * values + offset)))
         for rate in RATES:
-            level, bounds[f"{rate} at {size or 'native'}"] = threshold(scores, rate)
-            levels[str(rate)] = max(levels[str(rate)], level)
+            levels[size][str(rate)], bounds[f"{rate} at {size or 'native'}"] = threshold(scores, rate)
     return levels, bounds
 
 
@@ -211,15 +208,15 @@ def card(detector: Detector, plan: Plan, **known: object) -> Card:
     default = max(figures, key=lambda size: figures[size]["pixel_auc"] + figures[size]["image_auc"])
     calibration = calibrate(found[default])
     levels, bounds = thresholds({size: authentic[size] for size in plan.working_sizes}, calibration)
-    clips = thresholds(margins(detector, frames, plan, video=True), calibration) if plan.video else ({}, {})
+    of_video, video_bounds = thresholds(margins(detector, frames, plan, video=True) if plan.video else {}, calibration)
     protocol = {"protocol": "synthetic validation", "seed": SEED, "sides": plan.sides}
-    rates = {"native_megapixels": plan.native_megapixels, "photographs": bounds, "video frames": clips[1]}
+    rates = {"native_megapixels": plan.native_megapixels, "photographs": bounds, "video frames": video_bounds}
     return Card(
         working_size=default,
-        working_sizes=plan.working_sizes,
+        thresholds={
+            str(size): {"photographs": levels[size], "video": of_video.get(size, {})} for size in plan.working_sizes
+        },
         calibration=calibration,
-        score_thresholds=levels,
-        video_thresholds=clips[0],
         mask_threshold=figures[default]["mask_threshold"],
         figures={
             "synthetic": protocol | {"by_working_size": {str(size): table for size, table in figures.items()}},

@@ -17,7 +17,7 @@ from export.freeze import freeze
 from export.graphs import stages, whole
 from export.weights import FILE as WEIGHTS
 from export.weights import SharedWeights
-from sdk.contract import Contract, Graph, Passes, Step, Tensor, Tiling
+from sdk.contract import Contract, Graph, Passes, Step, Tensor, Thresholds, Tiling
 from training.card import Card
 from training.nn.detector import Detector
 from training.synthesis.sample import Sample
@@ -133,9 +133,7 @@ def _contract(frozen: Detector, *, name: str, model: str, card: Card, graphs: di
         graphs=graphs,
         plan=(Step(graph="shrink", when="shrinking"), *_body(frozen, graphs), Step(graph="locate", when="localising")),
         working_size=card.working_size,
-        working_sizes=card.working_sizes,
-        score_thresholds=card.score_thresholds,
-        video_thresholds=card.video_thresholds,
+        thresholds={size: Thresholds(**levels) for size, levels in card.thresholds.items()},
         mask_threshold=card.mask_threshold,
         minimum_side=MINIMUM_SIDE,
         precisions=("f32", "bf16"),

@@ -52,8 +52,7 @@ def exported(
         patch.setattr(precision, "SIZE", (64, 64))
         card = Card(
             working_size=128,
-            working_sizes=(0, 128),
-            score_thresholds={"0.01": 0.9, "0.05": 0.8},
+            thresholds={size: {"photographs": {"0.01": 0.9, "0.05": 0.8}} for size in ("0", "128")},
         )
         contract = onnx.export(
             detector, target, name="small", model="psccnet-lite", card=card, photographs=photographs, required=("f32",)

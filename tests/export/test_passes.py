@@ -39,7 +39,7 @@ def frozen() -> Detector:
 def folder(frozen: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifact, its tiles as small as can be."""
     files, graphs = target._files(frozen)
-    card = Card(working_size=0, working_sizes=(0,), score_thresholds={"0.01": 0.9, "0.05": 0.8})
+    card = Card(working_size=0, thresholds={"0": {"photographs": {"0.01": 0.9, "0.05": 0.8}}})
     contract = target._contract(frozen, name="small", model="mantranet", card=card, graphs=graphs)
     plan = tuple(
         dataclasses.replace(step, tiling=dataclasses.replace(step.tiling, **TILES)) if step.tiling else step

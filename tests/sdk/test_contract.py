@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from sdk.contract import Contract, ParityRow, Tiling
+from sdk.contract import Contract, ParityRow, Thresholds, Tiling
 from sdk.errors import ArtifactInvalid
 from tests.sdk import toy
 
@@ -20,6 +20,7 @@ ROW = ParityRow(
     max_abs_score=2e-7,
     budget=1e-4,
 )
+LEVELS = {"0.01": 0.5, "0.05": 0.25}
 TERMS = dataclasses.replace(toy.TERMS, parity=(ROW,), settings={"grid": 128, "layout": "paper", "gain": 1.0, "a": True})
 
 
@@ -40,7 +41,7 @@ def test_text_is_the_same_every_time():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"schema_version": 1}, "schema version 1, this imdl-sdk reads 2"),
+        ({"schema_version": 2}, "schema version 2, this imdl-sdk reads 3"),
         ({"colour": "red"}, r"unknown keys \['colour'\]"),
         ({"working_size": True}, "working_size must be int, got True"),
         ({"working_size": 512.0}, "working_size must be int, got 512.0"),
@@ -49,13 +50,22 @@ def test_text_is_the_same_every_time():
         ({"sha256": {"a": 1}}, r"sha256\['a'\] must be str"),
         ({"settings": {"grid": None}}, r"settings\['grid'\] must be"),
         ({"plan": [{"graph": "nope"}]}, r"does not have: \['nope'\]"),
-        ({"mask_threshold": 1.5}, r"outside \[0, 1\]: \['mask_threshold'\]"),
-        ({"score_thresholds": {"0.01": 0.5}}, r"lacks the score thresholds .*\['0.05'\]"),
+        ({"mask_threshold": 1.5}, r"mask_threshold 1\.5 lies outside \[0, 1\]"),
+        ({"thresholds": {"0": {"photographs": {"0.01": 0.5}}}}, r"missing for the rates \['0.05'\]"),
+        ({"thresholds": {"0": {"photographs": {"0.01": 1.5, "0.05": 1}}}}, r"score thresholds lie outside \[0, 1\]"),
+        ({"thresholds": {"native": {"photographs": LEVELS}}}, r"no working sizes: \['native'\]"),
     ],
 )
 def test_refuses_what_it_does_not_know(fields, words):
     with pytest.raises(ArtifactInvalid, match=words):
         Contract.from_json(changed(**fields))
+
+
+def test_thresholds_belong_to_a_working_size():
+    terms = Contract.from_json(changed(thresholds={"512": {"photographs": LEVELS, "video": {"0.01": 0.75}}}))
+    assert terms.working_sizes == (512,)
+    assert terms.at(512) == Thresholds(photographs=LEVELS, video={"0.01": 0.75})
+    assert terms.at(0) is None
 
 
 def test_refuses_a_missing_key():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from sdk.contract import Thresholds
 from sdk.verdict import judge, told
 from tests.sdk.toy import TERMS
 
@@ -18,6 +21,12 @@ def test_thresholds_belong_to_the_stronger_verdict(frame, score, name):
     assert verdict.name == str(verdict) == name
     assert verdict.found == (score >= 0.6)
     assert f"{score:.3f}" in verdict.reason
+
+
+def test_thresholds_are_those_of_the_working_size(frame):
+    lower = Thresholds(photographs={"0.01": 0.2, "0.05": 0.1})
+    terms = dataclasses.replace(TERMS, thresholds={**TERMS.thresholds, "64": lower})
+    assert [judge(0.2, frame, terms, working_size=size).name for size in (0, 64)] == ["no_evidence", "manipulated"]
 
 
 def flat(level):
@@ -49,6 +58,8 @@ def test_outside_what_was_measured_no_score_convinces(frame, words):
 
 
 def test_a_working_size_that_is_not_in_the_card_is_inconclusive(frame):
+    none = dataclasses.replace(TERMS, thresholds={})
+    assert judge(1.0, frame, none, working_size=0).reason.endswith("was not measured, only at none")
     verdict = judge(1.0, frame, TERMS, working_size=128)
     assert verdict.reason == "accuracy at working size 128 was not measured, only at native, 64"
     assert judge(1.0, frame, TERMS, working_size=64).name == "manipulated"

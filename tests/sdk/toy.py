@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sdk import contract
 from sdk.artifact import digest
-from sdk.contract import Contract, Graph, Step, Tensor, Tiling
+from sdk.contract import Contract, Graph, Step, Tensor, Thresholds, Tiling
 
 DTYPES = {"uint8": TensorProto.UINT8, "int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
 TILING = Tiling(halo=2, align=2, height=32, width=48, strides={"l0": 1, "l1": 2})
@@ -48,8 +48,7 @@ TERMS = Contract(
     graphs=GRAPHS,
     plan=PLAN,
     working_size=0,
-    working_sizes=(0, 64),
-    score_thresholds={"0.01": 0.8, "0.05": 0.6},
+    thresholds={size: Thresholds(photographs={"0.01": 0.8, "0.05": 0.6}) for size in ("0", "64")},
     mask_threshold=0.5,
     minimum_side=64,
     precisions=("f32",),

@@ -54,11 +54,14 @@ def test_the_mask_threshold_has_the_best_mean_f1() -> None:
     assert measure.mask_threshold(rows) == pytest.approx(0.3)
 
 
-def test_a_threshold_serves_every_working_size() -> None:
+def test_every_working_size_has_thresholds_of_its_own() -> None:
     by_size = {512: np.linspace(-3, 0, 100), 0: np.linspace(-3, 1, 100)}
     levels, bounds = measure.thresholds(by_size, (1.0, 0.0))
-    alone, _ = measure.thresholds({0: by_size[0]}, (1.0, 0.0))
-    assert levels == alone
+    for size, values in by_size.items():
+        assert levels[size] == {
+            str(rate): measure.threshold(1 / (1 + np.exp(-values)), rate)[0] for rate in measure.RATES
+        }
+    assert levels[512]["0.01"] < levels[0]["0.01"]
     assert set(bounds) == {"0.01 at 512", "0.05 at 512", "0.01 at native", "0.05 at native"}
 
 
@@ -96,12 +99,12 @@ def test_card_of_a_small_model(photographs, tmp_path, capsys) -> None:
     card = measure.card(detector, plan, licence="Apache-2.0")
     assert card.working_sizes == (48, 0)
     assert card.working_size in card.working_sizes
-    assert card.score_thresholds["0.01"] >= card.score_thresholds["0.05"]
-    assert card.video_thresholds["0.01"] >= card.video_thresholds["0.05"]
+    for levels in (card.at(size)[kind] for size in card.working_sizes for kind in ("photographs", "video")):
+        assert levels["0.01"] >= levels["0.05"]
     assert set(card.figures["synthetic"]["by_working_size"]) == {"48", "0"}
     assert card.figures["false_positives"]["native_megapixels"] == 2.1
     card.write(tmp_path / "card.json")
-    assert Card.read(tmp_path / "card.json").video_thresholds == card.video_thresholds
+    assert Card.read(tmp_path / "card.json").thresholds == card.thresholds
     assert "Apache-2.0" in card.to_markdown("small", ["f32"])
-    assert "of video frames" in card.to_markdown("small", ["f32"])
+    assert "of authentic video frames" in card.to_markdown("small", ["f32"])
     assert "samples 24 of 24" in capsys.readouterr().err

@@ -64,10 +64,11 @@ class Checkpoint:
         self.detector = checkpoints.load(file).eval().to(memory_format=torch.channels_last)
         self.name = file.stem if file.stem not in {"ema", "final"} else f"{file.parent.name}/{file.stem}"
         self.mask_threshold = card.mask_threshold if card else 0.5
-        self.score_thresholds = dict(card.score_thresholds) if card else {}
-        self.video_thresholds = (dict(card.video_thresholds) if card else {}) or self.score_thresholds
         default = card.working_size if card else 0
         self.working_size = default if working_size is None else working_size
+        levels = card.at(self.working_size) if card else {}
+        self.score_thresholds = levels.get("photographs", {})
+        self.video_thresholds = levels.get("video", {}) or self.score_thresholds
         if card:
             self.detector.calibration.copy_(torch.tensor(card.calibration))
         digest = hashlib.sha256(file.read_bytes()).hexdigest()

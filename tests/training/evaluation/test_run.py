@@ -118,7 +118,7 @@ def weights(tmp_path):
 
 
 def test_the_verb_logs_the_run_and_enters_it_into_the_card(weights, data, tmp_path, capsys):
-    Card(working_size=48, score_thresholds={"0.01": 0.9, "0.05": 0.1}).write(tmp_path / "card.json")
+    Card(working_size=48, thresholds={"48": {"photographs": {"0.01": 0.9, "0.05": 0.1}}}).write(tmp_path / "card.json")
     out, log = tmp_path / "out", tmp_path / "runs.jsonl"
     options = ["--checkpoint", str(weights), "--card", str(tmp_path / "card.json"), "--data", str(data)]
     command = ["evaluate", *options, "--baseline", "centre", "--out", str(out), "--log", str(log), "--threads", "1"]
