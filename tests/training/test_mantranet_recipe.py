@@ -14,9 +14,10 @@ from training import checkpoints
 from training.data import Photographs
 from training.fit import FitSettings
 from training.models import create
+from training.models.mantranet import Config
 from training.nn.vgg import BODIES
 from training.recipes import mantranet
-from training.recipes.mantranet import FIRST_STEP, Forgeries, Patches, ranked_accuracy, shorten_steps
+from training.recipes.mantranet import Forgeries, Patches, ranked_accuracy, shorten_steps
 from training.recipes.psccnet import Recipe, Stage
 from training.synthesis.hierarchy import LEAVES
 from training.synthesis.imc import UNTOUCHED, locally, patch
@@ -74,17 +75,25 @@ def test_forgeries_are_of_every_kind_and_one_in_four_is_ours(source: Photographs
 
 
 def test_the_classifier_learns_and_its_extractor_is_taken_over(narrow: str, photographs: Path, tmp_path: Path) -> None:
-    mantranet.fit(FIRST_STEP, tmp_path / "imc", recipe(photographs, validation_samples=12), settings(), body=narrow)
+    mantranet.fit(
+        "mantranet-imc", tmp_path / "imc", recipe(photographs, validation_samples=12), settings(), body=narrow
+    )
     content = checkpoints.read(tmp_path / "imc" / "ema.pt")
-    assert content["model"] == FIRST_STEP
+    assert content["model"] == "mantranet-imc"
     logged = [json.loads(line) for line in (tmp_path / "imc" / "log.jsonl").read_text().splitlines()]
     assert {"top_1", "top_10", "level_0", "level_5"} <= logged[-1].keys()
     assert logged[0]["manipulation"] == pytest.approx(np.log(len(LEAVES)), rel=0.1)
     bayar = content["state"]["extractor.first.bayar"]
     torch.testing.assert_close(bayar.sum((2, 3)), torch.zeros(3, 3), atol=1e-4, rtol=0)
     detector = create("mantranet", body=narrow)
-    mantranet.start(detector, tmp_path / "imc" / "ema.pt")
+    mantranet.start(detector, tmp_path / "imc" / "ema.pt", "mantranet")
     torch.testing.assert_close(detector.net.extractor.last.weight, content["state"]["extractor.last.weight"])
+
+
+def test_sparse_decisions_are_those_of_their_pixels(narrow: str) -> None:
+    classifier = mantranet.fresh_classifier(Config(body=narrow)).double()
+    frame = torch.randint(0, 256, (2, 13, 10, 3), dtype=torch.uint8)
+    torch.testing.assert_close(classifier.sparse(frame), classifier(frame)[..., ::4, ::4])
 
 
 def test_the_second_step_resumes_exactly_and_keeps_its_constraints(

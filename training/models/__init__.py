@@ -22,12 +22,17 @@ def names() -> list[str]:
 
 def create(name: str, **settings: object) -> Detector:
     """Build the model ``name`` with fresh weights; ``settings`` are fields of its ``Config``."""
+    return _find(name)[0].build(config(name, **settings))
+
+
+def config(name: str, **settings: object) -> object:
+    """The ``Config`` of the model ``name``, with ``settings`` instead of its own."""
     module, preset = _find(name)
     known = [field.name for field in fields(module.Config)]
     for setting in settings:
         if setting not in known:
             raise UnknownName(f"setting of {name}", setting, known)
-    return module.build(module.Config(**{**preset, **settings}))
+    return module.Config(**{**preset, **settings})
 
 
 def _find(name: str) -> tuple[ModuleType, dict[str, object]]:

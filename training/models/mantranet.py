@@ -27,13 +27,11 @@ from training.nn.convlstm import ConvLSTM
 from training.nn.detector import Detector
 from training.nn.precision import full_precision
 from training.nn.residuals import SIDE
-from training.nn.vgg import BODIES, FEATURES, Extractor, SymmetricConv, inverse_length
+from training.nn.vgg import BODIES, Extractor, SymmetricConv, inverse_length
 
 Step = TypeVar("Step")
 
 CITATION = "Wu, AbdAlmageed, Natarajan: ManTra-Net, CVPR 2019, doi:10.1109/CVPR.2019.00977"
-CHANNELS = 64
-"""Channels in which anomalies are looked for."""
 UNITS = 8
 KERNEL = 7
 """Side of the kernels that judge Z-scores, px."""
@@ -49,8 +47,10 @@ PROBABILITY_FLOOR = 1e-6
 class Config:
     """What can be chosen about ManTra-Net; the defaults are the released model (index 4)."""
 
-    body: Literal["released", "table5"] = "released"
+    body: Literal["released", "table5", "lite"] = "released"
     """Widths of the extractor (see the module)."""
+    channels: int = 64
+    """Channels to which its traces are projected, and in which anomalies are looked for."""
     free: int = 4
     """Free filters of the first layer, beside 9 of SRM and 3 of Bayar; 20 in the released models 0 and 1."""
     bounded: bool = False
@@ -66,11 +66,13 @@ class Config:
         if self.body not in BODIES or self.order not in {"near-to-far", "far-to-near"}:
             raise ValueError(
                 f"body is {self.body!r} and order {self.order!r}\n"
-                "  -> use 'released' or 'table5', and 'near-to-far' or 'far-to-near'"
+                "  -> use 'released', 'table5' or 'lite', and 'near-to-far' or 'far-to-near'"
             )
         if not re.fullmatch(r"\d+(-\d+)*", self.windows):
             raise ValueError(f"windows is {self.windows!r}\n  -> write sides in px with dashes: '7-15-31'")
         check_windows(self.sides)
+        if self.channels < 1:
+            raise ValueError(f"channels is {self.channels}\n  -> use at least 1, 64 in the released model")
         if self.free < 1:
             raise ValueError(f"free is {self.free}\n  -> use at least 1 free filter, 4 in the released model")
 
@@ -78,6 +80,10 @@ class Config:
     def sides(self) -> tuple[int, ...]:
         """The windows as numbers."""
         return tuple(int(side) for side in self.windows.split("-"))
+
+
+VARIANTS = {"mantranet-lite": {"body": "lite", "channels": 16}}
+"""Models of their own that are settings of this one."""
 
 
 class ZPool(nn.Module):
@@ -89,12 +95,12 @@ class ZPool(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.norm = nn.BatchNorm2d(CHANNELS, eps=1e-3, momentum=0.01, affine=False)
-        self.min_std = nn.Parameter(torch.full((CHANNELS,), 1e-5))
+        self.norm = nn.BatchNorm2d(config.channels, eps=1e-3, momentum=0.01, affine=False)
+        self.min_std = nn.Parameter(torch.full((config.channels,), 1e-5))
 
     @property
     def floor(self) -> Tensor:
-        """The least deviation of every channel, ``[64]``."""
+        """The least deviation of every channel, ``[C]``."""
         return STD_FLOOR + self.min_std
 
     def in_order(self, steps: list[Step]) -> list[Step]:
@@ -102,12 +108,12 @@ class ZPool(nn.Module):
         return steps if self.config.order == "near-to-far" else steps[::-1]
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """``[N, 64, H, W]`` to T Z-scores of the same shape (equations 5 to 7)."""
+        """``[N, C, H, W]`` to T Z-scores of the same shape (equations 5 to 7)."""
         z = zpool2d(self.norm(x), self.floor, self.config.sides, magnitude=self.config.magnitude)
         return self.in_order(list(z.unbind(1)))
 
     def given(self, x: Tensor, mean: Tensor, variance: Tensor) -> list[Tensor]:
-        """:meth:`forward` on a tile, with mean and variance ``[N, 64]`` of the frame's normalised channels."""
+        """:meth:`forward` on a tile, with mean and variance ``[N, C]`` of the frame's normalised channels."""
         settings = {"windows": self.config.sides, "magnitude": self.config.magnitude}
         return self.in_order(list(zscores(self.norm(x), mean, variance, self.floor, **settings).unbind(1)))
 
@@ -119,9 +125,9 @@ class ManTraNet(nn.Module):
         super().__init__()
         self.config = config
         self.extractor = Extractor(config.body, config.free, bounded=config.bounded)
-        self.adapt = nn.Conv2d(FEATURES, CHANNELS, 1, bias=False)
+        self.adapt = nn.Conv2d(self.extractor.features, config.channels, 1, bias=False)
         self.zpool = ZPool(config)
-        self.lstm = ConvLSTM(CHANNELS, UNITS, KERNEL)
+        self.lstm = ConvLSTM(config.channels, UNITS, KERNEL)
         self.head = nn.Conv2d(UNITS, 1, KERNEL, padding=KERNEL // 2)
         for conv in (self.adapt, self.head):
             nn.init.xavier_uniform_(conv.weight)
@@ -155,11 +161,11 @@ class ManTraNet(nn.Module):
         return max(steps) + KERNEL // 2
 
     def local(self, x: Tensor) -> list[Tensor]:
-        """Traces of unit length projected to 64 channels."""
+        """Traces of unit length projected to fewer channels."""
         return [self.project(self.extractor.raw(x))]
 
     def project(self, raw: Tensor) -> Tensor:
-        """Traces before they are normalised to 64 channels of normalised ones, in full precision also under autocast.
+        """Traces before they are normalised to channels of normalised ones, in full precision also under autocast.
 
         Z-scores are about small differences between large values, which bfloat16 would round away.
         """
@@ -177,7 +183,7 @@ class ManTraNet(nn.Module):
         return features
 
     def moments(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Mean and variance ``[N, 64]`` over the frame: all that an answer needs of what is far away."""
+        """Mean and variance ``[N, C]`` over the frame: all that an answer needs of what is far away."""
         return statistics(self.zpool.norm(maps[0]))
 
     def answer(self, maps: list[Tensor], mean: Tensor, variance: Tensor) -> Tensor:
@@ -233,7 +239,7 @@ class FoldedZPool(ZPool):
 
     @property
     def floor(self) -> Tensor:
-        """The least deviation of every channel, ``[64]``."""
+        """The least deviation of every channel, ``[C]``."""
         return self.min_std
 
 

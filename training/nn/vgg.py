@@ -19,10 +19,10 @@ from training.nn.residuals import SIDE, CombinedConv
 BODIES = {
     "released": (32, 64, 64, 128, 128, 128, 256, 256, 256, 256, 256),
     "table5": (16, 64, 64, 96, 96, 96, 128, 128, 128, 256, 256),
+    "lite": (16, 16, 16, 32, 32, 32, 64, 64, 64, 64, 64),
 }
-"""Channels after each 3x3 convolution with its ReLU."""
-FEATURES = 256
-"""Channels of the last convolution, which has no ReLU."""
+"""Channels after each 3x3 convolution with its ReLU; one more without has as many as the last. ``lite`` is ours: a
+sixteenth of the work."""
 L2_FLOOR = 1e-12
 """Smallest square sum that features are normalised by; Keras' value."""
 
@@ -44,7 +44,7 @@ class SignedRange(nn.Module):
 
 
 class Extractor(nn.Module):
-    """Traces of manipulation, 256 per pixel; input float ``[N, 3, H, W]`` in [0, 1], any H and W.
+    """Traces of manipulation, 256 per pixel (64 of ``lite``); input float ``[N, 3, H, W]`` in [0, 1], any H and W.
 
     Twelve convolutions of 3x3 after one of 5x5: a pixel's traces come from the 29x29 pixels around it.
     """
@@ -54,7 +54,8 @@ class Extractor(nn.Module):
         self.range = SignedRange()
         self.first = CombinedConv(free)
         self.body = nn.ModuleList(SymmetricConv(a, b, 3) for a, b in pairwise((free + 12, *BODIES[body])))
-        self.last = SymmetricConv(BODIES[body][-1], FEATURES, 3)
+        self.features = BODIES[body][-1]
+        self.last = SymmetricConv(self.features, self.features, 3)
         self.bounded = bounded
         for conv in (*self.body, self.last):
             nn.init.xavier_uniform_(conv.weight)
@@ -73,7 +74,7 @@ class Extractor(nn.Module):
         return F.relu(self.first(self.range(x)))
 
     def traces(self, residuals: Tensor) -> Tensor:
-        """Traces before they are normalised, ``[N, 256, H, W]``."""
+        """Traces before they are normalised, ``[N, features, H, W]``."""
         x = residuals
         for conv in self.body:
             x = F.relu(conv(x))
@@ -81,13 +82,13 @@ class Extractor(nn.Module):
         return torch.tanh(x) if self.bounded else x
 
     def raw(self, x: Tensor) -> Tensor:
-        """Pixels to traces before they are normalised, ``[N, 256, H, W]``."""
+        """Pixels to traces before they are normalised, ``[N, features, H, W]``."""
         with full_precision(x.device.type):
             residuals = self.residuals(x)
         return self.traces(residuals)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Traces of unit length, ``[N, 256, H, W]``: what manipulations are told from."""
+        """Traces of unit length, ``[N, features, H, W]``: what manipulations are told from."""
         raw = self.raw(x)
         return raw * inverse_length(raw)
 

@@ -1,5 +1,7 @@
 """ManTra-Net in the paper's two steps: what was done to a patch (``mantranet-imc``), then where a frame was forged.
 
+The same two steps train ``mantranet-lite``, from ``mantranet-lite-imc``.
+
 Wu, AbdAlmageed, Natarajan, "ManTra-Net", CVPR 2019, sections 2.3 and 5.1. The second step starts from the extractor of
 the first and trains it at half the rate of the rest ("half random").
 """
@@ -31,7 +33,8 @@ from training.synthesis.hierarchy import FAMILIES, LEAVES, LEVELS, classes
 from training.synthesis.imc import locally, patch
 from training.synthesis.sample import Sample
 
-FIRST_STEP = "mantranet-imc"
+FIRST_STEP = "-imc"
+"""Follows the name of the model whose extractor is trained."""
 EXTRACTOR_RATE = 0.5
 """Rate of a trained extractor over that of the rest: 5e-5 over 1e-4."""
 LOCAL_EVERY = 4
@@ -66,24 +69,33 @@ class Forgeries(Samples):
 def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model: object) -> None:
     """Train step ``name`` into ``folder``, or go on where ``folder`` stands.
 
-    ``recipe.weights`` is for ``mantranet`` the checkpoint of ``mantranet-imc`` or one of its own. Adam without decay.
+    ``recipe.weights`` is for ``mantranet`` the checkpoint of ``mantranet-imc`` or one of its own, and so for its
+    variants. Adam without decay.
     """
     torch.manual_seed(recipe.seed)
     settings = replace(settings, weight_decay=0.0)
     photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
-    if name == FIRST_STEP:
-        _fit_classifier(folder, recipe, settings, parts=(photographs, held_out), config=Config(**model))
+    parts = (photographs, held_out)
+    if name.endswith(FIRST_STEP):
+        config = models.config(name.removesuffix(FIRST_STEP), **model)
+        _fit_classifier(name, folder, recipe, settings, parts=parts, config=config)
     else:
-        _fit_detector(folder, recipe, settings, parts=(photographs, held_out), detector=models.create(name, **model))
+        _fit_detector(name, folder, recipe, settings, parts=parts, detector=models.create(name, **model))
 
 
 def _fit_classifier(
-    folder: Path, recipe: Recipe, settings: FitSettings, *, parts: tuple[Photographs, Photographs], config: Config
+    name: str,
+    folder: Path,
+    recipe: Recipe,
+    settings: FitSettings,
+    *,
+    parts: tuple[Photographs, Photographs],
+    config: Config,
 ) -> None:
     classifier = fresh_classifier(config)
     if recipe.weights is not None:
         classifier.load_state_dict(checkpoints.read(recipe.weights)["state"])
-    run = Fit(FIRST_STEP, classifier, folder, settings)
+    run = Fit(name, classifier, folder, settings)
     constrain_after_steps(run.optimiser, classifier)
     photographs, held_out = parts
     for stage in recipe.stages:
@@ -95,11 +107,17 @@ def _fit_classifier(
 
 
 def _fit_detector(
-    folder: Path, recipe: Recipe, settings: FitSettings, *, parts: tuple[Photographs, Photographs], detector: Detector
+    name: str,
+    folder: Path,
+    recipe: Recipe,
+    settings: FitSettings,
+    *,
+    parts: tuple[Photographs, Photographs],
+    detector: Detector,
 ) -> None:
     if recipe.weights is not None:
-        start(detector, recipe.weights)
-    run = Fit("mantranet", detector, folder, settings)
+        start(detector, recipe.weights, name)
+    run = Fit(name, detector, folder, settings)
     if recipe.weights is not None:
         shorten_steps(run.optimiser, list(detector.net.extractor.parameters()), EXTRACTOR_RATE)
     constrain_after_steps(run.optimiser, detector.net)
@@ -118,11 +136,11 @@ def fresh_classifier(config: Config) -> Classifier:
     return Classifier(extractor, len(LEAVES), asdict(config))
 
 
-def start(detector: Detector, weights: Path) -> None:
-    """Take over a classifier's extractor, or all of a ManTra-Net."""
+def start(detector: Detector, weights: Path, name: str) -> None:
+    """Take over the extractor of a classifier, or all of a ``name``."""
     content = checkpoints.read(weights)
-    if content["model"] != FIRST_STEP:
-        detector.load_state_dict(checkpoints.load(weights, model="mantranet").state_dict())
+    if content.get("model") != name + FIRST_STEP:
+        detector.load_state_dict(checkpoints.load(weights, model=name).state_dict())
         return
     prefix = "extractor."
     state = {key.removeprefix(prefix): value for key, value in content["state"].items() if key.startswith(prefix)}
@@ -154,8 +172,8 @@ def shorten_steps(optimiser: Optimizer, parameters: Iterable[nn.Parameter], shar
 
 
 def manipulation_loss(classifier: Classifier, frame: Tensor, leaf: Tensor) -> dict[str, Tensor]:
-    """Cross-entropy of the leaf at every pixel."""
-    logits = classifier(frame).float()
+    """Cross-entropy of the leaf, at every fourth row and column."""
+    logits = classifier.sparse(frame).float()
     return {"manipulation": F.cross_entropy(logits, leaf[:, None, None].expand(-1, *logits.shape[2:]))}
 
 
