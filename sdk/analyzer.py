@@ -18,6 +18,7 @@ from sdk.decoding import Decoder, Mode
 from sdk.errors import AnalyzerClosed, ArtifactInvalid, BadSetting, RunFailed, SdkError
 from sdk.frames import Color, convert, orientation_of, to_display
 from sdk.limits import Limits
+from sdk.progress import Report, Told
 from sdk.recipe import Recipe, check_score
 from sdk.results import Analysis, Latency, Runtime
 from sdk.verdict import judge
@@ -97,15 +98,28 @@ class Analyzer:
         for graph in sorted(self.artifact.contract.planned):
             opened.session(graph, precision=opened.choice.precision)
 
-    def analyze(self, source: object, *, color: Color = "rgb", min_score: float | None = None) -> Analysis:
-        """Analyse one path, file's bytes, uint8 array, PIL image, or DLPack or CUDA array.
+    def analyze(
+        self,
+        source: object,
+        *,
+        color: Color = "rgb",
+        min_score: float | None = None,
+        progress: Report | None = None,
+    ) -> Analysis:
+        """Analyse one path, file's bytes, uint8 array, PIL image, or DLPack or CUDA array; or what :meth:`read` gave.
 
-        ``color`` is the channel order of an array; ``min_score`` overrides that of :func:`load`.
+        ``color`` is the channel order of an array; ``min_score`` overrides that of :func:`load`; ``progress`` is called
+        with a :class:`sdk.progress.Progress` after every tile, and may raise to stop.
         """
-        return self.analyze_batch([source], color=color, min_score=min_score)[0]
+        return self.analyze_batch([source], color=color, min_score=min_score, progress=progress)[0]
 
     def analyze_batch(
-        self, sources: Iterable[object], *, color: Color = "rgb", min_score: float | None = None
+        self,
+        sources: Iterable[object],
+        *,
+        color: Color = "rgb",
+        min_score: float | None = None,
+        progress: Report | None = None,
     ) -> list[Analysis]:
         """Analyse many inputs; those of one shape run together. Results come in the order of the inputs.
 
@@ -117,17 +131,17 @@ class Analyzer:
         if min_score is not None:
             check_score("min_score", min_score)
         least = self.recipe.min_score if min_score is None else min_score
-        inputs = [self._input(source, color) for source in sources]
+        inputs = [source if isinstance(source, Input) else self.read(source, color=color) for source in sources]
         results: dict[int, Analysis] = {}
         for group in _groups([item.frame.shape for item in inputs], self.working_size):
-            results.update(zip(group, self._analyze([inputs[i] for i in group], least), strict=True))
+            results.update(zip(group, self._analyze([inputs[i] for i in group], least, progress), strict=True))
         return [results[i] for i in range(len(inputs))]
 
     def warmup(self, height: int = 512, width: int = 512) -> None:
         """Analyse a grey frame of that size, so that the runtime has planned for it before the first real one."""
         if min(height, width) < 1:
             raise BadSetting(f"a frame of {height}x{width} px has no pixels", remedy="warm up with 1 px or more")
-        self._run(np.full((1, height, width, 3), 128, np.uint8), 0.0)
+        self._run(np.full((1, height, width, 3), 128, np.uint8), 0.0, Told(None))
 
     def close(self) -> None:
         """Release sessions and decoding processes. Idempotent; analyses that other threads are in may fail."""
@@ -169,18 +183,19 @@ class Analyzer:
             raise AnalyzerClosed("this Analyzer was closed during an analysis", remedy="close it later")
         return opened
 
-    def _input(self, source: object, color: Color) -> _Input:
+    def read(self, source: object, *, color: Color = "rgb") -> Input:
+        """``source`` as a frame, which any number of Analyzers may then analyse: nothing is decoded twice."""
         start = time.perf_counter()
         if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
             decoded = self._decoder.decode(source)
             ms = 1e3 * (time.perf_counter() - start)
-            return _Input(decoded.frame, decoded.orientation, decoded.decoder, decoded.notes, ms)
+            return Input(decoded.frame, decoded.orientation, decoded.decoder, decoded.notes, ms)
         frame, notes = convert(source, color=color)
         kind = f"{type(source).__module__.partition('.')[0]}.{type(source).__name__}"
         if frame is source or not frame.flags.owndata:
             frame = frame.copy()  # the result keeps it, the caller may draw on his
         ms = 1e3 * (time.perf_counter() - start)
-        return _Input(frame, orientation_of(source), f"none: {kind}", tuple(notes), ms)
+        return Input(frame, orientation_of(source), f"none: {kind}", tuple(notes), ms)
 
     def _precision(self, shape: tuple[int, ...]) -> str:
         """Precision for frames of ``shape`` [..., H, W, 3]: f32 where they are thinner than anything that was measured.
@@ -191,7 +206,7 @@ class Analyzer:
         thin = min(height, width) * _scale(height, width, self.working_size) < self.artifact.contract.minimum_side
         return "f32" if thin else self.choice.precision
 
-    def _run(self, frames: NDArray[np.uint8], min_score: float) -> plan.Answer:
+    def _run(self, frames: NDArray[np.uint8], min_score: float, told: Told) -> plan.Answer:
         opened = self._here()
         precision = self._precision(frames.shape)
         session = functools.partial(opened.session, precision=precision)
@@ -203,10 +218,13 @@ class Analyzer:
                 working_size=self.working_size,
                 min_score=min_score,
                 precision=precision,
+                told=told,
             )
         except SdkError:
             raise
         except Exception as error:  # ONNX Runtime raises classes of its own, OpenVINO what pybind11 makes of C++'s
+            if error is told.error:
+                raise
             if self._closed:
                 raise AnalyzerClosed("this Analyzer was closed during an analysis", remedy="close it later") from error
             raise RunFailed(
@@ -214,11 +232,11 @@ class Analyzer:
                 remedy="try a smaller working_size, or another backend: imdl doctor",
             ) from error
 
-    def _analyze(self, inputs: Sequence[_Input], min_score: float) -> list[Analysis]:
+    def _analyze(self, inputs: Sequence[Input], min_score: float, progress: Report | None) -> list[Analysis]:
         """Results for inputs of one shape."""
         start = time.perf_counter()
         frames = inputs[0].frame[None] if len(inputs) == 1 else np.stack([item.frame for item in inputs])
-        answer = self._run(frames, min_score)
+        answer = self._run(frames, min_score, Told(progress))
         if not np.isfinite(answer.score).all():
             raise ArtifactInvalid(
                 f"{self.artifact.name} gave a score that is not a number", remedy='load it with precision="f32"'
@@ -232,7 +250,7 @@ class Analyzer:
             results.append(self._result(item, float(score), heatmap, latency))
         return results
 
-    def _result(self, item: _Input, score: float, heatmap: NDArray[np.float32] | None, latency: Latency) -> Analysis:
+    def _result(self, item: Input, score: float, heatmap: NDArray[np.float32] | None, latency: Latency) -> Analysis:
         terms = self.artifact.contract
         choice = self.choice
         return Analysis(
@@ -260,7 +278,7 @@ class Analyzer:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Input:
+class Input:
     """A frame as stored, and how it was reached."""
 
     frame: NDArray[np.uint8]

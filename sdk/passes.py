@@ -8,13 +8,13 @@ tile, in each: most of the work twice, for memory that does not grow with the fr
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sdk.tiles import Tile, run_tiled, shared_out, tiles
+from sdk.progress import Told
+from sdk.tiles import Tile, each_tile, run_tiled, shared_out, tiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,8 +56,9 @@ def run(
     *,
     pixels: NDArray[Any],  # [N, H, W, 3]
     tiling: Tiling,
+    told: Told,
 ) -> Arrays:
-    """Outputs of the step's graph for the whole of ``pixels``, tiled as ``tiling`` says."""
+    """Outputs of the step's graph for the whole of ``pixels``, tiled as ``tiling`` says, with word of each pass."""
     *before, local, answer = (contract.graphs[name] for name in step.graphs)
     *earlier, make, judge = (session(name) for name in step.graphs)
     (output,) = local.outputs
@@ -74,38 +75,25 @@ def run(
     tiling = shared_out(tiling, pixels.shape[1], judge.parallel)
     near = dataclasses.replace(tiling, halo=passes.halo, strides={output.name: 1})
     gathered = Moments()
+    first, second = (told.of(name) for name in step.graphs[-2:])
     if 4 * int(output.shape[3]) * pixels[..., 0].size <= STORED:
-        whole = run_tiled(maps, pixels, near, parallel=make.parallel)[output.name]
+        whole = run_tiled(maps, pixels, near, parallel=make.parallel, tell=first)[output.name]
         for row, column in tiles(pixels.shape, near):
             gathered.add(whole[:, row.low : row.high, column.low : column.high])
         moments = gathered.arrays()
-        return run_tiled(lambda tile: answers(tile, moments), whole, tiling, parallel=judge.parallel)
-    for piece in _pieces(maps, pixels, near, parallel=make.parallel):
-        gathered.add(piece[output.name])
+        return run_tiled(lambda tile: answers(tile, moments), whole, tiling, parallel=judge.parallel, tell=second)
+    for tile in each_tile(maps, pixels, near, parallel=make.parallel, tell=first):
+        gathered.add(_kept(tile, output.name))
     moments = gathered.arrays()
     far = dataclasses.replace(tiling, halo=passes.halo + tiling.halo)
-    return run_tiled(
-        lambda tile: answers(maps(tile).result()[output.name], moments), pixels, far, parallel=judge.parallel
-    )
+
+    def both(tile: NDArray[Any]) -> Pending:
+        return answers(maps(tile).result()[output.name], moments)
+
+    return run_tiled(both, pixels, far, parallel=judge.parallel, tell=second)
 
 
-def _pieces(
-    submit: Callable[[NDArray[Any]], Pending], pixels: NDArray[Any], tiling: Tiling, *, parallel: int
-) -> Iterator[Arrays]:
-    """What every tile gives for its own pixels, halo left off."""
-    started: deque[Tile] = deque()
-    for row, column in tiles(pixels.shape, tiling):
-        if len(started) == parallel:
-            yield _kept(started.popleft(), tiling)
-        crop = np.ascontiguousarray(pixels[:, row.start : row.end, column.start : column.end])
-        started.append(Tile(row, column, submit(crop)))
-    while started:
-        yield _kept(started.popleft(), tiling)
-
-
-def _kept(tile: Tile, tiling: Tiling) -> Arrays:
-    parts = tile.pending.result()
-    cuts = {
-        name: (tile.row.slices(stride)[1], tile.column.slices(stride)[1]) for name, stride in tiling.strides.items()
-    }
-    return {name: parts[name][:, rows, columns] for name, (rows, columns) in cuts.items()}
+def _kept(tile: Tile, name: str) -> NDArray[Any]:
+    """What a tile gives for its own pixels, halo left off."""
+    rows, columns = (span.slices(1)[1] for span in (tile.row, tile.column))
+    return tile.pending.result()[name][:, rows, columns]

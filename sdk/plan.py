@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sdk import passes
 from sdk.errors import ArtifactInvalid
+from sdk.progress import Tell, Told
 from sdk.tiles import run_tiled, shared_out, tiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sdk.backend import Arrays, Session
+    from sdk.backend import Arrays, Pending, Session
     from sdk.contract import Contract, Graph, Tiling
 
 _BATCH = "N"
@@ -45,11 +46,13 @@ def execute(
     working_size: int,
     min_score: float = 0.0,
     precision: str = "f32",
+    told: Told | None = None,
 ) -> Answer:
     """Run the contract's plan on ``frames`` with the sessions that ``session`` gives for graph names.
 
-    ``precision`` is that of the sessions; tiles are cut for it.
+    ``precision`` is that of the sessions; tiles are cut for it. ``told`` hears of every piece that is done.
     """
+    told = told or Told(None)
     height, width = frames.shape[1:3]
     shrinking = 0 < working_size < max(height, width)
     arrays: Arrays = {
@@ -70,10 +73,12 @@ def execute(
         start = time.perf_counter()
         graph, tiling = contract.graphs[step.graph], step.tiling and step.tiling.at(precision)
         if step.passes and tiling:
-            arrays |= passes.run(contract, step, step.passes, session, pixels=arrays["pixels"], tiling=tiling)
+            arrays |= passes.run(
+                contract, step, step.passes, session, pixels=arrays["pixels"], tiling=tiling, told=told
+            )
         else:
             feeds = _feeds(graph, arrays, None if localised.all() else localised)
-            arrays |= _run(graph, session(step.graph), feeds, tiling=tiling)
+            arrays |= _run(graph, session(step.graph), feeds, tiling=tiling, tell=told.of(step.graph))
         stages[step.graph] = 1e3 * (time.perf_counter() - start)
     return Answer(arrays["score"], arrays.get("heatmap"), localised, stages)
 
@@ -90,14 +95,24 @@ def _feeds(graph: Graph, arrays: Arrays, rows: NDArray[np.bool_] | None) -> Arra
     }
 
 
-def _run(graph: Graph, session: Session, feeds: Arrays, *, tiling: Tiling | None) -> Arrays:
+def _run(graph: Graph, session: Session, feeds: Arrays, *, tiling: Tiling | None, tell: Tell) -> Arrays:
     """Outputs of one graph, tiled if ``tiling`` says how and the pixels are more than one tile."""
     if tiling is None:
-        return session.run(graph.typed(feeds))
+        return _in_one_piece(graph, session, feeds, tell)
     if len(feeds) != 1:
         raise ArtifactInvalid(f"{graph.file} is tiled and has {len(feeds)} inputs, not one", remedy="export it again")
     ((name, pixels),) = feeds.items()
     tiling = shared_out(tiling, pixels.shape[1], session.parallel)
     if len(list(tiles(pixels.shape, tiling))) == 1:  # run waits for its turn, submit would add a request
-        return session.run(graph.typed(feeds))
-    return run_tiled(lambda tile: session.submit(graph.typed({name: tile})), pixels, tiling, parallel=session.parallel)
+        return _in_one_piece(graph, session, feeds, tell)
+
+    def submit(tile: NDArray[Any]) -> Pending:
+        return session.submit(graph.typed({name: tile}))
+
+    return run_tiled(submit, pixels, tiling, parallel=session.parallel, tell=tell)
+
+
+def _in_one_piece(graph: Graph, session: Session, feeds: Arrays, tell: Tell) -> Arrays:
+    outputs = session.run(graph.typed(feeds))
+    tell(1, 1)
+    return outputs

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sdk.progress import silent
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sdk.backend import Arrays, Pending
     from sdk.contract import Tiling
+    from sdk.progress import Tell
 
 _LEAST_BAND = 4
 """Halos in the lowest band that a frame is cut into for the sake of all cores."""
@@ -33,22 +36,36 @@ def run_tiled(
     tiling: Tiling,
     *,
     parallel: int = 1,
+    tell: Tell = silent,
 ) -> Arrays:  # each [N, ceil(H / s), ceil(W / s), C'] for its stride s
     """What one run over ``pixels`` gives, from runs over tiles with a halo, each written into place.
 
     Intermediate maps are never whole in memory, and those of small tiles stay in a core's cache.
-    ``parallel`` tiles are under way at once.
+    ``parallel`` tiles are under way at once; ``tell`` hears of every one that is done.
     """
     whole: Arrays = {}
-    started: deque[Tile] = deque()
-    for row, column in tiles(pixels.shape, tiling):
-        if len(started) == parallel:
-            _place(whole, started.popleft(), pixels.shape, tiling)
-        crop = np.ascontiguousarray(pixels[:, row.start : row.end, column.start : column.end])
-        started.append(Tile(row, column, submit(crop)))
-    while started:
-        _place(whole, started.popleft(), pixels.shape, tiling)
+    for tile in each_tile(submit, pixels, tiling, parallel=parallel, tell=tell):
+        _place(whole, tile, pixels.shape, tiling)
     return whole
+
+
+def each_tile(
+    submit: Callable[[NDArray[Any]], Pending],
+    pixels: NDArray[Any],  # [N, H, W, C]
+    tiling: Tiling,
+    *,
+    parallel: int,
+    tell: Tell = silent,
+) -> Iterator[Tile]:
+    """Every tile in order, ``parallel`` under way at once; one counts as done when the next is asked for."""
+    places = list(tiles(pixels.shape, tiling))
+    left, waiting = iter(places), deque[Tile]()
+    for done in range(1, len(places) + 1):
+        for row, column in itertools.islice(left, parallel - len(waiting)):
+            crop = np.ascontiguousarray(pixels[:, row.start : row.end, column.start : column.end])
+            waiting.append(Tile(row, column, submit(crop)))
+        yield waiting.popleft()
+        tell(done, len(places))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
