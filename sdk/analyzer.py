@@ -170,6 +170,13 @@ class Analyzer:
         """Backend, device and precision that are used in this process, and why no others."""
         return self._here().choice
 
+    @property
+    def parallel(self) -> int:
+        """How many frames are computed side by side: as many as every session of the plan takes; more would wait."""
+        opened = self._here()
+        precision = opened.choice.precision
+        return min(opened.session(graph, precision=precision).parallel for graph in self.artifact.contract.planned)
+
     def _here(self) -> _Opened:
         """The sessions of this process."""
         if self._closed:
@@ -258,7 +265,7 @@ class Analyzer:
             heatmap=None if heatmap is None else to_display(heatmap, item.orientation),
             score=score,
             mask_threshold=terms.mask_threshold,
-            verdict=judge(score, item.frame, terms, working_size=self.working_size),
+            verdict=judge(score, item.frame, terms, working_size=self.working_size, is_video=item.is_video),
             latency=latency,
             runtime=Runtime(
                 model=terms.name,
@@ -286,6 +293,8 @@ class Input:
     decoder: str
     notes: tuple[str, ...]
     decode_ms: float
+    is_video: bool = False
+    """Whether it comes from a video, whose codec moves scores: other thresholds hold."""
 
 
 class _Opened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,12 +34,12 @@ REFUSALS: dict[str, type[SdkError]] = {
 # The worker imports sdk's modules without running sdk/__init__, and finds the standard library before anything that
 # lies beside the user's script.
 BOOTSTRAP = """
-import json, sys, types
+import importlib, json, sys, types
 start = json.loads(sys.argv[1])
 sys.path += start["path"]
 package = sys.modules["sdk"] = types.ModuleType("sdk")
 package.__path__ = [start["package"]]
-from sdk.decoding_worker import serve
+serve = importlib.import_module(start["worker"]).serve
 serve(start)
 """
 
@@ -45,12 +47,16 @@ serve(start)
 class WorkerProcess:
     """One process that decodes one file at a time."""
 
+    WORKER = "sdk.decoding_worker"
+    """Module whose ``serve`` it runs."""
+
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._shared = _anonymous_file("imdl-frame")
         self._noise = _anonymous_file("imdl-noise")
         path = [str(Path(PIL.__file__).parent.parent), *(str(Path(entry).absolute()) for entry in sys.path)]
-        start = {"path": path, "package": str(Path(__file__).parent), "shared": self._shared, "limits": asdict(limits)}
+        start = {"path": path, "package": str(Path(__file__).parent), "worker": self.WORKER}
+        start |= {"shared": self._shared, "limits": asdict(limits)}
         command = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(start)]
         try:
             # A session of its own: Ctrl-C at the terminal is for the user's program to handle.
@@ -69,7 +75,7 @@ class WorkerProcess:
             self.close()
             raise DecodeFailed(
                 f"the decoding process did not start: {said or error}",
-                remedy='raise Limits(memory=...), or for trusted files use decode="inline"',
+                remedy=f'raise {type(limits).__name__}(memory=...), or for trusted files use decode="inline"',
             ) from error
 
     def decode(self, name: str, source: Path | memoryview) -> tuple[NDArray[np.uint8], dict[str, Any]]:
@@ -78,12 +84,16 @@ class WorkerProcess:
         A refusal is raised as the error that the worker named and leaves it usable. A crash or a missed deadline
         stops it: :attr:`alive` is then false.
         """
-        try:
+        with self._told_of(name):
             self._send(name, source)
-            reply = json.loads(self._receive(self._limits.seconds))
-            if "error" in reply:
-                raise _refusal(reply)
+            reply = self._reply()
             return self._pixels(int(reply["width"]), int(reply["height"])), self._with_noise(reply)
+
+    @contextlib.contextmanager
+    def _told_of(self, name: str) -> Iterator[None]:
+        """Errors inside are about the file ``name``; what leaves the worker in an unknown state stops it."""
+        try:
+            yield
         except SdkError as error:
             if isinstance(error, LimitExceeded) and not self.alive:
                 raise LimitExceeded(f"{name} {error.problem}", remedy=error.remedy) from None
@@ -132,6 +142,13 @@ class WorkerProcess:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
 
+    def _reply(self) -> dict[str, Any]:
+        """What the worker says, in time; a refusal is raised."""
+        reply: dict[str, Any] = json.loads(self._receive(self._limits.seconds))
+        if "error" in reply:
+            raise _refusal(reply)
+        return reply
+
     def _receive(self, seconds: float) -> bytes:
         """One line of the worker, within ``seconds``."""
         assert self._process.stdout is not None
@@ -143,7 +160,7 @@ class WorkerProcess:
                 self.close()
                 raise LimitExceeded(
                     f"took longer than the limit seconds={seconds:g}",
-                    remedy="if it is trusted, raise it: Limits(seconds=...)",
+                    remedy=f"if it is trusted, raise it: {type(self._limits).__name__}(seconds=...)",
                 )
             piece = os.read(descriptor, REPLY_BYTES)
             line += piece

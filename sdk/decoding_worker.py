@@ -11,7 +11,7 @@ import math
 import os
 import signal
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from PIL import AvifImagePlugin, Image
@@ -29,16 +29,23 @@ except ImportError:  # not a Unix
 def serve(start: Mapping[str, Any]) -> None:
     """Answer requests until the parent closes its end; ``start`` has ``shared`` (descriptor) and ``limits``."""
     limits = Limits(**start["limits"])
+    answer_all(start, limits, pillow.prepare, lambda request: _answer(request, start["shared"], limits))
+
+
+def answer_all(
+    start: Mapping[str, Any], limits: Limits, prepare: Callable[[], object], answer: Callable[[Any], Mapping[str, Any]]
+) -> None:
+    """Say that this process is ready, then answer one request after the other, each in its time."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.dup(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     _restrict(limits)
-    pillow.prepare()
+    prepare()
     _reply(replies, {"ready": True})
     for line in requests:
         # A worker whose parent was killed must not decode for ever.
         signal.alarm(math.ceil(limits.seconds) + 2)
-        _reply(replies, _answer(json.loads(line), start["shared"], limits))
+        _reply(replies, answer(json.loads(line)))
         signal.alarm(0)
 
 

@@ -27,7 +27,7 @@ class Limits:
         for field in fields(self):
             if getattr(self, field.name) <= 0:
                 raise LimitExceeded(
-                    f"Limits({field.name}={getattr(self, field.name)}) lets no file pass",
+                    f"{type(self).__name__}({field.name}={getattr(self, field.name)}) lets no file pass",
                     remedy=f"give a number above 0; the default is {field.default}",
                 )
 
@@ -37,7 +37,7 @@ def check_bytes(name: str, size: int, limits: Limits) -> None:
     if size > limits.bytes:
         raise LimitExceeded(
             f"{name} has {size:,} bytes, over the limit bytes={limits.bytes:,}",
-            remedy=f"if it is trusted, raise it: Limits(bytes={size})",
+            remedy=f"if it is trusted, raise it: {type(limits).__name__}(bytes={size})",
         )
 
 
@@ -47,7 +47,8 @@ def check_pixels(name: str, size: tuple[int, int], limits: Limits) -> None:
     if width * height > limits.pixels:
         raise LimitExceeded(
             f"{name} is {width} x {height} = {width * height:,} pixels, over the limit pixels={limits.pixels:,}",
-            remedy=f"if it is trusted, raise it: Limits(pixels={width * height}, memory=...), about 12 bytes a pixel",
+            remedy=f"if it is trusted, raise it: {type(limits).__name__}(pixels={width * height}, memory=...), "
+            "about 12 bytes a pixel",
         )
 
 

@@ -44,8 +44,12 @@ def judge(
     contract: Contract,
     *,
     working_size: int,
+    is_video: bool = False,
 ) -> Verdict:
-    """The verdict on ``frame``; outside what was measured it is ``inconclusive``, whatever the score."""
+    """The verdict on ``frame``, by the thresholds for frames of video if it is one.
+
+    Outside what was measured it is ``inconclusive``, whatever the score.
+    """
     levels = contract.at(working_size)
     if levels is None:
         measured = ", ".join(_size(size) for size in contract.working_sizes) or "none"
@@ -54,7 +58,10 @@ def judge(
     outside = unmeasured(frame, contract)
     if outside:
         return Verdict("inconclusive", outside)
-    strong, weak = levels.photographs["0.01"], levels.photographs["0.05"]
+    shares = levels.video if is_video else levels.photographs
+    if not shares:
+        return Verdict("inconclusive", "which scores authentic frames of video reach was not measured")
+    strong, weak = shares["0.01"], shares["0.05"]
     if score >= strong:
         return Verdict("manipulated", f"score {told(score, 'reaches', strong)}, as 1 % of authentic frames do")
     if score >= weak:
