@@ -30,17 +30,21 @@ from sdk.errors import (
 )
 
 if TYPE_CHECKING:
+    from sdk.agreement import Agreement, Analyzers, load_all
     from sdk.analyzer import Analyzer, load
     from sdk.defaults import analyze, close
     from sdk.limits import Limits
+    from sdk.progress import Progress
     from sdk.results import Analysis
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Agreement",
     "Analysis",
     "Analyzer",
     "AnalyzerClosed",
+    "Analyzers",
     "ArtifactInvalid",
     "BackendUnavailable",
     "BadFrame",
@@ -51,6 +55,7 @@ __all__ = [
     "Limits",
     "MissingExtra",
     "PrecisionUnavailable",
+    "Progress",
     "RunFailed",
     "SdkError",
     "UnknownName",
@@ -59,15 +64,20 @@ __all__ = [
     "analyze",
     "close",
     "load",
+    "load_all",
 ]
 
 _HOMES = {
+    "Agreement": "sdk.agreement",
     "Analysis": "sdk.results",
     "Analyzer": "sdk.analyzer",
+    "Analyzers": "sdk.agreement",
     "Limits": "sdk.limits",
+    "Progress": "sdk.progress",
     "analyze": "sdk.defaults",
     "close": "sdk.defaults",
     "load": "sdk.analyzer",
+    "load_all": "sdk.agreement",
 }
 
 

@@ -9,12 +9,14 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 import sdk
+from sdk import bar
 from sdk.errors import SdkError, UnsupportedImage
+from sdk.evidence import commands as evidence
 
 SUFFIXES = {
     ".avif",
@@ -37,29 +39,52 @@ FAILED, FOUND, CLEAN = 2, 1, 0
 
 
 def analyze(args: argparse.Namespace) -> int:
-    """Analyse files, folders and globs: one line for each file.
+    """Analyse files, folders and globs: one line for each file, or with --model all for each file and model.
 
-    Exit code: 2 if a file failed, else 1 if one is judged manipulated or suspicious, else 0.
+    Exit code: 2 if a file, or a model, failed, else 1 if one is judged manipulated or suspicious, else 0.
     """
     status = CLEAN
     paths = [path for pattern in args.paths for path in expand(pattern)]
-    with loaded(args) as analyzer:
+    with loaded_all(args) if args.model == "all" else loaded(args) as analyzer:
         for path in progress(paths, sys.stderr):
             try:
                 check_not_a_folder(path)
-                analysis = analyzer.analyze(path)
+                analysis = analyzer.analyze(path, progress=bar.tiles(path.name, sys.stderr))
                 saved = analysis.save_overlay(overlay_path(args.save, path)) if args.save else None
             except (SdkError, OSError) as error:
                 status = FAILED
                 print_failure(path, error, as_json=args.json)
                 continue
-            status = max(status, FOUND if analysis.verdict.found else CLEAN)
+            status = max(status, answer(analysis))
             if args.json:
                 line = {"path": str(path), **analysis.to_dict()}
                 print(json.dumps(line | {"overlay": str(saved)} if saved else line), flush=True)
-            else:
-                print(f"{analysis.verdict.name}\t{analysis.score:.3f}\t{path}", flush=True)
+                continue
+            for one, mark in by_model(analysis):
+                print(f"{one.verdict.name}\t{one.score:.3f}\t{path}{mark}", flush=True)
+            for model, error in failures(analysis).items():
+                print(f"failed\t-\t{path}\t{model}", flush=True)
+                print(f"{path}, {model}: {error}", file=sys.stderr)
     return status
+
+
+def answer(analysis: sdk.Analysis | sdk.Agreement) -> int:
+    """The exit code for one file."""
+    if failures(analysis):
+        return FAILED
+    return FOUND if any(one.verdict.found for one, _ in by_model(analysis)) else CLEAN
+
+
+def failures(analysis: sdk.Analysis | sdk.Agreement) -> Mapping[str, SdkError]:
+    """Models that could not answer, and why."""
+    return analysis.failures if isinstance(analysis, sdk.Agreement) else {}
+
+
+def by_model(analysis: sdk.Analysis | sdk.Agreement) -> list[tuple[sdk.Analysis, str]]:
+    """Every analysis and what its line ends with: of several models the name."""
+    if isinstance(analysis, sdk.Agreement):
+        return [(one, f"\t{model}") for model, one in analysis.analyses.items()]
+    return [(analysis, "")]
 
 
 def doctor(args: argparse.Namespace) -> int:
@@ -121,10 +146,25 @@ def loaded(args: argparse.Namespace) -> sdk.Analyzer:
         working_size=args.working_size,
         min_score=args.min_score,
     )
+    announce(analyzer)
+    return analyzer
+
+
+def announce(analyzer: sdk.Analyzer) -> None:
+    """Say that weights are a preview."""
     terms = analyzer.artifact.contract
     if terms.status == "preview":
         print(f"{terms.name} {terms.version} has PREVIEW weights: its verdicts are a demonstration", file=sys.stderr)
-    return analyzer
+
+
+def loaded_all(args: argparse.Namespace) -> sdk.Analyzers:
+    """All shipped models, as the options ask; those that cannot be loaded are failures of every file."""
+    analyzers = sdk.load_all(
+        device=args.device, precision=args.precision, working_size=args.working_size, min_score=args.min_score
+    )
+    for analyzer in analyzers.analyzers.values():
+        announce(analyzer)
+    return analyzers
 
 
 def expand(pattern: str) -> list[Path]:
@@ -174,8 +214,7 @@ def progress(paths: Sequence[Path], terminal: TextIO) -> Iterator[Path]:
     """The paths; on a terminal with a bar below whatever else is printed."""
     for done, path in enumerate(paths):
         if terminal.isatty() and len(paths) > 1:
-            bar = "#" * (30 * done // len(paths))
-            terminal.write(f"\r[{bar:<30}] {done}/{len(paths)} {path.name[:40]:<40}\r")
+            terminal.write(f"\r{bar.drawn(done / len(paths))} {done}/{len(paths)} {path.name[:40]:<40}\r")
             terminal.flush()
         yield path
     if terminal.isatty() and len(paths) > 1:
@@ -199,6 +238,7 @@ def parser() -> argparse.ArgumentParser:
     listed = verb(verbs, models)
     listed.add_argument("action", choices=["list", "verify"], nargs="?", default="list")
     listed.add_argument("model", nargs="?", help="name or path of one artifact (default: all that ship)")
+    evidence.add(verbs, verb)
     return top
 
 
@@ -218,7 +258,7 @@ def verb(
 
 def _running(options: argparse.ArgumentParser) -> None:
     """Options of the verbs that analyse, as in ``sdk.load``."""
-    options.add_argument("--model", help="name of a shipped model, or path of an artifact")
+    options.add_argument("--model", help="name of a shipped model, path of an artifact; analyze: or all")
     options.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     options.add_argument("--precision", default="auto", help="auto, f32 or bf16 (default: auto)")
     options.add_argument("--working-size", type=_size, metavar="PX", help="long side for the analysis, or native")

@@ -5,13 +5,40 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Literal, overload
 
+from sdk.agreement import ALL, Agreement, Analyzers, load_all
 from sdk.analyzer import Analyzer, load
 from sdk.frames import Color
+from sdk.progress import Report
 from sdk.results import Analysis
 
-_analyzers: dict[tuple[str, str], Analyzer] = {}
+_analyzers: dict[tuple[str, str], Analyzer | Analyzers] = {}
 _lock = threading.Lock()
+
+
+@overload
+def analyze(  # type: ignore[overload-overlap]  # the one name that is no model's means them all
+    frame: object,
+    *,
+    model: Literal["all"],
+    device: str = "auto",
+    color: Color = "rgb",
+    min_score: float = 0.0,
+    progress: Report | None = None,
+) -> Agreement: ...
+
+
+@overload
+def analyze(
+    frame: object,
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    color: Color = "rgb",
+    min_score: float = 0.0,
+    progress: Report | None = None,
+) -> Analysis: ...
 
 
 def analyze(
@@ -21,17 +48,20 @@ def analyze(
     device: str = "auto",
     color: Color = "rgb",
     min_score: float = 0.0,
-) -> Analysis:
+    progress: Report | None = None,
+) -> Analysis | Agreement:
     """Analyse one path, file's bytes, uint8 RGB array, PIL image, or DLPack or CUDA array.
 
-    The model is loaded at the first call and kept until :func:`close`. :func:`sdk.load` offers more choices.
+    ``model="all"`` asks every shipped model and returns what each found and how far they agree. Models are loaded at
+    the first call and kept until :func:`close`. ``progress`` hears of every tile. :func:`sdk.load` and
+    :func:`sdk.load_all` offer more choices.
     """
     key = (str(model), device)
     with _lock:
         if key not in _analyzers:
-            _analyzers[key] = load(model, device=device)
+            _analyzers[key] = load_all(device=device) if model == ALL else load(model, device=device)
         analyzer = _analyzers[key]
-    return analyzer.analyze(frame, color=color, min_score=min_score)
+    return analyzer.analyze(frame, color=color, min_score=min_score, progress=progress)
 
 
 def close() -> None:
@@ -51,7 +81,7 @@ def _after_fork() -> None:
     _analyzers.clear()
 
 
-_inherited: dict[tuple[str, str], Analyzer] = {}
+_inherited: dict[tuple[str, str], Analyzer | Analyzers] = {}
 """The parent's analyzers in a child: kept, because a runtime that is torn down without its threads may hang."""
 
 if hasattr(os, "register_at_fork"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +24,8 @@ MIN_SIDE = 360
 """Short side to which smaller frames are enlarged by a whole factor, so that outline and words stay legible, px."""
 MAX_SIDE = 4 * MIN_SIDE
 """Long side over which no frame is enlarged, px; with it the overlay's size is bounded."""
+SHEET = 8192
+"""Longest side of a sheet of several overlays, px."""
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 _COLOURS = {
@@ -43,22 +48,49 @@ def draw(analysis: Analysis) -> NDArray[np.uint8]:  # [H', W', 3] RGB
     return np.concatenate([picture, _legend(analysis, picture.shape[1])])
 
 
+def sheet(analyses: Sequence[Analysis]) -> NDArray[np.uint8]:  # [H', W', 3] RGB
+    """What :func:`draw` makes of several analyses of one frame, in rows and columns, no side above ``SHEET``."""
+    pictures = map(draw, analyses)
+    first = next(pictures)
+    columns = math.ceil(math.sqrt(len(analyses)))
+    rows = math.ceil(len(analyses) / columns)
+    scale = min(1.0, SHEET / (rows * first.shape[0]), SHEET / (columns * first.shape[1]))
+    height, width = (max(int(side * scale), 1) for side in first.shape[:2])
+    whole = np.full((rows * height, columns * width, 3), _PAPER, np.uint8)
+    for place, picture in enumerate(itertools.chain([first], pictures)):
+        top, left = place // columns * height, place % columns * width
+        small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        whole[top : top + height, left : left + width] = small
+    return whole
+
+
 def save(analysis: Analysis, path: Path) -> Path:
     """Write :func:`draw` to ``path``, whole or not at all."""
+    _format(path)
+    return write(draw(analysis), path)
+
+
+def write(picture: NDArray[np.uint8], path: Path) -> Path:
+    """Write ``picture`` [H, W, 3] to ``path``, whole or not at all; the suffix says which format."""
+    kind = _format(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        Image.fromarray(picture).save(partial, kind, quality=92)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _format(path: Path) -> str:
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise UnsupportedImage(
             f"an overlay cannot be written as {path.suffix or 'a file without suffix'}",
             remedy=f"use one of: {', '.join(FORMATS)}",
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        Image.fromarray(draw(analysis)).save(partial, kind, quality=92)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    return kind
 
 
 def _enlarged(array: NDArray, factor: int) -> NDArray:  # type: ignore[type-arg]
