@@ -134,8 +134,9 @@ def test_thin_frames_agree_between_runtimes(
         sdk.load(exported[0], backend=backend, precision="f32", working_size=128).analyze(frame)
         for backend in parity.BACKENDS
     ]
-    assert abs(answers[0].score - answers[1].score) <= 1e-4
-    assert np.abs(answers[0].heatmap - answers[1].heatmap).max() <= 1e-4
+    apart = 2 * parity.BUDGET  # each may be its budget away from torch, in opposite directions
+    assert abs(answers[0].score - answers[1].score) <= apart
+    assert np.abs(answers[0].heatmap - answers[1].heatmap).max() <= apart
 
 
 @pytest.mark.slow
