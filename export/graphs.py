@@ -41,8 +41,13 @@ def channels_first(x: Tensor) -> Tensor:
 
 
 def in_passes(detector: Detector) -> bool:
-    """Whether the network can be run in two passes (:mod:`sdk.passes`); its features are as large as the pixels."""
+    """Whether the network can be run in two passes (:mod:`sdk.passes`)."""
     return hasattr(detector.net, "answer")
+
+
+def is_dense(detector: Detector) -> bool:
+    """Whether the features that localisation wants are as large as the pixels, and not sampled on fixed grids."""
+    return not hasattr(detector.net, "grids")
 
 
 class Local(nn.Module):
@@ -96,7 +101,7 @@ class Rest(nn.Module):
     def forward(self, *maps: Tensor) -> list[Tensor]:
         """Score, then the features that localisation may want."""
         logits, features = self.detector.net.rest([channels_first(x) for x in maps])
-        if in_passes(self.detector):
+        if is_dense(self.detector):
             features = [channels_last(x) for x in features]
         return [self.detector.score(logits), *features]
 
@@ -134,7 +139,7 @@ class Locate(nn.Module):
 
     def forward(self, features: list[Tensor], height: Tensor, width: Tensor) -> Tensor:
         """Heatmap at the frame's own size."""
-        if in_passes(self.detector):
+        if is_dense(self.detector):
             features = [channels_first(x) for x in features]
         rows, columns = height.item(), width.item()
         for side in (rows, columns):
@@ -152,7 +157,7 @@ def stages(detector: Detector) -> dict[str, onnx.ModelProto]:
         maps = detector.local(frame)
         _, features = detector.net.rest(maps)
         maps = [channels_last(x) for x in maps]
-        if in_passes(detector):
+        if is_dense(detector):
             features = [channels_last(x) for x in features]
     map_names = [f"l{index}" for index in range(len(maps))]
     feature_names = [f"f{index + 1}" for index in range(len(features))]
@@ -161,17 +166,17 @@ def stages(detector: Detector) -> dict[str, onnx.ModelProto]:
     local = _passes(detector, frame, maps) if in_passes(detector) else {"local": _local(detector, frame, map_names)}
     score_and_features = ["score", *feature_names]
     images = (tuple(PIXELS for _ in maps),)
-    rest = _trace(Rest(detector), tuple(maps), images, names=map_names, outputs=score_and_features)
-    batches = ([PIXELS if in_passes(detector) else batch for _ in features], None, None)
+    rest = trace(Rest(detector), tuple(maps), images, names=map_names, outputs=score_and_features)
+    batches = ([PIXELS if is_dense(detector) else batch for _ in features], None, None)
     inputs = [*feature_names, "height", "width"]
-    locate = _trace(Locate(detector), (features, *sides), batches, names=inputs, outputs=["heatmap"])
+    locate = trace(Locate(detector), (features, *sides), batches, names=inputs, outputs=["heatmap"])
     _drop_unused_inputs(locate)
     _drop_outputs(rest, keep={"score", *(value.name for value in locate.graph.input)})
     return {"shrink": shrink(), **local, "rest": rest, "locate": locate}
 
 
 def _local(detector: Detector, frame: Tensor, names: list[str]) -> onnx.ModelProto:
-    return _trace(Local(detector), (frame,), (PIXELS,), names=["pixels"], outputs=names)
+    return trace(Local(detector), (frame,), (PIXELS,), names=["pixels"], outputs=names)
 
 
 def _passes(detector: Detector, frame: Tensor, maps: list[Tensor]) -> dict[str, onnx.ModelProto]:
@@ -184,14 +189,14 @@ def _passes(detector: Detector, frame: Tensor, maps: list[Tensor]) -> dict[str, 
     batch = {0: Dim.DYNAMIC}
     names = ["l0", "mean", "variance"]
     return {
-        "first": _trace(First(detector), (frame,), (PIXELS,), names=["pixels"], outputs=["r0"]),
-        "local": _trace(FromFirst(detector), (residuals,), (PIXELS,), names=["r0"], outputs=["l0"]),
-        "answer": _trace(Answer(detector), (*maps, *moments), (PIXELS, batch, batch), names=names, outputs=["f1"]),
-        "conclude": _trace(Conclude(detector), (mask,), (PIXELS,), names=["f1"], outputs=["score"]),
+        "first": trace(First(detector), (frame,), (PIXELS,), names=["pixels"], outputs=["r0"]),
+        "local": trace(FromFirst(detector), (residuals,), (PIXELS,), names=["r0"], outputs=["l0"]),
+        "answer": trace(Answer(detector), (*maps, *moments), (PIXELS, batch, batch), names=names, outputs=["f1"]),
+        "conclude": trace(Conclude(detector), (mask,), (PIXELS,), names=["f1"], outputs=["score"]),
     }
 
 
-def _trace(
+def trace(
     module: nn.Module, inputs: tuple[object, ...], dynamic: tuple[object, ...], *, names: list[str], outputs: list[str]
 ) -> onnx.ModelProto:
     with warnings.catch_warnings():

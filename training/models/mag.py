@@ -1,0 +1,136 @@
+"""MAG: an annotator of splices that learns against a retoucher who hides them.
+
+Vladimir V. Kniaz, Vladimir Knyaz, Fabio Remondino, "The Point Where Reality Meets Fantasy: Mixed Adversarial Generators
+for Image Splice Detection", NeurIPS 2019 (no CVPR or arXiv version); the authors' public code where the paper is
+silent. This is the annotator G_A, which ships; the retoucher and the two discriminators stay in training
+(:mod:`training.recipes.mag`).
+
+The defaults are the paper's: one channel per class, ten classes. Where we differ from it: the last function is the
+sigmoid of these logits, which is the paper's tanh of half of them brought to [0, 1]; borders as in
+:mod:`training.nn.unet_uc`. The paper has no score of a frame. Ours is the mean of the heatmap weighted by the heatmap,
+``mean(p^2) / mean(p)``: the probability at a pixel drawn where manipulation is suspected, whatever the region's size.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.nn.detector import Detector
+from training.nn.unet_uc import UNetUC, see_traces
+
+CITATION = "Kniaz, Knyaz, Remondino: The Point Where Reality Meets Fantasy (MAG), NeurIPS 2019"
+SCORE_FLOOR = 1e-4
+"""The score is kept this far from 0 and 1 where its logit is taken."""
+DEEPEST = 12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """What can be chosen about MAG; the defaults are the paper's annotator."""
+
+    classes: int = 10
+    """K, the object classes that are annotated beside the manipulation; 0 without class labels."""
+    edge: bool = True
+    """Whether the edges of splices are annotated; with no classes and no edge it has a single task."""
+    width: int = 64
+    """Channels at half of the frame's size; they double with every halving."""
+    widest: int = 512
+    """Channels at most."""
+    depth: int = 9
+    """Halvings: frames are extended to a multiple of ``2 ** depth`` px."""
+    dropout: float = 0.5
+    """Share of the innermost maps that is dropped in training."""
+    traces: bool = False
+    """Whether the first convolution is mostly fixed high-pass filters; not the paper's (mag-lite)."""
+
+    def __post_init__(self) -> None:
+        if self.classes < 0 or not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"classes is {self.classes} and dropout {self.dropout}\n  -> use 0 or more classes, 0 to below 1"
+            )
+        if not 2 <= self.depth <= DEEPEST or not 1 <= self.width <= self.widest:
+            raise ValueError(
+                f"depth is {self.depth}, width {self.width} and widest {self.widest}\n"
+                f"  -> use a depth of 2 to {DEEPEST} and a width of 1 to the widest"
+            )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels at a half, a quarter, an eighth ... of the frame's size."""
+        return tuple(min(self.width << level, self.widest) for level in range(self.depth))
+
+    @property
+    def channels(self) -> int:
+        """Channels of an annotation: mask, edge, classes."""
+        return 1 + self.edge + self.classes
+
+
+VARIANTS = {"mag-lite": {"width": 24, "widest": 128, "depth": 6, "dropout": 0.0, "traces": True}}
+"""Models of their own that are settings of this one; not the paper's."""
+
+
+class Annotator(nn.Module):
+    """G_A: mask, edge and class maps; input float ``[N, 3, H, W]`` in [0, 1], any H and W."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.unet = UNetUC(3, config.channels, widths=config.widths, dropout=config.dropout, traces=config.traces)
+        if config.traces:
+            see_traces(self.unet.first)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Halo and alignment, px of the frame, with which :meth:`local` is exact on tiles."""
+        return 4, 4
+
+    def annotate(self, x: Tensor) -> Tensor:
+        """Logits of the annotation ``[N, 2 + K, H, W]``: mask, edge, classes (equation 6's order)."""
+        return self.unet(x)
+
+    def local(self, x: Tensor) -> list[Tensor]:
+        """The first convolution: half of the frame's size, rounded up."""
+        return [self.unet.first(x)]
+
+    def rest(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Class logits ``[N, 2]``, and the annotation's logits at the frame's size, even numbers of px."""
+        annotation = self.unet.body(maps[0])
+        return self.conclude(annotation[:, :1]), [annotation]
+
+    def locate(self, features: list[Tensor]) -> list[Tensor]:
+        """The mask's logits."""
+        return [features[0][:, :1]]
+
+    def conclude(self, mask: Tensor) -> Tensor:
+        """Mask logits to class logits ``[N, 2]``: 0, and the logit of the heatmap's mean weighted by itself."""
+        probability = torch.sigmoid(mask.float())
+        weighted = probability.square().mean((1, 2, 3)) / probability.mean((1, 2, 3)).clamp(min=SCORE_FLOOR)
+        logit = torch.logit(weighted, eps=SCORE_FLOOR)
+        return torch.stack([torch.zeros_like(logit), logit], dim=1)
+
+    def simplified(self) -> Annotator:
+        """:func:`simplified`."""
+        return simplified(self)
+
+
+@torch.no_grad()
+def simplified(net: Annotator) -> Annotator:
+    """A copy for inference that answers the same with less: the mask alone, the pixels' range in the first weights."""
+    copied = copy.deepcopy(net).eval()
+    first, last = copied.unet.first, copied.unet.last.conv
+    weight = first.conv.weight
+    first.conv.bias = nn.Parameter(-weight.sum((1, 2, 3)))
+    first.conv.weight.copy_(2 * weight)
+    first.range = nn.Identity()
+    last.weight = nn.Parameter(last.weight[:1].clone())
+    last.out_channels = 1
+    return copied
+
+
+def build(config: Config) -> Detector:
+    """MAG's annotator with fresh weights, pixels in and probabilities out."""
+    return Detector(Annotator(config), asdict(config), citation=CITATION)

@@ -1,0 +1,154 @@
+"""U-Net-UC: a U-Net that upsamples and then convolves, so that its answers show no checkerboard.
+
+Kniaz, Knyaz, Remondino, "The Point Where Reality Meets Fantasy: Mixed Adversarial Generators for Image Splice
+Detection", NeurIPS 2019, section 3.1; widths and kernels as in the authors' code: 4x4 convolutions of stride 2 on the
+way down, twice nearest and a 3x3 convolution on the way up.
+
+Where we differ: the borders of the frame are repeated and not grey, so that any size can be extended and the first
+convolution is exact on tiles; a frame that is no multiple of ``2 ** depth`` is mirrored at its last row and column.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SLOPE = 0.2
+"""Of the leaky ReLU on the way down."""
+DROPPED = 3
+"""Upward steps with dropout: those from map to map of the widest, but for the innermost and the last."""
+DEVIATION = 0.02
+"""Standard deviation of fresh weights."""
+TRACES = 0.75
+"""Share of the first layer that is high-pass filters, where it is to see traces."""
+
+
+class First(nn.Module):
+    """The outermost step down: 4x4, stride 2, on pixels in [0, 1] which it brings to [-1, 1].
+
+    With ``traces`` three quarters of the filters are second differences that stay as they are, and every channel is
+    normalised: traces of a few grey levels are otherwise lost beside contents of a hundred.
+    """
+
+    def __init__(self, inputs: int, width: int, *, traces: bool) -> None:
+        super().__init__()
+        self.range = Range()
+        self.conv = nn.Conv2d(inputs, width, 4, stride=2, bias=False)
+        self.norm = nn.BatchNorm2d(width) if traces else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, C, H, W]`` to ``[N, width, ceil(H / 2), ceil(W / 2)]``."""
+        return self.norm(self.conv(F.pad(self.range(x), (1, 2, 1, 2), mode="replicate")))
+
+
+class Range(nn.Module):
+    """Pixels in [0, 1] to [-1, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``2 x - 1``."""
+        return 2 * x - 1
+
+
+class Up(nn.Module):
+    """One step up: ReLU, every pixel twice, borders reflected, 3x3 convolution, normalisation."""
+
+    def __init__(self, inputs: int, outputs: int, *, norm: bool = True, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, bias=False)
+        self.norm = nn.BatchNorm2d(outputs) if norm else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, height: int, width: int) -> Tensor:
+        """``[N, C, height / 2, width / 2]`` to ``[N, outputs, height, width]``."""
+        x = F.interpolate(F.relu(x), size=(height, width), mode="nearest")
+        return self.dropout(self.norm(self.conv(F.pad(x, (1, 1, 1, 1), mode="reflect"))))
+
+
+class UNetUC(nn.Module):
+    """Frames to maps of their own size; ``widths`` are the channels at half, a quarter, an eighth ... of it."""
+
+    def __init__(
+        self, inputs: int, outputs: int, *, widths: tuple[int, ...], dropout: float = 0.0, traces: bool = False
+    ) -> None:
+        super().__init__()
+        self.multiple = 2 ** len(widths)
+        self.first = First(inputs, widths[0], traces=traces)
+        steps = list(pairwise(widths))
+        innermost = len(steps) - 1
+        self.down = nn.ModuleList(
+            nn.Sequential(*_down(a, b, norm=index < innermost)) for index, (a, b) in enumerate(steps)
+        )
+        self.up = nn.ModuleList(
+            Up(
+                b if index == innermost else 2 * b,
+                a,
+                dropout=dropout if a == b and 0 < innermost - index <= DROPPED else 0,
+            )
+            for index, (a, b) in enumerate(steps)
+        )
+        self.last = Up(2 * widths[0], outputs, norm=False)
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float ``[N, C, H, W]`` in [0, 1] to ``[N, outputs, H, W]`` without a final function, any H and W."""
+        return self.body(self.first(x))[..., : x.shape[2], : x.shape[3]]
+
+    def body(self, x: Tensor) -> Tensor:
+        """What follows the first step: ``[N, widths[0], h, w]`` to ``[N, outputs, 2 h, 2 w]``."""
+        height, width = (2 * side for side in x.shape[2:])
+        maps = [extended(x, self.multiple // 2)]
+        for down in self.down:
+            maps.append(down(maps[-1]))
+        x = maps.pop()
+        for up in reversed(self.up):
+            skip = maps.pop()
+            x = torch.cat([skip, up(x, *skip.shape[2:])], dim=1)
+        return self.last(x, *(2 * side for side in x.shape[2:]))[..., :height, :width]
+
+
+def _down(inputs: int, outputs: int, *, norm: bool) -> list[nn.Module]:
+    conv = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+    return [nn.LeakyReLU(SLOPE), conv, *([nn.BatchNorm2d(outputs)] if norm else [])]
+
+
+def extended(
+    x: Tensor,  # [N, C, H, W]
+    multiple: int,
+) -> Tensor:
+    """Mirrored beyond the last row and column until both sides are a ``multiple``, as often as it takes."""
+    for axis in (2, 3):
+        size = x.shape[axis]
+        place = torch.arange((size + multiple - 1) // multiple * multiple, dtype=torch.int64, device=x.device)
+        place = place - place // (2 * size) * (2 * size)
+        x = x.index_select(axis, torch.minimum(place, 2 * size - 1 - place))
+    return x
+
+
+@torch.no_grad()
+def initialise(module: nn.Module) -> None:
+    """N(0, 0.02) for convolutions, N(1, 0.02) for the scales of normalisations, as pix2pix has it."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.normal_(part.weight, 0.0, DEVIATION)
+        elif isinstance(part, nn.BatchNorm2d):
+            nn.init.normal_(part.weight, 1.0, DEVIATION)
+
+
+@torch.no_grad()
+def see_traces(first: First) -> None:
+    """Second differences in most of the first convolution's filters, of red, green, blue and grey; they stay fixed.
+
+    Those of SRM's kind, in the upper left 3x3 of the 4x4. A leaky ReLU lets both signs through, so none has a twin.
+    """
+    diagonal = torch.diag(torch.tensor([-1.0, 2.0, -1.0]))
+    across = torch.tensor([[0.0, 0.0, 0.0], [-1.0, 2.0, -1.0], [0.0, 0.0, 0.0]])
+    square = torch.tensor([[-1.0, 2.0, -1.0], [2.0, -4.0, 2.0], [-1.0, 2.0, -1.0]])
+    kernels = (square, across, across.T, across + across.T, diagonal, diagonal.flip(0))
+    colours = torch.cat([torch.full((1, 3), 3**-0.5), torch.eye(3)])
+    filters = torch.stack([colour[:, None, None] * k / k.norm() for k in kernels for colour in colours])
+    filters = F.pad(filters, (0, 1, 0, 1))[: int(len(first.conv.weight) * TRACES)]
+    first.conv.weight[: len(filters)] = filters
+    first.conv.weight.requires_grad_(False)
