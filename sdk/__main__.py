@@ -62,9 +62,9 @@ def analyze(args: argparse.Namespace) -> int:
                 continue
             for one, mark in by_model(analysis):
                 print(f"{one.verdict.name}\t{one.score:.3f}\t{path}{mark}", flush=True)
-            for model, error in failures(analysis).items():
+            for model, reason in failures(analysis).items():
                 print(f"failed\t-\t{path}\t{model}", flush=True)
-                print(f"{path}, {model}: {error}", file=sys.stderr)
+                print(f"{path}, {model}: {reason}", file=sys.stderr)
     return status
 
 
