@@ -26,6 +26,7 @@ from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, Unsu
 from sdk.jpeg import is_cut_off
 from sdk.limits import Limits, check_frames, check_pixels
 from sdk.signatures import explain_unread, is_heif
+from sdk.unhandled import unhandled
 
 PLUGINS = {
     "JPEG": "Jpeg",
@@ -180,7 +181,7 @@ def _open(file: BinaryIO, name: str) -> Image.Image:
             return _open_heif(file)
         return Image.open(file, formats=list(PLUGINS))
     except UnidentifiedImageError as error:
-        raise explain_unread(head, name) from error
+        raise unhandled(file, head, name) or explain_unread(head, name) from error
 
 
 def _open_heif(file: BinaryIO) -> Image.Image:
@@ -228,7 +229,7 @@ def _narrowed(image: Image.Image) -> Image.Image:
     """32-bit samples whose range is known to be 16 bits (PPM), as such; others are refused."""
     if image.mode == "I" and image.format in ("PPM", "PNG"):
         return image.convert("I;16")
-    what = "floating-point" if image.mode == "F" else "32-bit integer"
+    what = "floating-point" if image.mode == "F" else "signed or 32-bit integer"
     raise UnsupportedImage(f"{what} samples have no stated range", remedy="save the picture with 8 or 16 bits a sample")
 
 
