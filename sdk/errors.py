@@ -96,5 +96,9 @@ class AnalyzerClosed(SdkError):
     """An Analyzer was used after ``close()``."""
 
 
+class EvidenceInvalid(SdkError):
+    """A record of evidence is not one, was changed after it was signed, or does not belong to the file."""
+
+
 class ParityFailed(SdkError):
     """An exported graph differs from its torch model by more than the budget, or a layer overflows its precision."""

@@ -1,0 +1,131 @@
+"""The verbs ``record``, ``verify``, ``replay`` and ``report``: evidence on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from sdk.errors import BadSetting, EvidenceInvalid
+
+if TYPE_CHECKING:
+    Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
+
+SAME, DIFFERENT, FAILED = 0, 1, 2
+
+
+def record(args: argparse.Namespace) -> int:
+    """Examine files by a policy and print one record of evidence for each, chained and, with --sign, signed.
+
+    Exit code: 2 if a file could not be read from disk, else 1 if one is to be reviewed or blocked, else 0.
+    """
+    from sdk.evidence.chain import Signer, seal
+    from sdk.evidence.record import digest
+    from sdk.examiner import opened
+
+    signer = Signer.read(args.sign) if args.sign else None
+    status, previous = SAME, args.previous
+    with opened(args.model or [None], policy=args.policy, shadow=args.shadow) as examiner:
+        for path in args.paths:
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                print(f"{path}: {error}", file=sys.stderr)
+                status = FAILED
+                continue
+            found = examiner.examine(data, content=args.content)
+            text = seal(found.record, previous=previous, signer=signer)
+            print(text, flush=True)
+            previous = digest(text)
+            status = max(status, DIFFERENT if found.decision.action != "pass" else SAME)
+    return status
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Check that a file of records is a chain, and with --key that each was signed. Exit code 1 if not."""
+    from sdk.evidence import keys
+    from sdk.evidence.chain import check_chain, check_signature
+    from sdk.evidence.record import loads
+
+    texts = [line for line in args.records.read_text(encoding="ascii", errors="replace").splitlines() if line]
+    try:
+        if args.key:
+            key = keys.public(args.key)
+            for text in texts:
+                check_signature(loads(text), key)
+        last = check_chain(texts, previous=args.previous)
+    except EvidenceInvalid as error:
+        print(error, file=sys.stderr)
+        return DIFFERENT
+    print(json.dumps({"records": len(texts), "last": last}))
+    return SAME
+
+
+def replay(args: argparse.Namespace) -> int:
+    """Make the examination of a record again and tell whether the score matches: one line for each model.
+
+    Exit code: 2 if it cannot be made, else 1 if a score does not match, else 0.
+    """
+    from sdk.evidence.record import loads
+    from sdk.evidence.replay import replay as again
+
+    found = again(loads(_one(args.record)), args.file.read_bytes(), artifacts=_paths(args.model))
+    for each in found:
+        print(json.dumps(each.to_dict()))
+    return SAME if all(each.matches for each in found) else DIFFERENT
+
+
+def report(args: argparse.Namespace) -> int:
+    """Write a page about a record and its file that needs no other file: the same page whenever it is made."""
+    from sdk.evidence.record import loads
+    from sdk.evidence.replay import replay as again
+    from sdk.evidence.report import page
+
+    text = _one(args.record)
+    found = again(loads(text), args.file.read_bytes(), artifacts=_paths(args.model))
+    out = args.out or args.record.with_suffix(".html")
+    out.write_text(page(text, found), encoding="utf-8")
+    print(out)
+    return SAME if all(each.matches for each in found) else DIFFERENT
+
+
+def add(verbs: Verbs, verb: Callable[[Verbs, Callable[[argparse.Namespace], int]], argparse.ArgumentParser]) -> None:
+    """Add the four verbs; ``verb`` makes one of a function."""
+    examining = verb(verbs, record)
+    examining.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file")
+    examining.add_argument("--model", action="append", help="name or path of an artifact; may be given several times")
+    examining.add_argument("--policy", help="name or path of a policy (default: default)")
+    examining.add_argument("--shadow", help="a second policy, whose decisions are recorded and have no effect")
+    examining.add_argument("--content", default="default", help="content type, one of the policy's (default: default)")
+    examining.add_argument("--sign", type=Path, metavar="KEY", help="PEM file of an Ed25519 private key")
+    checking = verb(verbs, verify)
+    checking.add_argument("records", type=Path, metavar="RECORDS", help="file with one record on each line")
+    checking.add_argument("--key", type=Path, help="PEM file of the public key that they were signed with")
+    for chained in (examining, checking):
+        chained.add_argument("--previous", metavar="SHA256", help="digest of the record before the first")
+    for repeating in (verb(verbs, replay), verb(verbs, report)):
+        repeating.add_argument("record", type=Path, metavar="RECORD", help="file with one record")
+        repeating.add_argument("file", type=Path, metavar="FILE", help="the file that was examined")
+        repeating.add_argument("--model", action="append", metavar="NAME=PATH", help="an artifact that does not ship")
+        if repeating.get_default("run") is report:
+            repeating.add_argument("--out", type=Path, metavar="HTML", help="default: beside the record")
+
+
+def _one(path: Path) -> str:
+    """The only record in the file at ``path``."""
+    lines = [line for line in path.read_text(encoding="ascii", errors="replace").splitlines() if line]
+    if len(lines) != 1:
+        raise EvidenceInvalid(f"{path} holds {len(lines)} records", remedy="give a file with one line, one record")
+    return lines[0]
+
+
+def _paths(named: list[str] | None) -> dict[str, Path]:
+    """NAME=PATH of artifacts that do not ship with the package."""
+    pairs = [text.partition("=") for text in named or []]
+    wrong = [name for name, _, path in pairs if not path]
+    if wrong:
+        raise BadSetting(f"--model {wrong[0]} has no path", remedy="give --model NAME=PATH")
+    return {name: Path(path) for name, _, path in pairs}

@@ -1,0 +1,159 @@
+"""The record of one examination: deterministic JSON, as ``evidence.schema.json`` describes.
+
+Nothing of the file but its digest, its size and what was found in its pixels goes into a record: no name, no metadata,
+and so no place where a photograph was taken.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sdk
+from sdk.doctor import installed
+from sdk.errors import EvidenceInvalid, SdkError
+
+if TYPE_CHECKING:
+    from sdk.artifact import Artifact
+    from sdk.policy import Decision
+    from sdk.results import Analysis
+
+SCHEMA = "imdl.evidence/1"
+"""Changed with every change that an older reader would misunderstand."""
+SCHEMA_FILE = Path(__file__).with_name("evidence.schema.json")
+PASSING = ("time", "timing_ms", "previous", "signature")
+"""What differs between two records of the same examination."""
+PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "openvino", "tensorrt")
+PARTS = {"input": dict, "models": list, "results": list, "decision": dict, "runtime": dict, "timing_ms": dict}
+"""What a reader looks into."""
+
+Record = dict[str, object]
+
+
+def of(
+    data: bytes,
+    results: Sequence[tuple[Artifact, Analysis]],
+    *,
+    decision: Decision,
+    shadow: Decision | None = None,
+    error: SdkError | None = None,
+    total_ms: float,
+) -> Record:
+    """The record of an examination of the file whose bytes are ``data``; :func:`sdk.evidence.chain.seal` dates it."""
+    return {
+        "schema": SCHEMA,
+        "input": _input(data, [analysis for _, analysis in results]),
+        "models": [_model(artifact, analysis) for artifact, analysis in results],
+        "runtime": runtime(),
+        "results": [of_analysis(analysis) for _, analysis in results],
+        "error": error and {"type": type(error).__name__, "problem": error.problem, "remedy": error.remedy},
+        "decision": decision.to_dict(),
+        "shadow": shadow and shadow.to_dict(),
+        "timing_ms": {"total": total_ms, "models": {found.runtime.model: _latency(found) for _, found in results}},
+    }
+
+
+def dumps(record: Mapping[str, object]) -> str:
+    """``record`` as one line of JSON that depends on nothing but its content: sorted keys, ASCII, no spaces."""
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def loads(text: str | bytes) -> dict[str, Any]:
+    """A record from its text; only the parts that this module's readers rely on are checked."""
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise EvidenceInvalid(f"a record is not JSON: {error}", remedy="give a file that imdl record wrote") from error
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if schema != SCHEMA:
+        raise EvidenceInvalid(
+            f"a record has the schema {schema!r}", remedy=f"this imdl-sdk reads {SCHEMA}; take the one that wrote it"
+        )
+    lost = [part for part, kind in PARTS.items() if not isinstance(record.get(part), kind)]
+    if lost or len(record["models"]) != len(record["results"]) or not all(map(_is_whole, record["models"])):
+        raise EvidenceInvalid(f"a record is not whole: {', '.join(lost) or 'its models'}", remedy="give it as it was")
+    return dict(record)
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a record's text, in hexadecimal: what the next record of a chain holds as ``previous``."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fingerprint(record: Mapping[str, object]) -> str:
+    """SHA-256 of all that two examinations of one file with one setup have in common, in hexadecimal."""
+    return digest(dumps({key: value for key, value in record.items() if key not in PASSING}))
+
+
+def job_key(data_sha256: str, *, artifacts: Sequence[str], policies: Sequence[str], content: str) -> str:
+    """SHA-256 that names an examination before it is made: the file, the artifacts, the policies, the content type."""
+    parts = {"input": data_sha256, "artifacts": sorted(artifacts), "policies": list(policies), "content": content}
+    return digest(dumps(parts))
+
+
+def of_analysis(analysis: Analysis) -> Record:
+    """What one model found, without what it took; the heatmap by the SHA-256 of its float32 pixels, row by row."""
+    told, heatmap = analysis.to_dict(), analysis.heatmap
+    kept = ("score", "verdict", "mask_threshold", "mask_share", "regions")
+    pixels = None if heatmap is None else hashlib.sha256(heatmap.astype("<f4").tobytes()).hexdigest()
+    return {"model": analysis.runtime.model, **{key: told[key] for key in kept}, "heatmap_sha256": pixels}
+
+
+@functools.cache
+def runtime() -> Record:
+    """What this process runs on, as far as results may depend on it."""
+    return {
+        "sdk": sdk.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "packages": {package: version for package in PACKAGES if (version := installed(package))},
+    }
+
+
+def _is_whole(model: object) -> bool:
+    """Whether a model is described well enough to be run again."""
+    engine = model.get("engine") if isinstance(model, dict) else None
+    return isinstance(engine, dict) and {"backend", "device", "precision", "working_size"} <= set(engine)
+
+
+def _input(data: bytes, analyses: Sequence[Analysis]) -> Record:
+    found = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    if not analyses:
+        return found | {"height": None, "width": None, "orientation": None, "decoder": None, "notes": []}
+    first = analyses[0]
+    height, width = first.frame.shape[:2]
+    how = {"orientation": first.orientation, "decoder": first.runtime.decoder, "notes": list(first.notes)}
+    return found | {"height": height, "width": width} | how
+
+
+def _model(artifact: Artifact, analysis: Analysis) -> Record:
+    terms, runtime = artifact.contract, analysis.runtime
+    files = sorted({terms.graphs[graph].file for graph in terms.planned})
+    engine = "".join(f"{file} {terms.sha256.get(file, '')}\n" for file in files)
+    levels = terms.at(runtime.working_size)
+    return {
+        "name": terms.name,
+        "version": terms.version,
+        "status": terms.status,
+        "licence": terms.licence,
+        "commercial_use": terms.commercial_use,
+        "artifact": artifact.digest,
+        "thresholds": dict(levels.photographs) if levels else {},
+        "engine": {
+            "sha256": digest(engine),
+            "backend": runtime.backend,
+            "device": runtime.device,
+            "precision": runtime.precision,
+            "working_size": runtime.working_size,
+        },
+    }
+
+
+def _latency(analysis: Analysis) -> Record:
+    return {"stages": dict(analysis.latency.stages), "total": analysis.latency.total}

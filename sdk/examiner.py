@@ -1,0 +1,119 @@
+"""Several models, a policy and a shadow policy on one upload: what was found, what is done, and the evidence for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdk import policy_file
+from sdk.analyzer import Analyzer, load
+from sdk.errors import BadSetting, DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
+from sdk.evidence import record
+from sdk.policy import Decision, Finding, Policy
+
+if TYPE_CHECKING:
+    from sdk.results import Analysis
+
+REFUSALS = (DecodeFailed, LimitExceeded, MissingExtra, UnsupportedImage)
+"""Errors that say something about the file and not about this machine."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examination:
+    """What was found in one upload, and what is done with it."""
+
+    analyses: Mapping[str, Analysis]
+    """By model; empty if the file could not be analysed."""
+    decision: Decision
+    shadow: Decision | None
+    """What the other policy would have done."""
+    error: SdkError | None
+    """Why the file could not be analysed."""
+    record: dict[str, object]
+    """The evidence, not yet sealed: :mod:`sdk.evidence.record`."""
+
+
+class Examiner:
+    """Models and policies. Safe to share between threads, as Analyzers are."""
+
+    def __init__(self, analyzers: list[Analyzer], policy: Policy, shadow: Policy | None = None) -> None:
+        self.analyzers = {analyzer.artifact.contract.name: analyzer for analyzer in analyzers}
+        if len(self.analyzers) < len(analyzers):
+            raise BadSetting("two of the models have one name", remedy="load each model once")
+        self.policy, self.shadow = policy, shadow
+        for each in (policy, shadow) if shadow else (policy,):
+            self._check(each)
+
+    def examine(self, data: bytes, *, content: str = "default") -> Examination:
+        """Analyse the file whose bytes are ``data`` with every model and judge it as ``content``.
+
+        A file that cannot be analysed is judged, too; errors of the machine are raised.
+        """
+        start = time.perf_counter()
+        self.policy.at(content)
+        try:
+            analyses = {name: analyzer.analyze(data, min_score=0.0) for name, analyzer in self.analyzers.items()}
+        except REFUSALS as refusal:
+            return self._refused(data, refusal, content, start)
+        findings = {name: Finding.of(found, self.analyzers[name].artifact.contract) for name, found in analyses.items()}
+        decision = self.policy.decide(findings, content=content)
+        shadow = self.shadow.decide(findings, content=_known(self.shadow, content)) if self.shadow else None
+        evidence = record.of(
+            data,
+            [(self.analyzers[name].artifact, found) for name, found in analyses.items()],
+            decision=decision,
+            shadow=shadow,
+            total_ms=1e3 * (time.perf_counter() - start),
+        )
+        return Examination(analyses, decision, shadow, None, evidence)
+
+    def warmup(self) -> None:
+        """Let every model analyse a grey frame."""
+        for analyzer in self.analyzers.values():
+            analyzer.warmup()
+
+    def close(self) -> None:
+        """Release every model."""
+        for analyzer in self.analyzers.values():
+            analyzer.close()
+
+    def _refused(self, data: bytes, refusal: SdkError, content: str, start: float) -> Examination:
+        decision = self.policy.refuse(refusal.problem, content=content)
+        shadow = self.shadow.refuse(refusal.problem, content=_known(self.shadow, content)) if self.shadow else None
+        ms = 1e3 * (time.perf_counter() - start)
+        evidence = record.of(data, [], decision=decision, shadow=shadow, error=refusal, total_ms=ms)
+        return Examination({}, decision, shadow, refusal, evidence)
+
+    def _check(self, policy: Policy) -> None:
+        """Refuse a policy that could not judge what these models find."""
+        size = {name: analyzer.working_size for name, analyzer in self.analyzers.items()}
+        terms = {name: analyzer.artifact.contract.at(size[name]) for name, analyzer in self.analyzers.items()}
+        rates = {name: levels.photographs for name, levels in terms.items() if levels}
+        for content in policy.thresholds:
+            # Scores of 0 and an empty mask try every threshold without reaching any.
+            policy.decide({n: Finding(0.0, 0.0, "", rates.get(n, {})) for n in self.analyzers}, content=content)
+
+
+@contextmanager
+def opened(
+    models: list[str | Path | None], *, policy: str | Path | None = None, shadow: str | Path | None = None
+) -> Iterator[Examiner]:
+    """An examiner with artifacts by name or path and policies by name or path; closed in the end."""
+    chosen = policy_file.read(policy_file.find(policy))
+    other = policy_file.read(policy_file.find(shadow)) if shadow else None
+    analyzers: list[Analyzer] = []
+    try:
+        analyzers += (load(model) for model in models)
+        yield Examiner(analyzers, chosen, other)
+    finally:
+        for analyzer in analyzers:
+            analyzer.close()
+
+
+def _known(policy: Policy, content: str) -> str:
+    """``content`` where the shadow policy knows it; a trial must not turn an upload away."""
+    return content if content in policy.thresholds else "default"

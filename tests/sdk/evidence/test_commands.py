@@ -1,0 +1,119 @@
+"""The verbs that make, check, repeat and show evidence."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from sdk import __main__ as cli
+from sdk.evidence import record
+from tests.sdk import toy
+from tests.sdk.files import saved
+
+
+@pytest.fixture
+def imdl(capsys):
+    def run(*arguments: object) -> tuple[int, list[str], str]:
+        status = cli.main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return status, said.out.splitlines(), said.err
+
+    return run
+
+
+@pytest.fixture
+def files(tmp_path, rng, upload):
+    """One that passes, one that is reviewed, one that is no image."""
+    dim = saved(rng.integers(0, 160, (70, 90, 3), np.uint8), "PNG")
+    for name, data in {"dim.png": dim, "bright.png": upload, "broken.jpg": b"\xff\xd8\xff no image"}.items():
+        (tmp_path / name).write_bytes(data)
+    return tmp_path
+
+
+@pytest.fixture
+def recorded(imdl, files, toy_path, policy_path):
+    """The record of the file that is reviewed."""
+    _, (text,), _ = imdl("record", files / "bright.png", "--model", toy_path, "--policy", policy_path)
+    path = files / "bright.json"
+    path.write_text(text + "\n")
+    return path
+
+
+def test_record_answers_with_its_exit_code(imdl, files, toy_path, policy_path):
+    options = ("--model", toy_path, "--policy", policy_path)
+    assert imdl("record", files / "dim.png", *options)[0] == 0
+    status, lines, _ = imdl("record", *(files / name for name in ("dim.png", "bright.png", "broken.jpg")), *options)
+    assert [json.loads(line)["decision"]["action"] for line in lines] == ["pass", "review", "review"]
+    assert status == 1
+    assert imdl("record", files / "dim.png", files / "none.png", *options)[0] == 2
+
+
+def test_records_are_chained_and_signed_and_verified(imdl, files, toy_path, policy_path, key_path):
+    options = ("--model", toy_path, "--policy", policy_path, "--sign", key_path)
+    _, lines, _ = imdl("record", files / "dim.png", files / "bright.png", *options)
+    (files / "all.jsonl").write_text("\n".join(lines))
+    status, (answer,), _ = imdl("verify", files / "all.jsonl", "--key", key_path.with_name("public.pem"))
+    assert (status, json.loads(answer)) == (0, {"records": 2, "last": record.digest(lines[1])})
+    (files / "all.jsonl").write_text(lines[1])
+    status, _, words = imdl("verify", files / "all.jsonl")
+    assert status == 1
+    assert "does not follow" in words
+
+
+def test_replay_finds_the_same_score_to_the_bit(imdl, recorded, toy_path):
+    status, (line,), _ = imdl("replay", recorded, recorded.with_suffix(".png"), "--model", f"toy={toy_path}")
+    told = json.loads(line)
+    assert (status, told["matches"], told["identical"], told["elsewhere"]) == (0, True, True, [])
+    assert told["replayed"] == told["recorded"]
+
+
+def test_replay_says_when_the_score_is_not_the_recorded_one(imdl, recorded, toy_path):
+    found = record.loads(recorded.read_text())
+    found["results"][0]["score"] += 0.01
+    found["runtime"]["packages"]["numpy"] = "1.0"
+    recorded.write_text(record.dumps(found))
+    status, (line,), _ = imdl("replay", recorded, recorded.with_suffix(".png"), "--model", f"toy={toy_path}")
+    told = json.loads(line)
+    assert (status, told["matches"], told["identical"]) == (1, False, False)
+    assert told["elsewhere"] == [f"numpy 1.0 -> {np.__version__}"]
+
+
+def test_replay_refuses_another_file_and_another_artifact(imdl, recorded, toy_path, files):
+    status, _, words = imdl("replay", recorded, files / "dim.png", "--model", f"toy={toy_path}")
+    assert (status, "of another file" in words) == (2, True)
+    other = toy.build(files / "toy", version="0.2")
+    status, _, words = imdl("replay", recorded, recorded.with_suffix(".png"), "--model", f"toy={other}")
+    assert (status, "not the recorded artifact" in words) == (2, True)
+    status, _, words = imdl("replay", recorded, recorded.with_suffix(".png"), "--model", "toy")
+    assert (status, "has no path" in words) == (2, True)
+
+
+def test_replay_refuses_a_record_that_is_not_whole(imdl, recorded, toy_path):
+    found = record.loads(recorded.read_text())
+    del found["models"][0]["engine"]
+    recorded.write_text(record.dumps(found))
+    status, _, words = imdl("replay", recorded, recorded.with_suffix(".png"), "--model", f"toy={toy_path}")
+    assert (status, "not whole: its models" in words) == (2, True)
+
+
+def test_report_is_one_page_and_the_same_whenever_it_is_made(imdl, recorded, toy_path, files):
+    options = (recorded, recorded.with_suffix(".png"), "--model", f"toy={toy_path}")
+    assert imdl("report", *options)[:2] == (0, [str(files / "bright.html")])
+    assert imdl("report", *options, "--out", files / "again.html")[0] == 0
+    page = (files / "bright.html").read_bytes()
+    assert page == (files / "again.html").read_bytes()
+    assert not [link for link in (b'src="http', b"href=", b"<script", b"url(", b"bright.png") if link in page]
+    assert page.count(b"data:image/") == 3
+    assert b"same to the bit" in page
+
+
+def test_report_shows_words_of_the_record_as_words(imdl, recorded, toy_path):
+    found = record.loads(recorded.read_text())
+    found["decision"]["reasons"] = ["<script>alert(1)</script>"]
+    recorded.write_text(record.dumps(found))
+    imdl("report", recorded, recorded.with_suffix(".png"), "--model", f"toy={toy_path}")
+    page = recorded.with_suffix(".html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page

@@ -1,0 +1,67 @@
+"""Examiners: several models and policies that fit each other."""
+
+from __future__ import annotations
+
+import pytest
+
+import sdk
+from sdk import policy_file
+from sdk.errors import BadSetting, UnknownName
+from sdk.examiner import Examiner, opened
+from tests.sdk import toy
+from tests.sdk.files import saved
+
+POLICY = 'schema = 1\nname = "p"\nversion = 1\n'
+
+
+@pytest.fixture
+def policy(tmp_path):
+    def written(text: str):
+        (tmp_path / "p.toml").write_text(POLICY + text)
+        return policy_file.read(tmp_path / "p.toml")
+
+    return written
+
+
+@pytest.fixture(scope="module")
+def pair(toy_path, tmp_path_factory):
+    """The toy and another model of the same graphs."""
+    other = toy.build(tmp_path_factory.mktemp("other") / "second", name="second")
+    with (
+        sdk.load(toy_path, backend="onnxruntime", decode="inline", threads=1) as one,
+        sdk.load(other, backend="onnxruntime", decode="inline", threads=1) as two,
+    ):
+        yield [one, two]
+
+
+def test_every_model_is_asked_and_recorded(pair, policy, picture):
+    examiner = Examiner(pair, policy("agree = 2\n[thresholds.default]\nreview = { score = 0.0 }"))
+    found = examiner.examine(saved(picture.repeat(2, axis=0).repeat(2, axis=1), "PNG"))
+    assert [model["name"] for model in found.record["models"]] == ["toy", "second"]
+    assert found.decision.action == "review"
+    assert len(found.decision.reasons) == 2
+
+
+def test_a_policy_that_could_not_judge_is_refused_at_once(pair, policy):
+    with pytest.raises(BadSetting, match="wants 1 of third"):
+        Examiner(pair, policy('models = ["third"]\n[thresholds.default]'))
+    with pytest.raises(BadSetting, match="was not measured"):
+        Examiner(pair, policy("[thresholds.default]\n[thresholds.claim]\nreview = { false_alarms = 0.3 }"))
+    with pytest.raises(BadSetting, match="have one name"):
+        Examiner([pair[0], pair[0]], policy("[thresholds.default]"))
+
+
+def test_a_content_type_that_only_the_policy_on_trial_lacks_turns_nothing_away(pair, policy, picture):
+    decides = policy("[thresholds.default]\n[thresholds.claim]\nreview = { score = 0.0 }")
+    examiner = Examiner(pair, decides, policy("[thresholds.default]"))
+    found = examiner.examine(saved(picture, "PNG"), content="claim")
+    assert (found.decision.content, found.shadow.content) == ("claim", "default")
+    with pytest.raises(UnknownName, match="choose one of: claim, default"):
+        examiner.examine(saved(picture, "PNG"), content="avatar")
+
+
+def test_models_are_opened_by_path_and_closed_in_the_end(toy_path):
+    with opened([toy_path]) as examiner:
+        (analyzer,) = examiner.analyzers.values()
+    with pytest.raises(sdk.AnalyzerClosed, match="was closed"):
+        analyzer.open()
