@@ -17,6 +17,7 @@ import sdk
 from sdk import bar
 from sdk.errors import SdkError, UnsupportedImage
 from sdk.evidence import commands as evidence
+from sdk.evidence import commands as evidence
 
 SUFFIXES = {
     ".avif",
