@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sdk import artifact, backends, plan
+from sdk.backend import Builds
 from sdk.decoding import Decoder, Mode
+from sdk.engines.profile import Profile
 from sdk.errors import AnalyzerClosed, ArtifactInvalid, BadSetting, RunFailed, SdkError
 from sdk.frames import Color, convert, orientation_of, to_display
 from sdk.limits import Limits
@@ -95,7 +97,7 @@ class Analyzer:
     def open(self) -> None:
         """Load every graph now, so that what is missing is told here and the first analysis is no slower."""
         opened = self._here()
-        for graph in sorted(self.artifact.contract.planned):
+        for graph in sorted(opened.terms.planned):
             opened.session(graph, precision=opened.choice.precision)
 
     def analyze(
@@ -138,9 +140,18 @@ class Analyzer:
         return [results[i] for i in range(len(inputs))]
 
     def warmup(self, height: int = 512, width: int = 512) -> None:
-        """Analyse a grey frame of that size, so that the runtime has planned for it before the first real one."""
+        """Analyse a grey frame of that size, so that the runtime has planned for it before the first real one.
+
+        A backend that runs engines builds the one for such frames first if there is none; nothing else does.
+        """
         if min(height, width) < 1:
             raise BadSetting(f"a frame of {height}x{width} px has no pixels", remedy="warm up with 1 px or more")
+        opened = self._here()
+        shrinking = 0 < self.working_size < max(height, width)
+        for step in opened.terms.plan:
+            session = opened.session(step.graph, precision=opened.choice.precision)
+            if isinstance(session, Builds) and step.when == ("shrinking" if shrinking else "native"):
+                session.build(Profile.around(height, width))
         self._run(np.full((1, height, width, 3), 128, np.uint8), 0.0, Told(None))
 
     def close(self) -> None:
@@ -175,7 +186,7 @@ class Analyzer:
         """How many frames are computed side by side: as many as every session of the plan takes; more would wait."""
         opened = self._here()
         precision = opened.choice.precision
-        return min(opened.session(graph, precision=precision).parallel for graph in self.artifact.contract.planned)
+        return min(opened.session(graph, precision=precision).parallel for graph in opened.terms.planned)
 
     def _here(self) -> _Opened:
         """The sessions of this process."""
@@ -210,7 +221,7 @@ class Analyzer:
         With bf16 OpenVINO 2026.4 reads beyond maps that are one pixel wide; what it finds there is not even finite.
         """
         height, width = shape[-3:-1]
-        thin = min(height, width) * _scale(height, width, self.working_size) < self.artifact.contract.minimum_side
+        thin = min(height, width) * _scale(height, width, self.working_size) < self._here().terms.minimum_side
         return "f32" if thin else self.choice.precision
 
     def _run(self, frames: NDArray[np.uint8], min_score: float, told: Told) -> plan.Answer:
@@ -219,7 +230,7 @@ class Analyzer:
         session = functools.partial(opened.session, precision=precision)
         try:
             return plan.execute(
-                self.artifact.contract,
+                opened.terms,
                 session,
                 frames,
                 working_size=self.working_size,
@@ -302,12 +313,13 @@ class _Opened:
 
     def __init__(self, loaded: Artifact, recipe: Recipe) -> None:
         self.choice = backends.choose(loaded, device=recipe.device, backend=recipe.backend, precision=recipe.precision)
+        self.terms = backends.terms(self.choice.backend, loaded)
         self._artifact, self._threads = loaded, recipe.threads
         self._sessions: dict[tuple[str, str], Session] | None = {}
         self._lock = threading.Lock()
 
     def session(self, graph: str, *, precision: str) -> Session:
-        if self._artifact.contract.graphs[graph].exact:
+        if self.terms.graphs[graph].exact:
             precision = "f32"
         with self._lock:
             if self._sessions is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from sdk.artifact import Artifact
+    from sdk.engines.profile import Profile
 
 Arrays = dict[str, NDArray[Any]]
 """Arrays by the contract's tensor names."""
@@ -41,8 +42,21 @@ class Session(Protocol):
         ...
 
 
+@runtime_checkable
+class Builds(Protocol):
+    """A session that runs engines, and can build one: never in an analysis, which would wait for minutes."""
+
+    def build(self, profile: Profile) -> None:
+        """Make sure that there is an engine for the usual frame of ``profile``, or build one for all its frames."""
+        ...
+
+
 class Backend(Protocol):
-    """What a module in ``sdk/backends`` provides."""
+    """What a module in ``sdk/backends`` provides.
+
+    One that runs engines also has ``built(artifact, *, device)``, the precisions of those that are there, and
+    ``terms(contract)``, the contract as it executes it.
+    """
 
     RANK: int
     """Order of preference; the lowest that can run an artifact runs it."""

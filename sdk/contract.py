@@ -109,8 +109,9 @@ class Step:
     """One graph of the plan and when it is run."""
 
     graph: str
-    when: Literal["always", "shrinking", "localising"] = "always"
-    """``shrinking``: working size below the frame's long side; ``localising``: the score reached ``min_score``."""
+    when: Literal["always", "shrinking", "native", "localising"] = "always"
+    """``shrinking``: working size below the frame's long side; ``native``: not so; ``localising``: the score reached
+    ``min_score``."""
     tiling: Tiling | None = None
     passes: Passes | None = None
     """Whether ``mean`` and ``variance`` of the map have to be known first."""

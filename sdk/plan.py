@@ -68,7 +68,7 @@ def execute(
     for step in contract.plan:
         if step.when == "localising":
             localised = arrays["score"] >= min_score
-        if (step.when == "shrinking" and not shrinking) or not localised.any():
+        if step.when == ("native" if shrinking else "shrinking") or not localised.any():
             continue
         start = time.perf_counter()
         graph, tiling = contract.graphs[step.graph], step.tiling and step.tiling.at(precision)
@@ -80,7 +80,11 @@ def execute(
             feeds = _feeds(graph, arrays, None if localised.all() else localised)
             arrays |= _run(graph, session(step.graph), feeds, tiling=tiling, tell=told.of(step.graph))
         stages[step.graph] = 1e3 * (time.perf_counter() - start)
-    return Answer(arrays["score"], arrays.get("heatmap"), localised, stages)
+    heatmap = arrays.get("heatmap")
+    if not any(step.when == "localising" for step in contract.plan):  # every frame was localised, asked or not
+        localised = arrays["score"] >= min_score
+        heatmap = heatmap[localised] if heatmap is not None and localised.any() else None
+    return Answer(arrays["score"], heatmap, localised, stages)
 
 
 def _feeds(graph: Graph, arrays: Arrays, rows: NDArray[np.bool_] | None) -> Arrays:

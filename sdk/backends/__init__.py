@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, cast
@@ -13,6 +13,7 @@ from sdk.errors import BackendUnavailable, DeviceUnavailable, PrecisionUnavailab
 if TYPE_CHECKING:
     from sdk.artifact import Artifact
     from sdk.backend import Backend
+    from sdk.contract import Contract
 
 DEVICES = ("cuda", "cpu")
 """Devices in the order in which ``auto`` tries them."""
@@ -49,6 +50,27 @@ def by_preference() -> list[str]:
     return sorted(names(), key=lambda name: get(name).RANK)
 
 
+def terms(name: str, artifact: Artifact) -> Contract:
+    """The artifact's contract as the backend ``name`` executes it: with a plan of its own, if it has one."""
+    own: Callable[[Contract], Contract] | None = getattr(get(name), "terms", None)
+    return own(artifact.contract) if own else artifact.contract
+
+
+def _has_engine(name: str, artifact: Artifact, device: str) -> bool:
+    """Whether the backend needs no engine, or there is one: only who asks for it by name is offered to build one."""
+    built = getattr(get(name), "built", None)
+    return built is None or bool(built(artifact, device=device))
+
+
+def _usable(name: str, artifact: Artifact, device: str) -> list[str]:
+    """Precisions that the backend offers and the model is allowed, the fastest last; those of its engines, if any."""
+    backend = get(name)
+    allowed = [one for one in backend.precisions(device) if one in artifact.contract.precisions]
+    built = getattr(backend, "built", None)
+    there = built(artifact, device=device) if built else allowed
+    return [one for one in allowed if one in there] or allowed
+
+
 def choose(artifact: Artifact, *, device: str = "auto", backend: str | None = None, precision: str = "auto") -> Choice:
     """The first device and backend, in order of preference, with no reason against ``artifact``."""
     if device not in ("auto", *DEVICES):
@@ -61,7 +83,9 @@ def choose(artifact: Artifact, *, device: str = "auto", backend: str | None = No
     for place in DEVICES if device == "auto" else (device,):
         for name in [backend] if backend else by_preference():
             reasons = get(name).reasons_against(artifact, device=place)
-            usable = [] if reasons else [one for one in get(name).precisions(place) if one in allowed]
+            if not reasons and not backend and not _has_engine(name, artifact, place):
+                reasons = [f"no engine is built for this machine: python -m export {name} {artifact.contract.name}"]
+            usable = [] if reasons else _usable(name, artifact, place)
             runnable.update(usable)
             wanted = [one for one in usable if precision in ("auto", one)]
             if wanted:

@@ -1,0 +1,55 @@
+"""``imdl cache``: the engines that are kept on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from sdk.engines.cache import Cache, Entry
+
+Verb = Callable[
+    ["argparse._SubParsersAction[argparse.ArgumentParser]", Callable[[argparse.Namespace], int]],
+    argparse.ArgumentParser,
+]
+
+
+def cache(args: argparse.Namespace) -> int:
+    """List the engines that are kept, check their bytes, or remove them.
+
+    Exit code: 2 if verify finds a damaged one or rm nothing to remove, else 0.
+    """
+    kept = Cache()
+    chosen = [entry for entry in kept.entries() if entry.key.digest.startswith(args.engine or "")]
+    if args.action == "rm" and args.engine is None and not args.all:
+        print(f"name an engine by the start of its digest, or give --all: {len(chosen)} are kept", file=sys.stderr)
+        return 2
+    damaged = 0
+    for entry in chosen:
+        problem = entry.problem() if args.action == "verify" else None
+        damaged += problem is not None
+        print(f"{line(entry)}\t{problem or args.action}" if args.action != "ls" else line(entry))
+        if args.action == "rm":
+            kept.remove(entry)
+    if args.action == "ls":
+        total = sum(entry.size for entry in chosen) / 2**20
+        print(f"{len(chosen)} engines, {total:.1f} MiB of at most {kept.cap >> 20} in {kept.folder}", file=sys.stderr)
+    return 2 if damaged or (args.action == "rm" and not chosen) else 0
+
+
+def line(entry: Entry) -> str:
+    """One engine in fields between tabs."""
+    key = entry.key
+    model = entry.facts.get("model", "?")
+    builder = f"{key.module} {key.version}"
+    size = f"{entry.size / 2**20:.1f} MiB"
+    fields = (key.digest[:12], model, key.graph, builder, key.precision, key.target, key.profile.text(), size)
+    return "\t".join(map(str, fields))
+
+
+def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser], verb: Verb) -> None:
+    """Add the verb to the command line."""
+    options = verb(verbs, cache)
+    options.add_argument("action", choices=["ls", "verify", "rm"], nargs="?", default="ls")
+    options.add_argument("engine", nargs="?", metavar="DIGEST", help="the start of one's digest (default: all)")
+    options.add_argument("--all", action="store_true", help="rm: every engine")
