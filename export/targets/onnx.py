@@ -147,7 +147,9 @@ def _contract(frozen: Detector, *, name: str, model: str, card: Card, graphs: di
 
 
 def _body(frozen: Detector, graphs: dict[str, Graph]) -> tuple[Step, Step]:
-    """The steps between pixels and localisation, in two passes where the network offers them."""
+    """The steps between pixels and localisation: in tiles or two passes where the network offers that, else whole."""
+    if not hasattr(frozen.net, "reach"):
+        return Step(graph="local"), Step(graph="rest")
     halo, align = frozen.net.reach
     strides = {tensor.name: align // 2 * 2**index for index, tensor in enumerate(graphs["local"].outputs)}
     height, width, *f32 = (align // 2 * side for side in (*TILE, *TILE_F32))

@@ -21,7 +21,7 @@ def parameters(module: nn.Module) -> int:
 def naive_boundary(head: PyramidConv, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
     """As published: every map at full size, put together, padded with zeros, and then convolved."""
     large = [upsampled(x, stride, size) for x, stride in zip(maps, STRIDES, strict=True)]
-    return F.conv2d(F.pad(torch.cat(large, dim=1), (1, 2, 1, 2)), head.weight)
+    return F.conv2d(F.pad(torch.cat(large, dim=1), (1, 2, 1, 2)), head.kernel())
 
 
 def macs(net: GSRNet, size: tuple[int, int]) -> float:

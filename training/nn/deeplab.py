@@ -77,20 +77,25 @@ class PyramidConv(nn.Module):
 
     def __init__(self, widths: Sequence[int], outputs: int) -> None:
         super().__init__()
-        self.widths, self.outputs = tuple(widths), outputs
-        self.weight = nn.Parameter(torch.empty(outputs, sum(widths), TAPS, TAPS))
-        nn.init.normal_(self.weight, std=0.02)
-        sums = torch.eye(TAPS**2).reshape(1, TAPS**2, TAPS, TAPS).repeat(outputs, 1, 1, 1)
-        self.register_buffer("sums", sums, persistent=False)
+        self.taps = nn.ModuleList(nn.Conv2d(width, outputs * TAPS**2, 1, bias=False) for width in widths)
+        for conv in self.taps:
+            nn.init.normal_(conv.weight, std=0.02)
+        self.outputs = outputs
+        moves = torch.eye(TAPS**2).reshape(1, TAPS**2, TAPS, TAPS).repeat(outputs, 1, 1, 1)
+        self.register_buffer("moves", moves, persistent=False)
+
+    def kernel(self) -> Tensor:
+        """The weights as a :class:`SameConv` has them, ``[outputs, sum(widths), 4, 4]``."""
+        weight = torch.cat([conv.weight for conv in self.taps], dim=1)
+        return weight.reshape(self.outputs, TAPS, TAPS, -1).permute(0, 3, 1, 2)
 
     def forward(self, maps: Sequence[Tensor], strides: Sequence[int], size: tuple[int, int]) -> Tensor:
         """Maps ``[N, widths[i], h_i, w_i]``, ``strides[i]`` px apart, to ``[N, outputs, *size]``."""
-        moved: Tensor | None = None
-        for x, weight, stride in zip(maps, self.weight.split(self.widths, dim=1), strides, strict=True):
-            taps = weight.permute(0, 2, 3, 1).reshape(self.outputs * TAPS**2, -1, 1, 1)
-            enlarged = upsampled(F.conv2d(x, taps), stride, size)
-            moved = enlarged if moved is None else moved + enlarged
-        return F.conv2d(moved, self.sums.to(moved.dtype), padding=TAPS // 2, groups=self.outputs)[:, :, 1:, 1:]
+        first, *others = (
+            upsampled(conv(x), stride, size) for conv, x, stride in zip(self.taps, maps, strides, strict=True)
+        )
+        taps = sum(others, start=first)
+        return F.conv2d(taps, self.moves.to(taps.dtype), padding=TAPS // 2, groups=self.outputs)[:, :, 1:, 1:]
 
 
 def upsampled(x: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
