@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from training.errors import NoPhotographs, Undecodable
-from training.synthesis import synthesize
+from training.synthesis import Finish, synthesize
 from training.synthesis.sample import Crop, Frame, Sample, between
 from training.synthesis.shards import Shards
 
@@ -208,12 +208,12 @@ class Photographs:
         return Crop(frame, labels, self.rows[index].file)
 
 
-def label_map(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Object labels [H, W] of a photograph of ``shape``, 0 = background; of colours their strongest channel."""
+def label_map(file: Path, shape: tuple[int, ...] | None = None) -> NDArray[np.uint8]:
+    """Object labels [H, W], 0 = background, of colours their strongest channel; refused unless of a given ``shape``."""
     values = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise Undecodable(file)
-    if values.shape[:2] != tuple(shape):
+    if shape is not None and values.shape[:2] != tuple(shape):
         raise Undecodable(file, f"is {values.shape[1]}x{values.shape[0]}, its photograph {shape[1]}x{shape[0]}")
     flat = values if values.ndim == 2 else values[..., :3].max(-1)
     return np.asarray(np.minimum(flat, 255), np.uint8)
@@ -243,14 +243,16 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(
         self, photographs: Photographs, *, seed: int, size: int, ramp: int = 0, hardness: float = 1.0,
-        video: bool = True,
+        video: bool = True, kinds: Collection[str] | None = None, finish: Finish | None = None,
     ) -> None:  # fmt: skip
         """Over the first ``ramp`` samples hardness rises from 0 to ``hardness``; 0 means that it does not change.
 
-        ``video=False`` leaves passes through a video codec out, for machines without PyAV.
+        ``video=False`` leaves passes through a video codec out, for machines without PyAV. ``kinds`` and ``finish`` as
+        in :func:`training.synthesis.synthesize`.
         """
         self.photographs, self.seed, self.size = photographs, seed, size
         self.ramp, self.hardness, self.video = ramp, hardness, video
+        self.kinds, self.finish = kinds, finish
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Frame and mask of sample ``index``, the same on every call."""
@@ -260,7 +262,7 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
     def sample(self, index: int) -> Sample:
         """The sample itself, with its recipe."""
         hardness = self.hardness * (min(index / self.ramp, 1.0) if self.ramp else 1.0)
-        how = {"seed": self.seed, "index": index, "size": self.size}
+        how = {"seed": self.seed, "index": index, "size": self.size, "kinds": self.kinds, "finish": self.finish}
         return synthesize(self.photographs, **how, hardness=hardness, video=self.video)
 
 

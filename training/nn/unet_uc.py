@@ -81,13 +81,10 @@ class UNetUC(nn.Module):
         self.down = nn.ModuleList(
             nn.Sequential(*_down(a, b, norm=index < innermost)) for index, (a, b) in enumerate(steps)
         )
+        drops = [dropout if a == b and 0 < innermost - index <= DROPPED else 0.0 for index, (a, b) in enumerate(steps)]
         self.up = nn.ModuleList(
-            Up(
-                b if index == innermost else 2 * b,
-                a,
-                dropout=dropout if a == b and 0 < innermost - index <= DROPPED else 0,
-            )
-            for index, (a, b) in enumerate(steps)
+            Up(b if index == innermost else 2 * b, a, dropout=drop)
+            for index, ((a, b), drop) in enumerate(zip(steps, drops, strict=True))
         )
         self.last = Up(2 * widths[0], outputs, norm=False)
         initialise(self)

@@ -6,7 +6,8 @@ life.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from training.synthesis.copy_move import copy_move
 from training.synthesis.enhancement import enhancement
 from training.synthesis.journey import drawn
-from training.synthesis.life import history, life
+from training.synthesis.life import history, life, sampled
 from training.synthesis.removal import removal
 from training.synthesis.retouch import retouch
 from training.synthesis.sample import Crop, Forge, Sample, mixed, pick
@@ -38,6 +39,10 @@ FAINTEST = 1.0
 TRIES = 3
 
 
+Finish = Callable[[Sample, np.random.Generator], Sample]
+"""The last thing that is done to a forgery before it goes its way: (sample, generator) -> sample with the same mask."""
+
+
 class Photographs(Protocol):
     """Where crops come from."""
 
@@ -46,16 +51,19 @@ class Photographs(Protocol):
 
 
 def synthesize(
-    photographs: Photographs, *, seed: int, index: int, size: int, hardness: float = 1.0, video: bool = True
-) -> Sample:
+    photographs: Photographs, *, seed: int, index: int, size: int, hardness: float = 1.0, video: bool = True,
+    kinds: Collection[str] | None = None, finish: Finish | None = None,
+) -> Sample:  # fmt: skip
     """Sample ``index`` of the endless sequence ``seed``, ``size`` x ``size`` px.
 
     ``hardness`` in [0, 1] is for a curriculum: 0 gives strong manipulations and a mild life, 1 what is to be expected.
-    ``video=False`` leaves out the passes through a video codec, for machines without PyAV.
+    ``video=False`` leaves out the passes through a video codec, for machines without PyAV. ``kinds`` are those that are
+    drawn from, as often beside each other as ever; "authentic" is one. ``finish`` is what a forger does last.
     """
     rng = np.random.default_rng((seed, index))
     journey = drawn(size, rng, hardness, video=video)
-    kind = pick(rng, mixed(EASY, HARD, hardness))
+    weights = mixed(EASY, HARD, hardness)
+    kind = pick(rng, {kind: weights[kind] for kind in weights if kinds is None or kind in kinds})
 
     def draw() -> Crop:
         return history(photographs.crop(rng, journey.made), rng, hardness)
@@ -64,7 +72,10 @@ def synthesize(
     untouched = np.zeros(base.frame.shape[:2], np.bool_)
     authentic = Sample(base.frame, untouched, {"kind": "authentic", "origin": base.origin})
     made = authentic if kind == "authentic" else forged(KINDS[kind], base, draw, rng=rng, hardness=hardness)
-    return life(made, journey, rng, hardness=hardness)
+    if finish is not None and made.label:
+        made = finish(made, rng)
+    finished = life(made, journey, rng, hardness=hardness)
+    return finished if base.labels is None else replace(finished, labels=sampled(base.labels, size))
 
 
 def forged(forge: Forge, base: Crop, draw: Callable[[], Crop], *, rng: np.random.Generator, hardness: float) -> Sample:

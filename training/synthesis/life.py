@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from training.synthesis import filters
 from training.synthesis.compression import jpeg, random_jpeg, random_offset, webp
@@ -86,6 +87,11 @@ def fitted(mask: Mask, side: int) -> Mask:
     how = cv2.INTER_AREA if len(mask) > side else cv2.INTER_LINEAR
     cover = cv2.resize(mask.astype(np.float32), (side, side), interpolation=how)
     return np.asarray(cover > min(0.5, cover.max() / 2))
+
+
+def sampled(labels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Labels [s, s] at another side, each that of the nearest pixel: there is nothing between two of them."""
+    return np.asarray(cv2.resize(labels, (side, side), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
 def _resized(frame: Frame, side: int, rng: np.random.Generator, steps: list[str]) -> Frame:

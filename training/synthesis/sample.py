@@ -38,6 +38,9 @@ class Sample:
     """True where manipulated, [s, s]."""
     recipe: Recipe = field(default_factory=dict)
     """Kind, origin and every drawn choice that matters, in JSON types."""
+    labels: NDArray[np.uint8] | None = None
+    """Object label map of the photograph that was begun with, [s, s], whatever was done over it; None if it has none.
+    """
 
     @property
     def label(self) -> int:

@@ -1,0 +1,118 @@
+"""What MAG's annotator is to say of a frame, and the losses of its four networks, equations 1 to 8.
+
+Kniaz, Knyaz, Remondino, "The Point Where Reality Meets Fantasy: Mixed Adversarial Generators for Image Splice
+Detection", NeurIPS 2019, section 3. An annotation is ``[N, 1 + edge + K, H, W]`` in [0, 1]: the mask, the edges of the
+mask where they are annotated, one map per class. Norms are means over pixels, as in the authors' code; expectations are
+means over frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+UNKNOWN = 255
+"""Class of every pixel of a frame whose objects nobody has named."""
+EDGE = 1
+"""How far an edge reaches to either side, px."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """Weights of the losses; the defaults are the paper's."""
+
+    semantic: float = 10.0
+    """Of :func:`semantic` in the retoucher's loss, equation 5."""
+    hiding: float = 10.0
+    """Of :func:`hiding` there."""
+    realism: float = 0.25
+    """Of the adversary D_R there."""
+    identity: float = 0.0
+    """Of the mean change of a pixel there: not in the paper, 1 in the authors' script."""
+    balanced: float = 1.0
+    """Of :func:`balanced` in the annotator's loss, equation 8."""
+    plausible: float = 1.0
+    """Of the adversary D_A there."""
+
+
+def edges(mask: Tensor) -> Tensor:  # [N, H, W] in 0, 1, float
+    """1 up to :data:`EDGE` px inside and outside of the mask's border; the frame's border is none."""
+    side = 2 * EDGE + 1
+    grown, shrunk = (F.max_pool2d(x[:, None], side, 1, EDGE)[:, 0] for x in (mask, -mask))
+    return grown + shrunk
+
+
+def annotation(
+    mask: Tensor,  # bool [N, H, W]
+    classes: Tensor,  # uint8 [N, H, W]: 0 none, 1 to K, UNKNOWN
+    *,
+    count: int,
+    edge: bool = True,
+) -> Tensor:  # float32 [N, 1 + edge + count, H, W]
+    """C' of section 3.2: objects are only annotated where the frame is authentic."""
+    area = mask.float()
+    maps = (classes[:, None] == torch.arange(1, count + 1, device=mask.device)[:, None, None]) & ~mask[:, None]
+    return torch.cat([area[:, None], *([edges(area)[:, None]] if edge else []), maps.float()], dim=1)
+
+
+def known(
+    classes: Tensor,  # uint8 [N, H, W]
+    *,
+    count: int,
+    edge: bool = True,
+) -> Tensor:  # float32 [N, 1 + edge + count]
+    """1 for channels that are supervised: mask and edge always, classes where somebody has named them."""
+    named = (classes != UNKNOWN).flatten(1).any(1).float()
+    always = torch.ones(len(classes), 1 + edge, device=classes.device)
+    return torch.cat([always, named[:, None].expand(-1, count)], dim=1)
+
+
+def balanced(
+    logits: Tensor,  # [N, C, H, W]
+    truth: Tensor,  # [N, C, H, W] in [0, 1]
+    supervised: Tensor,  # [N, C], 0 or 1
+) -> Tensor:
+    """Equation 6: ``sum_i |C_i (1 - A_i)| / |C_i| + |(1 - C_i) A_i| / |1 - C_i|`` with ``A = sigmoid(logits)``.
+
+    A channel with nothing on one side has an area of 1 px there, as in the authors' code.
+    """
+    predicted = torch.sigmoid(logits.float())
+    missed = (truth * (1 - predicted)).sum((2, 3)) / truth.sum((2, 3)).clamp(min=1)
+    invented = ((1 - truth) * predicted).sum((2, 3)) / (1 - truth).sum((2, 3)).clamp(min=1)
+    return ((missed + invented) * supervised).sum(1).mean()
+
+
+def semantic(
+    logits: Tensor,  # [N, K, H, W]
+    truth: Tensor,  # [N, K, H, W]
+    counted: Tensor,  # [N, H, W], 0 or 1
+) -> Tensor:
+    """Equation 2: ``|C_s - A_s|`` over all classes of the retouched frame, mean over its pixels that are ``counted``.
+
+    What class a pasted object has is not known here, so frames count where they are authentic and somebody named them.
+    """
+    if not logits.shape[1]:
+        return logits.new_zeros(())
+    apart = (torch.sigmoid(logits.float()) - truth).abs().sum(1)
+    return ((apart * counted).sum((1, 2)) / counted.sum((1, 2)).clamp(min=1)).mean()
+
+
+def hiding(mask_logits: Tensor) -> Tensor:  # [N, H, W]
+    """Equation 3: ``|0 - A_m|``, what the annotator still finds in the retouched frame."""
+    return torch.sigmoid(mask_logits.float()).mean()
+
+
+def convincing(logits: Tensor) -> Tensor:
+    """Equations 4 and 7, what a generator minimises: ``-log D`` in place of ``log(1 - D)``, as in the authors' code.
+
+    The two have their minimum in the same place; the paper's has no slope where the discriminator is sure.
+    """
+    return F.softplus(-logits.float()).mean()
+
+
+def telling(real: Tensor, made: Tensor) -> Tensor:
+    """What a discriminator minimises: half the cross-entropy on real patches and half that on made ones."""
+    return (F.softplus(-real.float()).mean() + F.softplus(made.float()).mean()) / 2

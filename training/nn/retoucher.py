@@ -1,0 +1,27 @@
+"""MAG's retoucher G_R: a frame in which a manipulation is better hidden.
+
+Kniaz, Knyaz, Remondino, "The Point Where Reality Meets Fantasy", NeurIPS 2019, section 3.1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from training.nn.unet_uc import UNetUC
+
+COLOURS = 3
+
+
+class Retoucher(nn.Module):
+    """U-Net-UC with four outputs: colours, and how much of them is laid over the frame."""
+
+    def __init__(self, *, widths: tuple[int, ...], dropout: float = 0.0) -> None:
+        super().__init__()
+        self.unet = UNetUC(COLOURS, COLOURS + 1, widths=widths, dropout=dropout)
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """Equation 1: ``alpha * colours + (1 - alpha) * frame``; float ``[N, 3, H, W]`` in [0, 1], any H and W."""
+        made = torch.sigmoid(self.unet(frame).float())
+        colours, alpha = made[:, :COLOURS], made[:, COLOURS:]
+        return alpha * colours + (1 - alpha) * frame
