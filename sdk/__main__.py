@@ -3,51 +3,41 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import io
 import json
 import os
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 import sdk
-from sdk import bar
-from sdk.errors import SdkError, UnsupportedImage
+from sdk import bar, options
+from sdk.errors import BadSetting, SdkError, UnknownName
 from sdk.evidence import commands as evidence
-from sdk.evidence import commands as evidence
-
-SUFFIXES = {
-    ".avif",
-    ".bmp",
-    ".gif",
-    ".heic",
-    ".heif",
-    ".jfif",
-    ".jp2",
-    ".jpeg",
-    ".jpg",
-    ".png",
-    ".tif",
-    ".tiff",
-    ".webp",
-}
-"""What is analysed of a folder; a file that is named is analysed whatever its suffix."""
+from sdk.overlay_mark import is_overlay
+from sdk.paths import Skipped, check_not_a_folder, expand, overlay_path
 
 FAILED, FOUND, CLEAN = 2, 1, 0
+INTERRUPTED = 130
+"""What shells say of a program that Ctrl-C ended."""
 
 
 def analyze(args: argparse.Namespace) -> int:
     """Analyse files, folders and globs: one line for each file, or with --model all for each file and model.
 
+    Of a folder, what has the suffix of an image is analysed. Overlays that imdl wrote never are. What was skipped is
+    told on stderr.
+
     Exit code: 2 if a file, or a model, failed, else 1 if one is judged manipulated or suspicious, else 0.
     """
-    status = CLEAN
-    paths = [path for pattern in args.paths for path in expand(pattern)]
+    status, skipped = CLEAN, Skipped()
+    paths = expand(args.paths, skipped)
     with loaded_all(args) if args.model == "all" else loaded(args) as analyzer:
         for path in progress(paths, sys.stderr):
+            if is_overlay(path):
+                skipped["overlay that imdl wrote"] += 1
+                continue
             try:
                 check_not_a_folder(path)
                 analysis = analyzer.analyze(path, progress=bar.tiles(path.name, sys.stderr))
@@ -66,6 +56,8 @@ def analyze(args: argparse.Namespace) -> int:
             for model, reason in failures(analysis).items():
                 print(f"failed\t-\t{path}\t{model}", flush=True)
                 print(f"{path}, {model}: {reason}", file=sys.stderr)
+    if skipped:
+        print(skipped, file=sys.stderr)
     return status
 
 
@@ -107,7 +99,7 @@ def models(args: argparse.Namespace) -> int:
             found = artifact.read(artifact.find(model))
         except SdkError as error:
             status = FAILED
-            print(f"{model}\tdamaged")
+            print(f"{model}\t{'no such artifact' if isinstance(error, UnknownName) else 'damaged'}")
             print(error, file=sys.stderr)
             continue
         terms = found.contract
@@ -140,15 +132,19 @@ def demo(args: argparse.Namespace) -> int:
 
 def loaded(args: argparse.Namespace) -> sdk.Analyzer:
     """The Analyzer that the options ask for; preview weights are announced."""
-    analyzer = sdk.load(
-        args.model,
-        device=args.device,
-        precision=args.precision,
-        working_size=args.working_size,
-        min_score=args.min_score,
-    )
+    analyzer = sdk.load(args.model, backend=args.backend, **options.settings(args))
     announce(analyzer)
     return analyzer
+
+
+def loaded_all(args: argparse.Namespace) -> sdk.Analyzers:
+    """All shipped models, as the options ask; those that cannot be loaded are failures of every file."""
+    if args.backend:
+        raise BadSetting("--backend is of one model, not of all", remedy="leave it out, or name the model")
+    analyzers = sdk.load_all(**options.settings(args))
+    for analyzer in analyzers.analyzers.values():
+        announce(analyzer)
+    return analyzers
 
 
 def announce(analyzer: sdk.Analyzer) -> None:
@@ -158,49 +154,10 @@ def announce(analyzer: sdk.Analyzer) -> None:
         print(f"{terms.name} {terms.version} has PREVIEW weights: its verdicts are a demonstration", file=sys.stderr)
 
 
-def loaded_all(args: argparse.Namespace) -> sdk.Analyzers:
-    """All shipped models, as the options ask; those that cannot be loaded are failures of every file."""
-    analyzers = sdk.load_all(
-        device=args.device, precision=args.precision, working_size=args.working_size, min_score=args.min_score
-    )
-    for analyzer in analyzers.analyzers.values():
-        announce(analyzer)
-    return analyzers
-
-
-def expand(pattern: str) -> list[Path]:
-    """The files that an argument stands for; one that stands for nothing is kept, to be reported."""
-    # As os.path has it, not pathlib: a name that is too long does not exist, which is no reason to stop.
-    named = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH110, PTH207
-    files = [file for path in map(Path, named) for file in (images(path) if path.is_dir() else [path])]
-    return list(dict.fromkeys(files)) or [Path(pattern)]
-
-
-def images(folder: Path) -> list[Path]:
-    """Files in ``folder`` and below whose suffix is that of an image."""
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-
-
-def check_not_a_folder(path: Path) -> None:
-    """Refuse a folder, which :func:`expand` leaves only where there is no image in it."""
-    if os.path.isdir(path):  # noqa: PTH112  as in expand
-        raise UnsupportedImage(
-            f"{path} is a folder without images",
-            remedy=f"name the files, or give them a suffix that is known: {' '.join(sorted(SUFFIXES))}",
-        )
-
-
-def overlay_path(folder: Path, path: Path) -> Path:
-    """A name in ``folder`` for the overlay of ``path``: all on one level, with a checksum to tell a-b/c from a/b-c."""
-    name = "-".join(part for part in path.parts if part not in ("..", path.anchor))
-    mark = "" if path.name == str(path) else f".{zlib.crc32(os.fsencode(path)):08x}"
-    return folder / f"{name}{mark}.overlay.png"
-
-
 def print_failure(path: Path, error: SdkError | OSError, *, as_json: bool) -> None:
     """A failed file's line, and its reason for people."""
     if isinstance(error, SdkError):
-        problem, remedy = error.problem, error.remedy
+        problem, remedy = options.in_words(error)
     else:  # decoding has typed errors only
         problem, remedy = f"the overlay cannot be written: {error}", "name another folder: --save DIR"
     if as_json:
@@ -208,7 +165,8 @@ def print_failure(path: Path, error: SdkError | OSError, *, as_json: bool) -> No
         print(json.dumps({"path": str(path), "error": failure}), flush=True)
         return
     print(f"failed\t-\t{path}", flush=True)
-    print(f"{path}: {problem}\n  -> {remedy}", file=sys.stderr)
+    subject = "" if problem.startswith(str(path)) else f"{path}: "
+    print(f"{subject}{problem}\n  -> {remedy}", file=sys.stderr)
 
 
 def progress(paths: Sequence[Path], terminal: TextIO) -> Iterator[Path]:
@@ -231,10 +189,10 @@ def parser() -> argparse.ArgumentParser:
     many.add_argument("paths", nargs="+", metavar="PATH", help="file, folder or glob")
     many.add_argument("--json", action="store_true", help="JSON lines, as sdk/analysis.schema.json describes")
     many.add_argument("--save", type=Path, metavar="DIR", help="write an overlay of each file into this folder")
-    _running(many)
+    options.add(many)
     shown = verb(verbs, demo)
     shown.add_argument("--save", type=Path, metavar="DIR", default=Path("overlays"), help="folder (default: overlays)")
-    _running(shown)
+    options.add(shown)
     verb(verbs, doctor).add_argument("--model", help="name or path of the artifact that is to run")
     listed = verb(verbs, models)
     listed.add_argument("action", choices=["list", "verify"], nargs="?", default="list")
@@ -257,19 +215,6 @@ def verb(
     return added
 
 
-def _running(options: argparse.ArgumentParser) -> None:
-    """Options of the verbs that analyse, as in ``sdk.load``."""
-    options.add_argument("--model", help="name of a shipped model, path of an artifact; analyze: or all")
-    options.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    options.add_argument("--precision", default="auto", help="auto, f32 or bf16 (default: auto)")
-    options.add_argument("--working-size", type=_size, metavar="PX", help="long side for the analysis, or native")
-    options.add_argument("--min-score", type=float, default=0.0, help="localise from this score on (default: 0)")
-
-
-def _size(text: str) -> int:
-    return 0 if text == "native" else int(text)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; the exit code is its answer."""
     args = parser().parse_args(argv)
@@ -280,9 +225,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of stdout left; what Python would flush at exit has no reader either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (SdkError, OSError) as error:  # OSError: an overlay that cannot be written
+    except SdkError as error:
+        print("\n  -> ".join(options.in_words(error)), file=sys.stderr)
+        return FAILED
+    except OSError as error:  # an overlay that cannot be written
         print(error, file=sys.stderr)
         return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -65,9 +65,7 @@ def read(path: Path) -> Artifact:
     """Read the artifact at ``path`` and check every file against its SHA-256."""
     file = path / contract.FILE
     if not file.is_file():
-        raise ArtifactInvalid(
-            f"{path} is not an artifact: it has no {contract.FILE}", remedy="python -m export onnx MODEL"
-        )
+        raise UnknownName(f"artifact (a folder with {contract.FILE})", str(path), names())
     text = file.read_bytes()
     terms = Contract.from_json(text.decode("utf-8", "replace"))
     artifact = Artifact(path.resolve(), terms, hashlib.sha256(text).hexdigest())

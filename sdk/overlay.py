@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sdk.errors import UnsupportedImage
+from sdk.overlay_mark import exif
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,7 +77,7 @@ def write(picture: NDArray[np.uint8], path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        Image.fromarray(picture).save(partial, kind, quality=92)
+        Image.fromarray(picture).save(partial, kind, quality=92, exif=exif())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -14,6 +14,8 @@ from sdk.limits import Limits
 if TYPE_CHECKING:
     from sdk.decoding import Mode
 
+MOST_THREADS = 512
+"""Threads above which no machine's runtime gains and many run out of memory."""
 SMALLEST = 32
 """Working size below which the models' coarsest maps have no pixel, px."""
 
@@ -47,7 +49,8 @@ class Recipe:
         _check("limits", self.limits, Limits | None, "sdk.Limits(...), or None")
         wanted = f"px from {SMALLEST} up, 0 for the frame's own size, or None for the model's default"
         _check("working_size", size, int | None, wanted, is_right=not _whole(size) or size == 0 or size >= SMALLEST)
-        _check("threads", threads, int | None, "1 or more, or None", is_right=not _whole(threads) or threads >= 1)
+        some = f"1 to {MOST_THREADS}, or None for as many as the runtime finds fit"
+        _check("threads", threads, int | None, some, is_right=not _whole(threads) or 1 <= threads <= MOST_THREADS)
         check_score("min_score", self.min_score)
 
 

@@ -56,7 +56,9 @@ def test_a_missing_an_unlisted_and_an_outside_file_are_refused(copy):
 
 
 def test_a_folder_without_contract_is_refused(tmp_path):
-    with pytest.raises(ArtifactInvalid, match=r"has no contract\.json"):
+    with pytest.raises(
+        UnknownName, match=rf"no artifact \(a folder with contract\.json\) named '{tmp_path}'\n  -> choose"
+    ):
         artifact.read(tmp_path)
 
 

@@ -103,18 +103,72 @@ def test_an_overlay_that_cannot_be_written_fails_its_file_alone(imdl, photograph
     assert Path(last["overlay"]).is_file()
 
 
-def test_overlays_of_different_files_have_different_names():
-    paths = ["a.jpg", "a-b/c.jpg", "a/b-c.jpg", "a/b/c.jpg", "a-b-c.jpg", "../a.jpg", "/a.jpg", "../../a.jpg"]
-    names = {cli.overlay_path(Path("out"), Path(path)) for path in paths}
-    assert len(names) == len(paths)
-    assert {name.parent for name in names} == {Path("out")}
-    assert Path("out/a.jpg.overlay.png") in names
+def test_what_is_skipped_is_told_and_overlays_are_not_analysed_again(imdl, photographs):
+    told = "skipped 1 file: .txt (1)\n"
+    _, first, words = imdl("analyze", photographs, "--save", photographs / "deep")
+    assert words.endswith(told)
+    assert len(list(photographs.rglob("*.overlay.png"))) == 3
+    _, second, words = imdl("analyze", photographs)
+    assert second == first
+    assert words.endswith("skipped 4 files: overlay that imdl wrote (3), .txt (1)\n")
+    _, lines, words = imdl("analyze", *photographs.rglob("*.overlay.png"), photographs / "a.png")
+    assert [line.split("\t")[2] for line in lines] == [str(photographs / "a.png")]
+    assert words.endswith("skipped 3 files: overlay that imdl wrote (3)\n")
+    assert "skipped" not in imdl("analyze", photographs / "a.png")[2]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (
+            ["--max-pixels", 5599],
+            "-> if it is trusted, raise it: --max-pixels ",
+        ),
+        (["--max-bytes", 9], "over the limit bytes=9\n  -> if it is trusted, raise it: --max-bytes"),
+        (
+            ["--max-seconds", 1e-9],
+            "took longer than the limit seconds=1e-09\n  -> if it is trusted, raise it: --max-sec",
+        ),
+        (["--max-frames", 0], "--max-frames 0 lets no file pass\n  -> give a number above 0"),
+        (["--working-size", "abc"], "--working-size is 'abc'\n  -> give the long side in px, or native"),
+        (["--working-size", 5], "--working-size is 5\n  -> give px from 32 up"),
+        (["--threads", 10**9], "threads is 1000000000\n  -> give 1 to 512, or leave it out"),
+        (["--decode", "none"], "no way of decoding named 'none'\n  -> "),
+        (["--backend", "none"], "no backend named 'none'"),
+    ],
+    ids=str,
+)
+def test_what_an_option_refuses_is_said_in_its_words(imdl, photographs, option, words):
+    status, lines, said = imdl("analyze", photographs / "a.png", *option)
+    assert (status, [line.split("\t")[0] for line in lines]) in [(2, ["failed"]), (2, [])]
+    assert words in said
+    assert "Limits(" not in said
+
+
+def test_a_raised_limit_lets_a_file_pass(imdl, photographs):
+    pages = [Image.open(photographs / name) for name in ("a.png", "b.png")]
+    pages[0].save(photographs / "pages.tif", save_all=True, append_images=pages[1:])
+    assert imdl("analyze", photographs / "pages.tif")[0] == 2
+    assert imdl("analyze", photographs / "pages.tif", "--max-frames", 2)[0] == 0
+
+
+def test_all_models_have_no_one_backend(photographs, capsys):
+    assert cli.main(["analyze", str(photographs), "--model", "all", "--backend", "openvino"]) == 2
+    assert "--backend is of one model, not of all\n  -> leave it out" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_it_without_a_trace(imdl, photographs, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sdk.analyzer.Analyzer.analyze", interrupted)
+    assert imdl("analyze", photographs)[0] == 130
 
 
 def test_people_are_told_on_stderr(imdl, photographs):
     _, lines, words = imdl("analyze", photographs / "broken.jpg")
     assert "PREVIEW weights" in words
-    assert "broken.jpg" in words
+    assert words.count("broken.jpg") == 1
     assert "\n  -> " in words
     assert not any("->" in line for line in lines)
 
@@ -171,6 +225,15 @@ def test_models_are_listed_and_verified(imdl, toy_path, monkeypatch):
     assert imdl("models") == (0, ["toy\t0.1\tpreview\tApache-2.0, commercial use allowed"], "")
     status, lines, _ = imdl("models", "verify")
     assert (status, lines) == (0, [f"toy\t0.1\tverified\t{artifact.read(toy_path).digest}"])
+
+
+def test_a_model_that_is_not_there_is_not_called_damaged(imdl, tmp_path):
+    status, lines, words = imdl("models", "verify", "nope")
+    assert (status, lines) == (2, ["nope\tno such artifact"])
+    assert words == f"no model named 'nope'\n  -> choose one of: {', '.join(artifact.names())}\n"
+    status, lines, words = imdl("models", "verify", tmp_path)
+    assert (status, lines) == (2, [f"{tmp_path}\tno such artifact"])
+    assert "\n  -> choose one of: " in words
 
 
 def test_a_damaged_model_is_found(imdl, tmp_path):

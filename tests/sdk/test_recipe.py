@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sdk
-from sdk.recipe import SMALLEST, Recipe
+from sdk.recipe import MOST_THREADS, SMALLEST, Recipe
 from tests.sdk import toy
 
 
@@ -22,7 +22,8 @@ from tests.sdk import toy
         ({"working_size": -1}, "working_size is -1"),
         ({"working_size": 512.0}, r"working_size is 512\.0"),
         ({"working_size": True}, "working_size is True"),
-        ({"threads": 0}, "threads is 0\n  -> give 1 or more, or None"),
+        ({"threads": 0}, "threads is 0\n  -> give 1 to 512, or None"),
+        ({"threads": MOST_THREADS + 1}, "threads is 513\n  -> give 1 to 512, or None"),
         ({"threads": "2"}, "threads is '2'"),
         ({"min_score": "a"}, r"min_score is 'a'\n  -> give a number in \[0, 1\]"),
         ({"min_score": float("nan")}, "min_score is nan"),
