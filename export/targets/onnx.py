@@ -156,7 +156,11 @@ def _body(frozen: Detector, graphs: dict[str, Graph]) -> tuple[Step, Step]:
     tiling = Tiling(halo=halo, align=align, height=height, width=width, extents={"f32": tuple(f32)}, strides=strides)
     if "answer" not in graphs:
         return Step(graph="local", tiling=tiling), Step(graph="rest")
-    around = dataclasses.replace(tiling, halo=frozen.net.answer_halo, strides={"f1": 1})
+    # Two passes make most of the map twice, halos included, so that large tiles pay in every precision.
+    height, width = TILE_F32
+    around = dataclasses.replace(
+        tiling, halo=frozen.net.answer_halo, height=height, width=width, extents={}, strides={"f1": 1}
+    )
     passes = Passes(maps=("first", "local"), halo=halo)
     return Step(graph="answer", tiling=around, passes=passes), Step(graph="conclude")
 
