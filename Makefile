@@ -34,7 +34,7 @@ dist: $(VENV)/.dev  ## wheel and source distribution into dist/
 
 bench: $(VENV)/.dev  ## measure speed and memory into benchmarks/results, then fill README's tables
 	@$(VENV)/bin/python -m benchmarks.latency
-	@$(VENV)/bin/python -m benchmarks.memory --large
+	@$(VENV)/bin/python -m benchmarks.memory --frame 1080p --frame 24mp
 	@$(VENV)/bin/python -m benchmarks.table
 
 $(VENV)/bin/python:

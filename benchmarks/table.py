@@ -101,7 +101,8 @@ def memory(folder: Path = RESULTS) -> str:
     headings = {
         "model": "model", "import_s": "import sdk, s", "first_analysis_s": "load and first analysis at 512, s",
         "analyze_1080p_native_peak_rss_mib": "peak memory of `imdl analyze`, 1080p at native size, MiB",
-        "analyze_24mp_native_peak_rss_mib": "the same, 24 megapixels", "precision": "precision",
+        "analyze_24mp_native_peak_rss_mib": "the same, 24 megapixels",
+        "analyze_8k_native_peak_rss_mib": "7680x4320", "analyze_8k_native_s": "7680x4320, s", "precision": "precision",
     }  # fmt: skip
     rows = [{**result, "model": f"`{result['model']}`"} for result in results("memory", folder)]
     return markdown(headings, rows) if rows else ""

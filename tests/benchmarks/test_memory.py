@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from benchmarks import memory
 from benchmarks.memory import high_water_mib, main, peak_rss_mib
 from tests.sdk import toy
 
@@ -41,4 +42,14 @@ def test_startup_and_peak_are_written_for_an_artifact(tmp_path):
     assert 0 < result["import_s"] < result["first_analysis_s"]
     assert result["analyze_1080p_native_peak_rss_mib"] > 50
     assert "analyze_24mp_native_peak_rss_mib" not in result
+    assert result["analyze_1080p_native_s"] > 0
     assert result["precision"] == "f32"
+
+
+def test_a_frame_with_a_ceiling_is_judged_by_it(tmp_path, monkeypatch):
+    model = toy.build(tmp_path / "toy")
+    monkeypatch.setitem(memory.FRAMES, "8k", (64, 96))
+    for ceiling, kept in ((4096, True), (1, False)):
+        monkeypatch.setitem(memory.CEILING, "8k", ceiling)
+        found = memory.peaks(model, tmp_path, frames=["8k"])
+        assert found[f"analyze_8k_native_stays_below_{ceiling}_mib"] is kept

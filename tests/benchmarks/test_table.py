@@ -46,7 +46,7 @@ def test_what_stopping_saves_stands_beside_its_bound(folder):
 
 
 def test_what_was_not_measured_is_a_dash(folder):
-    assert "| `toy` | 0.100 | – | – | – | – |" in table.memory(folder)
+    assert "| `toy` | 0.100 | – | – | – | – | – | – |" in table.memory(folder)
 
 
 def test_only_what_stands_between_the_markers_is_replaced(folder):
