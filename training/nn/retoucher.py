@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from training.nn.pixels import unit_range
 from training.nn.unet_uc import UNetUC
 
 COLOURS = 3
@@ -25,3 +26,9 @@ class Retoucher(nn.Module):
         made = torch.sigmoid(self.unet(frame).float())
         colours, alpha = made[:, :COLOURS], made[:, COLOURS:]
         return alpha * colours + (1 - alpha) * frame
+
+    @torch.no_grad()
+    def pixels(self, frame: Tensor) -> Tensor:
+        """The retouched frame as pixels: uint8 ``[N, H, W, 3]`` to the same."""
+        made = self(unit_range(frame, torch.float32))
+        return (255 * made).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)

@@ -130,6 +130,8 @@ def initialise(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.normal_(part.weight, 0.0, DEVIATION)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
         elif isinstance(part, nn.BatchNorm2d):
             nn.init.normal_(part.weight, 1.0, DEVIATION)
 

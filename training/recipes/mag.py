@@ -1,0 +1,195 @@
+"""MAG (and mag-lite): an annotator, a retoucher and two discriminators that learn in turn.
+
+Kniaz, Knyaz, Remondino, "The Point Where Reality Meets Fantasy", NeurIPS 2019, section 3. A step sees manipulated
+frames A, which are retouched to B^, and authentic frames B of other photographs; the annotator learns from all three.
+Two things that the published script switches off are on: retouched frames are supervised, and the gradient of D_A
+reaches the annotator. Adam's means decay as published; the schedule is :mod:`training.fit`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from training import annotation, checkpoints, models
+from training.annotation import Weights
+from training.classes import Classes
+from training.data import Photographs, Samples
+from training.fit import Fit, FitSettings, Partner
+from training.models.mag import Annotator
+from training.nn.detector import Detector
+from training.nn.discriminator import Discriminator
+from training.nn.pixels import unit_range
+from training.nn.retoucher import Retoucher
+from training.recipes.psccnet import VALIDATION_SEED, Recipe, validation
+from training.sheet import Sheet
+from training.synthesis import KINDS
+
+BETAS = (0.5, 0.999)
+OTHERS = 1 << 32
+"""Added to a seed for the authentic frames, which are then of other photographs than the manipulated ones."""
+SHOWN = 6
+"""Frames of a contact sheet."""
+
+
+class Pairs(Dataset[tuple[Tensor, ...]]):
+    """A manipulated frame, uint8 [s, s, 3], its mask, bool [s, s], and classes, uint8 [s, s]; an authentic one.
+
+    Which photographs the two are of has nothing to do with each other.
+    """
+
+    def __init__(self, manipulated: Samples, authentic: Samples, classes: Classes) -> None:
+        self.manipulated, self.authentic, self.classes = manipulated, authentic, classes
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        """The same on every call."""
+        forged, genuine = self.manipulated.sample(index), self.authentic.sample(index)
+        arrays = (forged.frame, forged.mask, self.classes.of(forged), genuine.frame, self.classes.of(genuine))
+        return tuple(torch.from_numpy(array) for array in arrays)
+
+
+def pairs(photographs: Photographs, recipe: Recipe, *, size: int, classes: Classes) -> Pairs:
+    """The sequence to train on."""
+    how = {"size": size, "ramp": recipe.ramp, "video": recipe.video}
+    manipulated = Samples(photographs, seed=recipe.seed, kinds=tuple(KINDS), **how)
+    return Pairs(manipulated, Samples(photographs, seed=recipe.seed + OTHERS, kinds=("authentic",), **how), classes)
+
+
+class Rivals:
+    """The four networks and what each of them minimises; without ``retoucher`` the two that judge frames alone.
+
+    D_A's turn is the first of a step: it retouches and annotates, and the others take over what it made.
+    """
+
+    def __init__(self, annotator: Annotator, weights: Weights, *, retoucher: bool = True) -> None:
+        config = annotator.config
+        self.annotator, self.weights = annotator, weights
+        self.retoucher = Retoucher(widths=config.widths, dropout=config.dropout) if retoucher else None
+        self.realism = Discriminator(3, width=config.width) if retoucher else None
+        self.plausibility = Discriminator(3 + config.channels, width=config.width)
+        self.retouched = self.answer = torch.empty(0)
+
+    def partners(self) -> dict[str, Partner]:
+        """Those that do not ship, in the order of their turns."""
+        turns: dict[str, tuple[nn.Module | None, object]] = {
+            "plausibility": (self.plausibility, self.judge_annotations),
+            "realism": (self.realism, self.judge_frames),
+            "retoucher": (self.retoucher, self.retouch),
+        }
+        return {name: Partner(net=net, loss=loss, betas=BETAS) for name, (net, loss) in turns.items() if net}
+
+    def judge_annotations(self, *batch: Tensor) -> dict[str, Tensor]:
+        """D_A: which annotation of the retouched frame is the true one."""
+        frame, mask, classes, _, _ = batch
+        self._play(frame)
+        real = self.plausibility(self._shown(self._truth(mask, classes), classes))
+        made = self.plausibility(self._shown(torch.sigmoid(self.answer.detach().float()), classes))
+        return {"telling_annotations": annotation.telling(real, made)}
+
+    def judge_frames(self, *batch: Tensor) -> dict[str, Tensor]:
+        """D_R: which frame is retouched and which authentic."""
+        _, _, _, authentic, _ = batch
+        real, made = (self.realism(2 * x - 1) for x in (floats(authentic), self.retouched.detach()))
+        return {"telling_frames": annotation.telling(real, made)}
+
+    def retouch(self, *batch: Tensor) -> dict[str, Tensor]:
+        """G_R: equation 5."""
+        frame, mask, classes, _, _ = batch
+        skipped = self.annotator.config.channels - self.annotator.config.classes
+        truth = self._truth(mask, classes)[:, skipped:]
+        counted = (~mask & (classes != annotation.UNKNOWN)).float()
+        terms = {
+            "semantic": annotation.semantic(self.answer[:, skipped:], truth, counted),
+            "hiding": annotation.hiding(self.answer[:, 0]),
+            "realism": annotation.convincing(self.realism(2 * self.retouched - 1)),
+            "identity": (self.retouched - floats(frame)).abs().mean(),
+        }
+        return {name: getattr(self.weights, name) * term for name, term in terms.items()}
+
+    def annotate(self, _: Detector, *batch: Tensor) -> dict[str, Tensor]:
+        """G_A: equation 8, on A, B^ and B."""
+        frame, mask, classes, authentic, named = batch
+        parts = {
+            "tampered": (floats(frame), mask, classes),
+            "authentic": (floats(authentic), torch.zeros_like(mask), named),
+        }
+        if self.retoucher:
+            parts["retouched"] = (self.retouched.detach(), mask, classes)
+        frames = torch.cat([part[0] for part in parts.values()])
+        answers = dict(zip(parts, self.annotator.annotate(frames).chunk(len(parts)), strict=True))
+        terms = {
+            f"balanced_{name}": self.weights.balanced
+            * annotation.balanced(answers[name], self._truth(*truth), self._supervised(truth[1]))
+            for name, (_, *truth) in parts.items()
+        }
+        judged = answers["retouched" if self.retoucher else "tampered"]
+        shown = self._shown(torch.sigmoid(judged.float()), classes)
+        return {**terms, "plausible": self.weights.plausible * annotation.convincing(self.plausibility(shown))}
+
+    def _play(self, frame: Tensor) -> None:
+        """Retouch and annotate; the graph is kept for the retoucher's turn."""
+        self.retouched = self.retoucher(floats(frame)) if self.retoucher else floats(frame)
+        with torch.set_grad_enabled(self.retoucher is not None):
+            self.answer = self.annotator.annotate(self.retouched)
+
+    def _truth(self, mask: Tensor, classes: Tensor) -> Tensor:
+        config = self.annotator.config
+        return annotation.annotation(mask, classes, count=config.classes, edge=config.edge)
+
+    def _supervised(self, classes: Tensor) -> Tensor:
+        config = self.annotator.config
+        return annotation.known(classes, count=config.classes, edge=config.edge)
+
+    def _shown(self, answer: Tensor, classes: Tensor) -> Tensor:
+        """What D_A sees: the frame and what is said of it, channels left out of which nobody knows the truth."""
+        said = (2 * answer - 1) * self._supervised(classes)[..., None, None]
+        return torch.cat([2 * self.retouched.detach() - 1, said], dim=1)
+
+
+def floats(frame: Tensor) -> Tensor:
+    """uint8 ``[N, H, W, 3]`` to float32 ``[N, 3, H, W]`` in [0, 1]."""
+    return unit_range(frame, torch.float32)
+
+
+def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **options: object) -> None:
+    """Train ``name`` into ``folder``, or go on where ``folder`` stands.
+
+    Among ``options``, ``retoucher=False`` leaves G_R and D_R out, and fields of :class:`training.annotation.Weights`
+    change the weights of losses; the others are settings of the model.
+    """
+    torch.manual_seed(recipe.seed)
+    retoucher = bool(options.pop("retoucher", True))
+    weights = Weights(**{field.name: options.pop(field.name) for field in fields(Weights) if field.name in options})
+    detector = models.create(name, **options)
+    if recipe.weights is not None:
+        detector.load_state_dict(checkpoints.load(recipe.weights, model=name).state_dict())
+    rivals = Rivals(detector.net, weights, retoucher=retoucher)
+    run = Fit(name, detector, folder, replace(settings, weight_decay=0.0), partners=rivals.partners())
+    run.optimiser.param_groups[0]["betas"] = BETAS
+    photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
+    classes = Classes(photographs, detector.net.config.classes)
+    for stage in recipe.stages:
+        watch = partial(watched, run=run, rivals=rivals, held_out=held_out, recipe=recipe, size=stage.size)
+        samples = pairs(photographs, recipe, size=stage.size, classes=classes)
+        run.run(samples, rivals.annotate, batch=stage.batch, until=stage.until, validate=watch)
+
+
+def watched(
+    detector: Detector, *, run: Fit, rivals: Rivals, held_out: Photographs, recipe: Recipe, size: int
+) -> dict[str, float]:
+    """Figures on validation samples; on the way a column of the contact sheet ``retouched.png``."""
+    how = {"seed": VALIDATION_SEED, "size": size, "video": recipe.video}
+    if rivals.retoucher:
+        shown = Samples(held_out, kinds=tuple(KINDS), **how)
+        forged = [shown.sample(index) for index in range(SHOWN)]
+        frames = torch.stack([torch.from_numpy(sample.frame) for sample in forged]).to(run.device)
+        made = rivals.retoucher.eval().pixels(frames).cpu().numpy()
+        rivals.retoucher.train()
+        Sheet(run.folder / "retouched", forged).add(run.progress.step, made)
+    count = recipe.validation_samples
+    return validation(detector, Samples(held_out, **how), count=count) if count else {}
