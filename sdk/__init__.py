@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from sdk.limits import Limits
     from sdk.progress import Progress
     from sdk.results import Analysis
+    from sdk.streaming.results import Moment, Summary
+    from sdk.streaming.stream import Stream, stream
+    from sdk.video.limits import VideoLimits
 
 __version__ = "0.1.0"
 
@@ -54,17 +57,22 @@ __all__ = [
     "LimitExceeded",
     "Limits",
     "MissingExtra",
+    "Moment",
     "PrecisionUnavailable",
     "Progress",
     "RunFailed",
     "SdkError",
+    "Stream",
+    "Summary",
     "UnknownName",
     "UnsupportedImage",
+    "VideoLimits",
     "__version__",
     "analyze",
     "close",
     "load",
     "load_all",
+    "stream",
 ]
 
 _HOMES = {
@@ -73,11 +81,16 @@ _HOMES = {
     "Analyzer": "sdk.analyzer",
     "Analyzers": "sdk.agreement",
     "Limits": "sdk.limits",
+    "Moment": "sdk.streaming.results",
     "Progress": "sdk.progress",
+    "Stream": "sdk.streaming.stream",
+    "Summary": "sdk.streaming.results",
+    "VideoLimits": "sdk.video.limits",
     "analyze": "sdk.defaults",
     "close": "sdk.defaults",
     "load": "sdk.analyzer",
     "load_all": "sdk.agreement",
+    "stream": "sdk.streaming.stream",
 }
 
 

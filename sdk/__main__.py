@@ -17,6 +17,7 @@ from sdk.errors import BadSetting, SdkError, UnknownName
 from sdk.evidence import commands as evidence
 from sdk.overlay_mark import is_overlay
 from sdk.paths import Skipped, check_not_a_folder, expand, overlay_path
+from sdk.streaming import commands as streaming
 
 FAILED, FOUND, CLEAN = 2, 1, 0
 INTERRUPTED = 130
@@ -198,6 +199,7 @@ def parser() -> argparse.ArgumentParser:
     listed.add_argument("action", choices=["list", "verify"], nargs="?", default="list")
     listed.add_argument("model", nargs="?", help="name or path of one artifact (default: all that ship)")
     evidence.add(verbs, verb)
+    streaming.add(verbs, verb, loaded)
     return top
 
 

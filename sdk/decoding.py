@@ -166,14 +166,15 @@ def _checked(source: Source, limits: Limits) -> tuple[str, Path | memoryview]:
         checked: Path | memoryview = data
     else:
         checked = Path(source).absolute()
-        name, size = pillow.readable(source), _size(checked, pillow.readable(source))
+        name, size = pillow.readable(source), file_size(checked, pillow.readable(source))
     if size == 0:
         raise DecodeFailed(f"{name} is empty", remedy="fetch the file again from its source")
     check_bytes(name, size, limits)
     return name, checked
 
 
-def _size(path: Path, name: str) -> int:
+def file_size(path: Path, name: str) -> int:
+    """Bytes of the regular file at ``path``, which messages call ``name``."""
     try:
         status = path.stat()
     except (OSError, ValueError) as error:

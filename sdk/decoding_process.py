@@ -55,7 +55,7 @@ class WorkerProcess:
         self._shared = _anonymous_file("imdl-frame")
         self._noise = _anonymous_file("imdl-noise")
         path = [str(Path(PIL.__file__).parent.parent), *(str(Path(entry).absolute()) for entry in sys.path)]
-        start = {"path": path, "package": str(Path(__file__).parent), "worker": self.WORKER}
+        start: dict[str, Any] = {"path": path, "package": str(Path(__file__).parent), "worker": self.WORKER}
         start |= {"shared": self._shared, "limits": asdict(limits)}
         command = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(start)]
         try:

@@ -29,17 +29,23 @@ except ImportError:  # not a Unix
 def serve(start: Mapping[str, Any]) -> None:
     """Answer requests until the parent closes its end; ``start`` has ``shared`` (descriptor) and ``limits``."""
     limits = Limits(**start["limits"])
-    answer_all(start, limits, pillow.prepare, lambda request: _answer(request, start["shared"], limits))
+    room = max(limits.bytes, 3 * limits.pixels)
+    answer_all(start, limits, pillow.prepare, lambda request: _answer(request, start["shared"], limits), room=room)
 
 
 def answer_all(
-    start: Mapping[str, Any], limits: Limits, prepare: Callable[[], object], answer: Callable[[Any], Mapping[str, Any]]
+    start: Mapping[str, Any],
+    limits: Limits,
+    prepare: Callable[[], object],
+    answer: Callable[[Any], Mapping[str, Any]],
+    *,
+    room: int,
 ) -> None:
-    """Say that this process is ready, then answer one request after the other, each in its time."""
+    """Say that this process is ready, then answer one request after the other; no file grows beyond ``room`` bytes."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.dup(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    _restrict(limits)
+    _restrict(limits, room + 2**20)
     prepare()
     _reply(replies, {"ready": True})
     for line in requests:
@@ -49,12 +55,11 @@ def answer_all(
         signal.alarm(0)
 
 
-def _restrict(limits: Limits) -> None:
+def _restrict(limits: Limits, room: int) -> None:
     Image.MAX_IMAGE_PIXELS = limits.pixels
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     if resource is None:
         return
-    room = max(limits.bytes, 3 * limits.pixels) + 2**20
     for kind, amount in ((resource.RLIMIT_AS, limits.memory), (resource.RLIMIT_FSIZE, room), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(kind)[1]
         allowed = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
@@ -72,7 +77,7 @@ def _answer(request: Mapping[str, Any], shared: int, limits: Limits) -> dict[str
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = _decode(request, shared, limits)
     except SdkError as error:
-        return {"error": type(error).__name__, "problem": error.problem, "remedy": error.remedy}
+        return refused(error)
     _share(picture.image, shared)
     said = dict.fromkeys(f"the decoder warned: {pillow.readable(warning.message)}" for warning in caught)
     return {
@@ -83,6 +88,11 @@ def _answer(request: Mapping[str, Any], shared: int, limits: Limits) -> dict[str
         "decoder": picture.decoder,
         "notes": [*picture.notes, *list(said)[:5]],
     }
+
+
+def refused(error: SdkError) -> dict[str, Any]:
+    """The answer that makes the parent raise ``error``."""
+    return {"error": type(error).__name__, "problem": error.problem, "remedy": error.remedy}
 
 
 def _decode(request: Mapping[str, Any], shared: int, limits: Limits) -> pillow.Picture:

@@ -1,0 +1,50 @@
+"""A folder of still images, in the order of their names; each is decoded as ``Analyzer.analyze`` does it."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from sdk.analyzer import Input
+from sdk.decoding import Decoder
+from sdk.errors import UnsupportedImage
+from sdk.overlay_mark import is_overlay
+from sdk.paths import SUFFIXES
+from sdk.source import Captured
+
+if TYPE_CHECKING:
+    from sdk.source import Settings
+
+RANK = 30
+
+
+def claims(source: object) -> bool:
+    """Whether ``source`` is the path of a folder."""
+    return isinstance(source, str | os.PathLike) and Path(source).is_dir()
+
+
+def read(source: object, settings: Settings) -> Generator[Captured]:
+    """Pictures of the folder itself, ``frame-2`` before ``frame-10``; they have no times, and are no video."""
+    folder = Path(cast("str | os.PathLike[str]", source))
+    images = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not is_overlay(file))
+    files = sorted(images, key=_in_numbers)
+    if not files:
+        raise UnsupportedImage(
+            f"{folder} is a folder without images", remedy=f"suffixes that are known: {' '.join(sorted(SUFFIXES))}"
+        )
+    with Decoder(settings.still_limits, mode=settings.decode) as decoder:
+        for file in files:
+            start = time.perf_counter()
+            decoded = decoder.decode(file)
+            ms = 1e3 * (time.perf_counter() - start)
+            yield Captured(Input(decoded.frame, decoded.orientation, decoded.decoder, decoded.notes, ms))
+
+
+def _in_numbers(file: Path) -> list[tuple[int, str]]:
+    """A key by which digits count as numbers."""
+    parts = re.split(r"(\d+)", file.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -1,0 +1,88 @@
+"""A video file or an RTSP address, read in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sdk.analyzer import Input
+from sdk.decoding import file_size
+from sdk.errors import BadSetting
+from sdk.limits import check_bytes
+from sdk.pillow import readable
+from sdk.source import Captured
+from sdk.video.limits import VideoLimits
+from sdk.video.process import VideoProcess
+from sdk.video.reader import Reader, described
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sdk.source import Matrix, Settings
+
+RANK = 20
+Frame = tuple["NDArray[np.uint8]", dict[str, Any]]
+
+
+class _Place(NamedTuple):
+    """Where a video is."""
+
+    name: str
+    """For messages; it keeps a password to itself."""
+    path: Path | None
+    url: str
+
+
+def claims(source: object) -> bool:
+    """Whether ``source`` is a path or an address, but no folder."""
+    return isinstance(source, str | os.PathLike) and not Path(source).is_dir()
+
+
+def read(source: object, settings: Settings) -> Generator[Captured]:
+    """Frames with their times; what the decoder had to repair is named."""
+    place, limits = _place(source), settings.limits or VideoLimits()
+    if place.path:
+        check_bytes(place.name, file_size(place.path, place.name), limits)
+    frames = (_inline if settings.decode == "inline" else _in_worker)(place, settings.matrix, limits)
+    with contextlib.closing(frames):
+        for pixels, said in frames:
+            notes = (*said["notes"], *([f"the decoder printed: {said['damage']}"] if said["damage"] else []))
+            item = Input(pixels, said["orientation"], said["decoder"], notes, said["decode_ms"], is_video=True)
+            yield Captured(item, time_s=said["time_s"], damage=said["damage"], live=bool(place.url))
+
+
+def _place(source: object) -> _Place:
+    text = os.fspath(source) if isinstance(source, os.PathLike) else str(source)
+    scheme = re.match(r"(\w+)://", text)
+    if not scheme:
+        return _Place(readable(text), Path(text).absolute(), "")
+    if scheme[1].lower() not in {"rtsp", "rtsps"}:
+        raise BadSetting(f"{scheme[1]}:// is not read", remedy="fetch the file first, or give an rtsp:// address")
+    return _Place(re.sub(r"//[^/@]*@", "//", text), None, text)
+
+
+def _in_worker(place: _Place, matrix: Matrix, limits: VideoLimits) -> Generator[Frame]:
+    path = os.fsencode(place.path).hex() if place.path else ""
+    process = VideoProcess(place.name, {"path": path, "url": place.url, "matrix": matrix}, limits)
+    with contextlib.closing(process):
+        while (found := process.frame()) is not None:
+            yield found
+
+
+def _inline(place: _Place, matrix: Matrix, limits: VideoLimits) -> Generator[Frame]:
+    """In this process: for sources that are trusted. FFmpeg's complaints are not heard here."""
+    with contextlib.ExitStack() as opened:
+        source = opened.enter_context(place.path.open("rb")) if place.path else place.url
+        reader = Reader(source, name=place.name, limits=limits, matrix=matrix, live=bool(place.url))
+        opened.callback(reader.close)
+        while (picture := reader.read()) is not None:
+            rows = np.frombuffer(picture.rows, np.uint8)[: picture.height * picture.stride]
+            pixels = rows.reshape(picture.height, picture.stride)[:, : 3 * picture.width]
+            frame = pixels.reshape(picture.height, picture.width, 3).copy()
+            yield frame, {**described(picture), "damage": ""}

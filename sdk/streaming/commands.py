@@ -1,0 +1,127 @@
+"""The verb ``stream``: frames of a video, camera or folder on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, TypeAlias
+
+from sdk import options
+from sdk.errors import SdkError
+from sdk.video.limits import VideoLimits
+
+if TYPE_CHECKING:
+    from sdk.streaming.results import Moment, Summary
+    from sdk.streaming.stream import Stream
+
+    Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
+
+FAILED, FOUND, CLEAN = 2, 1, 0
+WINDOW = 30
+"""Frames over which the rate is told."""
+REFRESH_S = 0.1
+
+
+def stream(args: argparse.Namespace) -> int:
+    """Analyse a video, rtsp:// address, camera (its number) or folder of images, frame by frame, in order.
+
+    At the end, or after Ctrl-C, a line for each span of frames with one verdict: verdict, highest score, seconds,
+    frames. With --json a line for each frame, and a last one with the summary, as sdk/stream.schema.json describes.
+
+    Exit code: 2 if the source failed, else 1 if a frame is judged manipulated or suspicious, else 0. Thresholds are
+    shares of single frames: a flagged frame is a place to look at.
+    """
+    from sdk.streaming.recording import Recording
+    from sdk.streaming.stream import stream as opened
+
+    with contextlib.ExitStack() as held:
+        recording = held.enter_context(Recording(args.save)) if args.save else None
+        analyzer = held.enter_context(args.loaded(args))
+        running = held.enter_context(
+            opened(args.source, analyzer, keep=args.keep, matrix=args.matrix, limits=_limits(args))
+        )
+        try:
+            for moment in told(running, sys.stderr):
+                if recording:
+                    recording.add(moment)
+                if args.json:
+                    print(json.dumps({"source": args.source, **moment.to_dict()}), flush=True)
+        except SdkError as error:
+            print("\n  -> ".join(options.in_words(error)), file=sys.stderr)
+        except KeyboardInterrupt:  # how a live source is ended; what was found so far is the answer
+            pass
+        running.close()
+    summary = running.summary
+    if args.json:
+        print(json.dumps({"source": args.source, "summary": summary.to_dict()}), flush=True)
+    else:
+        print_spans(summary)
+    return FAILED if summary.ended == "failed" else FOUND if summary.found else CLEAN
+
+
+def print_spans(summary: Summary) -> None:
+    """One line for each span, and what it took, for people."""
+    for span in summary.spans:
+        when = "-" if span.start_s is None or span.end_s is None else f"{span.start_s:.2f}-{span.end_s:.2f} s"
+        print(f"{span.verdict}\t{span.peak_score:.3f}\t{when}\t{span.first}-{span.last}")
+    print(
+        f"{summary.frames} frames in {summary.seconds:.1f} s ({summary.fps:.1f} FPS), {summary.dropped} dropped, "
+        f"{summary.damaged} damaged",
+        file=sys.stderr,
+    )
+
+
+def told(running: Stream, terminal: TextIO) -> Iterator[Moment]:
+    """The moments; on a terminal with a line of rate, place and verdict below whatever else is printed."""
+    if not terminal.isatty():
+        yield from running
+        return
+    times: deque[float] = deque(maxlen=WINDOW)
+    dropped, shown = 0, 0.0
+    for moment in running:
+        now = time.monotonic()
+        times.append(now)
+        dropped += moment.dropped
+        if now - shown >= REFRESH_S and len(times) > 1:
+            shown = now
+            rate = (len(times) - 1) / max(times[-1] - times[0], 1e-9)
+            place = "" if moment.time_s is None else f"{moment.time_s:.2f} s, "
+            verdict = f"{moment.analysis.verdict} {moment.analysis.score:.3f}"
+            line = f"{rate:.1f} FPS, {place}frame {moment.index}, {verdict}, {dropped} dropped"
+            terminal.write(f"\r{line:<90}\r")
+            terminal.flush()
+        yield moment
+    terminal.write(f"{'':<90}\r")
+
+
+def add(
+    verbs: Verbs,
+    verb: Callable[[Verbs, Callable[[argparse.Namespace], int]], argparse.ArgumentParser],
+    loaded: Callable[[argparse.Namespace], object],
+) -> None:
+    """Offer the verb; ``loaded`` opens the Analyzer that the options ask for."""
+    one = verb(verbs, stream)
+    one.add_argument("source", metavar="SOURCE", help="video file, rtsp:// address, number of a camera, or folder")
+    one.add_argument("--json", action="store_true", help="JSON lines, as sdk/stream.schema.json describes")
+    one.add_argument("--save", type=Path, metavar="FILE", help="write the overlays as a video: .mp4, .mov or .mkv")
+    one.add_argument(
+        "--keep", choices=["all", "latest"], default="all", help="latest: pass over what comes meanwhile (default: all)"
+    )
+    one.add_argument(
+        "--matrix", choices=["bt601", "bt709"], default="bt601", help="of a video that names none (default: bt601)"
+    )
+    options.add(one)
+    one.set_defaults(loaded=loaded)
+
+
+def _limits(args: argparse.Namespace) -> VideoLimits:
+    """The options ``--max-...`` for the video; each has another default than for stills."""
+    given = {field.name: getattr(args, f"max_{field.name}") for field in fields(VideoLimits)}
+    return VideoLimits(**{name: limit for name, limit in given.items() if limit is not None})

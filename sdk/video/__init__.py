@@ -1,0 +1,1 @@
+"""Videos to frames: read by PyAV, in a process of their own."""

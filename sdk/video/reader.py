@@ -1,0 +1,236 @@
+"""Videos to RGB pixels, by PyAV (FFmpeg): what training's samples of video went through, and as they did.
+
+* colour: matrix and range are those that the stream names; where it names none, what is taken is said in a note;
+* nothing is resampled but chroma, nothing turned: the display matrix becomes an EXIF orientation;
+* more than 8 bits become 8, interlaced fields stay interleaved, HDR is not tone mapped, each with a note;
+* containers and codecs are those listed here and no others: a playlist that names other files or hosts is not read.
+
+Imported by the worker process, therefore without NumPy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, BinaryIO
+
+from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
+from sdk.limits import check_pixels
+from sdk.video.limits import VideoLimits
+
+CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,ivf"
+"""FFmpeg's names of what files may be; mov reads MP4 and matroska WebM."""
+READ = "videos are MP4, MOV, WebM, MKV, AVI, MPEG, FLV, OGG, WMV or rtsp://; a photograph is for analyze"
+CODECS = {
+    "av1", "dnxhd", "ffv1", "flv", "h263", "h264", "hevc", "libaom-av1", "libdav1d", "mjpeg", "mpeg1video",
+    "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3", "prores", "theora", "vc1", "vp8", "vp9", "wmv1", "wmv2", "wmv3",
+}  # fmt: skip
+LIVE = {"format_whitelist": "rtsp,rtp,sdp", "protocol_whitelist": "rtsp,rtp,tcp,udp,tls", "rtsp_transport": "tcp"}
+"""TCP, because a lost packet damages frames until the next key frame."""
+MATRICES = {1: "BT.709", 4: "FCC", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
+"""H.273's numbers of the matrices that are undone."""
+ASSUMED = {"bt601": 5, "bt709": 1}
+"""What may be taken where the stream names no matrix."""
+UNNAMED, LIMITED, FULL = 2, 1, 2
+TRANSFERS = {16: "PQ", 18: "HLG"}
+ORIENTATIONS = {0: 1, 180: 3, -180: 3, -90: 6, 90: 8}
+"""EXIF's number for degrees by which a picture is turned for display, counter-clockwise."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One frame as stored."""
+
+    width: int
+    height: int
+    time_s: float
+    """From the start of the video."""
+    decode_ms: float
+    orientation: int
+    """How it is to be turned for display, as EXIF counts, 1 to 8."""
+    decoder: str
+    notes: tuple[str, ...]
+    rows: memoryview
+    """RGB, each row ``stride`` bytes of which the first 3 * width are pixels."""
+    stride: int
+
+
+class Reader:
+    """Frames of one video, in the order in which they are shown."""
+
+    def __init__(
+        self, source: BinaryIO | str, *, name: str, limits: VideoLimits, matrix: str = "bt601", live: bool = False
+    ) -> None:
+        self._av = pyav("reading a video")
+        self._name, self._limits, self._matrix, self._live = name, limits, matrix, live
+        self._count, self._time_s = 0, 0.0
+        options = LIVE if live else {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}
+        with self._told("cannot be opened as a video", READ):
+            self._container = self._av.open(source, options={**options, "codec_whitelist": ",".join(sorted(CODECS))})
+            self._stream = self._container.streams.best("video")
+        if self._stream is None:
+            raise UnsupportedImage(f"{name} holds no video", remedy="give a file with pictures in it")
+        context = self._stream.codec_context
+        if context is None or context.name not in CODECS:
+            codec = "an unknown codec" if context is None else context.name
+            raise UnsupportedImage(
+                f"{name} is coded with {codec}, which is not decoded here",
+                remedy=f"use one of: {', '.join(sorted(CODECS))}",
+            )
+        check_pixels(name, (context.width, context.height), limits)
+        self._check_frames(self._stream.frames)
+        context.options = {"max_pixels": str(limits.pixels)}
+        # What FFmpeg complains about then belongs to the frame that it was asked for, and a live picture is not late.
+        self._stream.thread_type = "SLICE"
+        self._zero: int | None = None if live else self._stream.start_time
+        self._frames = self._decoded()
+
+    def read(self) -> Picture | None:
+        """The next frame; None after the last.
+
+        Raises:
+            DecodeFailed: the file is damaged, or cut off: told after its last whole frame.
+            LimitExceeded: a frame has too many pixels, or there are too many frames.
+        """
+        start = time.perf_counter()
+        with self._told(f"cannot be decoded after frame {self._count}", "what came before it is good; fetch it again"):
+            frame = next(self._frames, None)
+        if frame is None:
+            return None
+        self._count += 1
+        if not self._live:
+            self._check_frames(self._count)
+        check_pixels(self._name, (frame.width, frame.height), self._limits)
+        with self._told(f"cannot be turned into RGB at frame {self._count}", "convert it to yuv420p"):
+            return self._picture(frame, start)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._container.close()
+
+    def _check_frames(self, frames: int) -> None:
+        if frames > self._limits.frames:
+            raise LimitExceeded(
+                f"{self._name} has {frames:,} frames or more, over the limit frames={self._limits.frames:,}",
+                remedy=f"if it is trusted, raise it: VideoLimits(frames={max(frames, 2 * self._limits.frames)})",
+            )
+
+    def _decoded(self) -> Iterator[Any]:
+        """Frames of every packet. Of a live source damaged packets are left out: the next key frame heals."""
+        packets = 0
+        for packet in self._container.demux(self._stream):
+            packets += packet.size > 0
+            try:
+                frames = packet.decode()
+            except self._av.FFmpegError:
+                if not self._live:
+                    raise
+                continue
+            yield from frames
+        if "mov" in self._container.format.name and packets < self._stream.frames:  # other headers only estimate
+            raise DecodeFailed(
+                f"{self._name} announces {self._stream.frames} frames and holds {packets}",
+                remedy="it is cut off or damaged; the frames that it holds were read",
+            )
+
+    def _picture(self, frame: Any, start: float) -> Picture:  # noqa: ANN401  PyAV is an extra
+        matrix, span, colour, notes = self._colour(frame)
+        converted = frame.reformat(format="rgb24", src_colorspace=matrix, src_color_range=span)
+        plane = converted.planes[0]
+        rotation = round(frame.rotation)
+        if rotation not in ORIENTATIONS:
+            notes.append(f"a rotation for display by {rotation} degrees was left aside")
+        versions = self._av.library_versions["libavcodec"]
+        library = f"FFmpeg libavcodec {'.'.join(map(str, versions))} (PyAV {self._av.__version__})"
+        return Picture(
+            width=frame.width,
+            height=frame.height,
+            time_s=self._time(frame),
+            decode_ms=1e3 * (time.perf_counter() - start),
+            orientation=ORIENTATIONS.get(rotation, 1),
+            decoder=f"{library}: {self._stream.codec_context.name}, {frame.format.name}, {colour}",
+            notes=(*notes, *_notes(frame)),
+            rows=memoryview(plane),
+            stride=plane.line_size,
+        )
+
+    def _colour(self, frame: Any) -> tuple[int | None, int | None, str, list[str]]:  # noqa: ANN401
+        """Matrix and range by FFmpeg's numbers, both in words, and notes on what the stream does not say."""
+        if frame.format.is_rgb or len(frame.format.components) == 1:
+            return None, None, "no matrix", []
+        matrix, span, notes = int(frame.colorspace), int(frame.color_range), []
+        if matrix == UNNAMED:
+            matrix = ASSUMED[self._matrix]
+            notes.append(f"the stream names no matrix; {MATRICES[matrix]} was taken")
+        if matrix not in MATRICES:
+            raise UnsupportedImage(
+                f"{self._name} has the colour matrix {matrix} of H.273, which is not undone here",
+                remedy=f"convert it to one of: {', '.join(dict.fromkeys(MATRICES.values()))}",
+            )
+        if frame.format.name.startswith("yuvj"):
+            span = FULL
+        if span not in (LIMITED, FULL):
+            span = LIMITED
+            notes.append("the stream names no range; limited was taken")
+        return matrix, span, f"{MATRICES[matrix]}, {'full' if span == FULL else 'limited'} range", notes
+
+    def _time(self, frame: Any) -> float:  # noqa: ANN401
+        """Seconds from the start; of a frame without a time stamp, one frame after the one before."""
+        if frame.pts is None:
+            rate = self._stream.average_rate or 25
+            self._time_s += float(1 / rate) if self._count > 1 else 0.0
+            return self._time_s
+        if self._zero is None:
+            self._zero = frame.pts
+        self._time_s = float((frame.pts - self._zero) * frame.time_base)
+        return self._time_s
+
+    @contextlib.contextmanager
+    def _told(self, problem: str, remedy: str) -> Iterator[None]:
+        """Errors of FFmpeg as ours."""
+        try:
+            yield
+        except SdkError:
+            raise
+        except MemoryError as error:
+            raise LimitExceeded(
+                f"{self._name} needs more memory than the limit memory={self._limits.memory:,}",
+                remedy="if it is trusted, raise it: VideoLimits(memory=...)",
+            ) from error
+        except (self._av.FFmpegError, OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise DecodeFailed(f"{self._name} {problem}: {reason}", remedy=remedy) from error
+
+
+def _notes(frame: Any) -> Iterator[str]:  # noqa: ANN401
+    """What a frame has that 8-bit RGB has not."""
+    bits = max(component.bits for component in frame.format.components)
+    if bits > 8:
+        yield f"{bits}-bit samples were reduced to 8"
+    if frame.color_trc in TRANSFERS:
+        yield f"HDR ({TRANSFERS[frame.color_trc]}) was not tone mapped"
+    if frame.interlaced_frame:
+        yield "interlaced: two fields in one frame"
+
+
+def pyav(purpose: str) -> ModuleType:
+    """PyAV, or the error that says how to install it."""
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtra("av", extra="video", purpose=purpose, why=_why(error)) from error
+    return av
+
+
+def _why(error: ImportError) -> str:
+    """Nothing where the package is simply not there."""
+    return "" if isinstance(error, ModuleNotFoundError) and error.name == "av" else str(error)
+
+
+def described(picture: Picture) -> Mapping[str, Any]:
+    """All but the pixels, of plain types."""
+    names = ("width", "height", "time_s", "decode_ms", "orientation", "decoder")
+    return {**{name: getattr(picture, name) for name in names}, "notes": list(picture.notes)}

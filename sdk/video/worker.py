@@ -1,0 +1,69 @@
+"""The worker process for videos: opens one at the first request, and answers each with its next frame."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from sdk.decoding_worker import answer_all, refused
+from sdk.errors import SdkError
+from sdk.limits import check_bytes
+from sdk.video.limits import VideoLimits
+from sdk.video.reader import Picture, Reader, described
+
+
+def serve(start: Mapping[str, Any]) -> None:
+    """Answer requests until the parent closes its end; ``start`` has ``shared`` (descriptor) and ``limits``."""
+    limits = VideoLimits(**start["limits"])
+    reading = _Reading(start["shared"], limits)
+    answer_all(start, limits, _prepare, reading.answer, room=3 * limits.pixels)
+
+
+def _prepare() -> None:
+    """Let FFmpeg print its errors, which the parent collects. Where PyAV is missing the first request is told."""
+    with contextlib.suppress(ImportError):
+        import av.logging
+
+        av.logging.restore_default_callback()
+        av.logging.set_libav_level(av.logging.ERROR)
+
+
+class _Reading:
+    """The video that is being read."""
+
+    def __init__(self, shared: int, limits: VideoLimits) -> None:
+        self._shared, self._limits = shared, limits
+        self._reader: Reader | None = None
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The next frame in words; its pixels are in ``shared``."""
+        try:
+            self._reader = self._reader or self._opened(request)
+            picture = self._reader.read()
+        except SdkError as error:
+            return refused(error)
+        if picture is None:
+            return {"end": True}
+        self._share(picture)
+        return {**described(picture)}
+
+    def _opened(self, request: Mapping[str, Any]) -> Reader:
+        settings: Any = {"name": request["name"], "limits": self._limits, "matrix": request["matrix"]}
+        if request["url"]:
+            return Reader(request["url"], live=True, **settings)
+        file = open(bytes.fromhex(request["path"]), "rb")  # noqa: PTH123, SIM115 (a path that may not be text; stays open)
+        check_bytes(request["name"], os.fstat(file.fileno()).st_size, self._limits)
+        return Reader(file, **settings)
+
+    def _share(self, picture: Picture) -> None:
+        """Write the pixels, [H, W, 3] bytes in row-major order, to the start of ``shared``."""
+        width = 3 * picture.width
+        os.lseek(self._shared, 0, os.SEEK_SET)
+        rows = picture.rows[: picture.stride * picture.height]
+        if width != picture.stride:
+            starts = range(0, len(rows), picture.stride)
+            rows = memoryview(b"".join(rows[start : start + width] for start in starts))
+        while rows:
+            rows = rows[os.write(self._shared, rows) :]
