@@ -51,7 +51,7 @@ def fit(args: argparse.Namespace) -> int:
     base = args.model.split("-")[0]
     if base not in recipes.names():
         raise UnknownName("model", args.model, models.names())
-    if base != "psccnet" and (args.shards or args.without_video):
+    if base not in {"psccnet", "mantranet"} and (args.shards or args.without_video):
         raise ValueError(f"{base} makes samples of its own\n  -> leave --shards and --without-video out")
     recipe = import_module(f"training.recipes.{base}")
     stages = tuple(args.stage) or (Stage(until=1.0, size=args.size, batch=args.batch),)

@@ -65,8 +65,7 @@ def test_fit_takes_shards_and_leaves_video_out(photographs, tmp_path, monkeypatc
     ("options", "words"),
     [
         (["psccnot"], "no model named 'psccnot'\n  -> did you mean 'psccnet'"),
-        (["mantranet", "--shards", "here"], "mantranet makes samples of its own\n  -> leave --shards"),
-        (["mantranet-imc", "--without-video"], "mantranet makes samples of its own"),
+        (["mantranet-imc", "--shards", "here"], "mantranet-imc learns from patches\n  -> leave --shards out"),
     ],
 )
 def test_fit_refuses_what_it_would_not_do(options, words, tmp_path, capsys):

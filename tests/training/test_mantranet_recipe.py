@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from training import checkpoints
-from training.data import Photographs
+from training.data import Photographs, Samples
 from training.fit import FitSettings
 from training.models import create
 from training.models.mantranet import Config
@@ -21,6 +21,7 @@ from training.recipes.mantranet import Forgeries, Patches, ranked_accuracy, shor
 from training.recipes.psccnet import Recipe, Stage
 from training.synthesis.hierarchy import LEAVES
 from training.synthesis.imc import UNTOUCHED, locally, patch
+from training.synthesis.shards import write_folder
 
 SIDE = 16
 
@@ -109,6 +110,21 @@ def test_the_second_step_resumes_exactly_and_keeps_its_constraints(
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     torch.testing.assert_close(whole["net.adapt.weight"].flatten(1).norm(dim=1), torch.ones(64))
     assert whole["net.zpool.min_std"].min() >= 0
+
+
+def test_the_second_step_reads_shards_and_leaves_video_out(
+    narrow: str, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    monkeypatch.setattr(mantranet.Fit, "run", lambda run, samples, *_, **how: given.append((samples, how["validate"])))
+    write_folder(
+        tmp_path / "shards", Samples(Photographs(photographs, "train"), seed=1, size=SIDE).sample, count=2, shards=1
+    )
+    for changes in ({"shards": tmp_path / "shards"}, {"video": False, "validation_samples": 1}):
+        mantranet.fit("mantranet", tmp_path / "run", recipe(photographs, **changes), settings(), body=narrow)
+    (read, _), (made, validate) = given
+    assert len(read) == 2
+    assert (made.video, validate.keywords["samples"].video) == (False, False)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])

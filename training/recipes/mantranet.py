@@ -28,7 +28,7 @@ from training.models.mantranet import Config
 from training.nn.classifier import Classifier
 from training.nn.detector import Detector
 from training.nn.vgg import Extractor
-from training.recipes.psccnet import VALIDATION_SEED, Recipe, validation
+from training.recipes.psccnet import VALIDATION_SEED, Recipe, validation, written
 from training.synthesis.hierarchy import FAMILIES, LEAVES, LEVELS, classes
 from training.synthesis.imc import locally, patch
 from training.synthesis.sample import Sample
@@ -70,8 +70,14 @@ def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model:
     """Train step ``name`` into ``folder``, or go on where ``folder`` stands.
 
     ``recipe.weights`` is for ``mantranet`` the checkpoint of ``mantranet-imc`` or one of its own, and so for its
-    variants. Adam without decay.
+    variants. Adam without decay. Shards hold the forgeries of every recipe, without those of the 385 manipulations;
+    patches are never read from them, nor filmed.
+
+    Raises:
+        ValueError: shards for the first step.
     """
+    if recipe.shards is not None and name.endswith(FIRST_STEP):
+        raise ValueError(f"shards hold forgeries, and {name} learns from patches\n  -> leave --shards out")
     torch.manual_seed(recipe.seed)
     settings = replace(settings, weight_decay=0.0)
     photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
@@ -123,10 +129,11 @@ def _fit_detector(
     constrain_after_steps(run.optimiser, detector.net)
     photographs, held_out = parts
     for stage in recipe.stages:
-        fixed = Forgeries(held_out, seed=VALIDATION_SEED, size=stage.size)
+        fixed = Forgeries(held_out, seed=VALIDATION_SEED, size=stage.size, video=recipe.video)
         count = recipe.validation_samples
         validate = partial(validation, samples=fixed, count=count) if count else None
-        samples = Forgeries(photographs, seed=recipe.seed, size=stage.size, ramp=recipe.ramp)
+        made = {"seed": recipe.seed, "size": stage.size, "ramp": recipe.ramp, "video": recipe.video}
+        samples = written(recipe.shards, recipe, held_out) if recipe.shards else Forgeries(photographs, **made)
         run.run(samples, anomaly_loss, batch=stage.batch, until=stage.until, validate=validate)
 
 
@@ -183,18 +190,25 @@ def anomaly_loss(detector: Detector, frame: Tensor, mask: Tensor) -> dict[str, T
     return {"localisation": F.binary_cross_entropy_with_logits(logits, mask.float())}
 
 
-@torch.no_grad()
-def accuracy(classifier: Classifier, patches: Patches, *, count: int, batch: int = 20) -> dict[str, float]:
+def accuracy(classifier: Classifier, patches: Patches, *, count: int) -> dict[str, float]:
     """Share of the first ``count`` patches whose leaf is among the likeliest, by level and, at level 5, by family."""
+    return ranked_accuracy(*ranking(classifier, patches, count=count))
+
+
+@torch.no_grad()
+def ranking(
+    classifier: Classifier, patches: Patches, *, count: int, batch: int = 20, bf16: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of the first ``count`` patches the likeliest leaves in order, ``[count, 10]``, and the true one, ``[count]``."""
     device = next(classifier.parameters()).device
     ranked, truth = [], []
     for first in range(0, count, batch):
         frames, leaves = zip(*(patches[index] for index in range(first, min(first + batch, count))), strict=True)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             likeliest = classifier.patch(torch.stack(frames).to(device)).topk(max(TOP), dim=1).indices
         ranked.append(likeliest.cpu().numpy())
         truth += [int(leaf) for leaf in leaves]
-    return ranked_accuracy(np.concatenate(ranked), np.array(truth))
+    return np.concatenate(ranked), np.array(truth)
 
 
 def ranked_accuracy(ranked: np.ndarray, truth: np.ndarray) -> dict[str, float]:
