@@ -117,9 +117,9 @@ def test_the_second_step_reads_shards_and_leaves_video_out(
 ) -> None:
     given = []
     monkeypatch.setattr(mantranet.Fit, "run", lambda run, samples, *_, **how: given.append((samples, how["validate"])))
-    write_folder(
-        tmp_path / "shards", Samples(Photographs(photographs, "train"), seed=1, size=SIDE).sample, count=2, shards=1
-    )
+    samples = Samples(Photographs(photographs, "train"), seed=1, size=SIDE)
+    (tmp_path / "shards").mkdir()
+    write_folder(tmp_path / "shards", samples.sample, count=2, shards=1)
     for changes in ({"shards": tmp_path / "shards"}, {"video": False, "validation_samples": 1}):
         mantranet.fit("mantranet", tmp_path / "run", recipe(photographs, **changes), settings(), body=narrow)
     (read, _), (made, validate) = given
