@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from export import parity
+from export.engines import commands as engines
 from export.freeze import settle
 from export.targets import onnx
 from sdk.errors import ArtifactInvalid, DecodeFailed, SdkError, UnsupportedImage
@@ -120,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
         help="allow this precision unjudged, to measure its speed",
     )
     verb.set_defaults(run=to_onnx)
+    engines.add(verbs, photographs=SAMPLES, read=_photographs)
     return root
 
 

@@ -199,6 +199,7 @@ def _passes(detector: Detector, frame: Tensor, maps: list[Tensor]) -> dict[str, 
 def trace(
     module: nn.Module, inputs: tuple[object, ...], dynamic: tuple[object, ...], *, names: list[str], outputs: list[str]
 ) -> onnx.ModelProto:
+    """The ONNX graph of ``module``, traced with ``inputs``, of which the ``dynamic`` axes vary."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(

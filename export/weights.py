@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -24,6 +26,20 @@ class SharedWeights:
         self._content = bytearray()
         self._places: dict[str, int] = {}
 
+    @classmethod
+    def of(cls, folder: Path, graphs: Iterable[str]) -> SharedWeights:
+        """Those in ``folder``, to which more can be added: what ``graphs`` (files) refer to keeps its place."""
+        weights = cls()
+        weights._content.extend((folder / FILE).read_bytes())
+        for graph in graphs:
+            for tensor in onnx.load(folder / graph, load_external_data=False).graph.initializer:
+                entry = {item.key: item.value for item in tensor.external_data}
+                if entry:
+                    offset, length = int(entry["offset"]), int(entry["length"])
+                    content = bytes(weights._content[offset : offset + length])
+                    weights._places[hashlib.sha256(content).hexdigest()] = offset
+        return weights
+
     def __bytes__(self) -> bytes:
         return bytes(self._content)
 
@@ -35,6 +51,9 @@ class SharedWeights:
         kept, moved, casts = [], [], []
         for tensor in model.graph.initializer:
             values = numpy_helper.to_array(tensor)
+            if tensor.data_type == TensorProto.FLOAT16 and values.size >= SMALLEST:  # a graph that computes in fp16
+                moved.append(self._external(tensor.name, values))
+                continue
             if tensor.data_type != TensorProto.FLOAT or values.size < SMALLEST:
                 kept.append(tensor)
                 continue

@@ -1,4 +1,4 @@
-"""The plan of backends that run engines: one graph, from the frame to the answer, and nothing in between on the host."""
+"""The plan of backends that run engines: one graph from the frame to the answer, nothing in between on the host."""
 
 from __future__ import annotations
 

@@ -1,0 +1,103 @@
+"""The gate that every engine passes: it answers as the torch model does, on real photographs, or it is not kept."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import sdk
+from export import parity
+from export.parity import Frame
+from export.precision import BUDGET as ROUNDED_BUDGET
+from sdk.artifact import Artifact
+from sdk.contract import ParityRow
+from sdk.engines.profile import Profile
+from training import metrics
+from training.evaluation import items
+from training.nn.detector import Detector
+
+LARGEST_FALL = 0.002
+"""Of the mean pixel AUC on an evaluation folder, against float32."""
+Run = Callable[[Frame, int], tuple[NDArray[np.float32], float]]
+"""From a frame and a working size to heatmap and score."""
+
+
+def sizes(profile: Profile) -> list[tuple[int, int]]:
+    """Frames to try an engine on: the smallest, the usual and the largest, within what a test can wait for."""
+    most = min(profile.largest, (1080, 1920))
+    tried = (profile.smallest, profile.usual, max(most, profile.smallest))
+    return list(dict.fromkeys(tried))
+
+
+def budget(precision: str) -> float:
+    """Largest absolute difference of a probability."""
+    return parity.BUDGET if precision == "f32" else ROUNDED_BUDGET
+
+
+def rows(
+    run: Run, frozen: Detector, photographs: Sequence[Frame], *, backend: str, precision: str, profile: Profile
+) -> list[ParityRow]:
+    """One row per size: ``run`` against ``frozen``, float32 on the CPU."""
+    size = profile.working_size or 0
+    found = []
+    for frame in parity.frames(photographs, sizes(profile)):
+        with torch.inference_mode():
+            heatmap, score = frozen(torch.from_numpy(frame)[None], size)
+        answer = run(frame, size)
+        found.append(
+            ParityRow(
+                case=f"engine, working size {size or 'native'}",
+                backend=backend,
+                precision=precision,
+                size=frame.shape[:2],
+                max_abs_heatmap=_difference(answer[0], heatmap[0].numpy()),
+                max_abs_score=_difference(np.float32(answer[1]), np.float32(score[0])),
+                budget=budget(precision),
+            )
+        )
+    return found
+
+
+def thawed_row(frozen: Detector, artifact: Artifact, photographs: Sequence[Frame]) -> ParityRow:
+    """Whether the model that was made of an artifact's weights is the artifact's: by ONNX Runtime, small."""
+    (frame,) = parity.frames(photographs, [(96, 128)])
+    with torch.inference_mode():
+        heatmap, score = frozen(torch.from_numpy(frame)[None])
+    with sdk.load(artifact.path, backend="onnxruntime", device="cpu", precision="f32", working_size=0) as analyzer:
+        analysis = analyzer.analyze(frame)
+    assert analysis.heatmap is not None  # min_score is 0
+    return ParityRow(
+        case="weights of the artifact",
+        backend="torch",
+        precision="f32",
+        size=frame.shape[:2],
+        max_abs_heatmap=_difference(analysis.heatmap, heatmap[0].numpy()),
+        max_abs_score=abs(analysis.score - float(score[0])),
+        budget=parity.BUDGET,
+    )
+
+
+def auc_fall(run: Run, exact: Run, pairs: Iterable[tuple[Frame, NDArray[np.bool_]]], *, working_size: int) -> float:
+    """By how much ``run`` falls behind ``exact`` in mean pixel AUC, over frames whose masks are known."""
+    falls = [
+        metrics.auc(exact(frame, working_size)[0], mask) - metrics.auc(run(frame, working_size)[0], mask)
+        for frame, mask in pairs
+        if mask.any() and not mask.all()
+    ]
+    return statistics.fmean(falls) if falls else 0.0
+
+
+def evaluation(folder: Path | None) -> list[tuple[Frame, NDArray[np.bool_]]]:
+    """The frames of an evaluation folder (:mod:`training.evaluation.items`) whose masks are known; none without one."""
+    loaded = [item.load() for item in items.read(folder)] if folder else []
+    return [(frame, truth > 0) for frame, truth in loaded if truth is not None and truth.any()]
+
+
+def _difference(found: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
+    """Largest absolute difference; 1, the whole scale, where a value is not a number."""
+    return float(np.nan_to_num(np.abs(found - truth), nan=1.0).max())

@@ -1,0 +1,152 @@
+"""AOTInductor: the torch model compiled for one device by the torch that is there, and run by the same torch.
+
+    python -m export aotinductor ARTIFACT --device cuda --precision fp16 --frame 1080x1920
+
+Preprocessing is in the package, frames go up as they are. Convolutions run channels last; sizes that are fixed let
+Inductor choose kernels for them, a range of sizes is one package for all.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from export import parity
+from export.engines import gate
+from export.engines.gate import Run
+from export.engines.thaw import thaw
+from export.parity import Frame
+from sdk.artifact import Artifact
+from sdk.backends import aotinductor
+from sdk.contract import ParityRow
+from sdk.engines.cache import Cache, Entry
+from sdk.engines.profile import Profile
+from sdk.errors import ParityFailed
+from training.nn.detector import Detector
+
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class OnePiece(nn.Module):
+    """frame -> score, heatmap, at a working size that is built in."""
+
+    def __init__(self, detector: Detector, working_size: int) -> None:
+        super().__init__()
+        self.detector, self.working_size = detector, working_size
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
+        """Score ``[N]`` and heatmap ``[N, H, W]``, float32, of frames uint8 ``[N, H, W, 3]``."""
+        heatmap, score = self.detector(frame, self.working_size)
+        return score, heatmap
+
+
+def export(
+    artifact: Artifact,
+    *,
+    device: str,
+    precision: str,
+    profile: Profile,
+    photographs: Sequence[Frame],
+    evaluation: Sequence[tuple[Frame, object]] = (),
+    options: Mapping[str, object] | None = None,
+) -> tuple[Entry, list[ParityRow]]:
+    """Compile ``artifact`` for ``profile``, pass the parity gate, keep the package in the cache; both are returned.
+
+    One that is kept already is not compiled again. ``options`` are Inductor's. Raises
+    :class:`sdk.errors.ParityFailed`, and keeps nothing, where the package answers differently from the model.
+    """
+    profile = dataclasses.replace(profile, working_size=profile.working_size or 0)
+    key = aotinductor.key(artifact, precision, profile, target=aotinductor.target(device))
+    cache = Cache()
+    with cache.building(key):
+        kept = cache.find(key)
+        if kept and kept.problem() is None:
+            return kept, []
+        frozen = thaw(artifact)
+        start = time.monotonic()
+        content = compiled(frozen, device=device, precision=precision, profile=profile, options=options)
+        seconds = round(time.monotonic() - start, 1)
+        rows = [gate.thawed_row(frozen, artifact, photographs)]
+        run = _runner(content, device=device, precision=precision)
+        settings = {"backend": "aotinductor", "precision": precision, "profile": profile}
+        rows += gate.rows(run, frozen, photographs, **settings)
+        parity.require(rows)
+        _require_auc(run, frozen, evaluation, working_size=profile.working_size or 0)
+        worst = max(max(row.max_abs_heatmap, row.max_abs_score) for row in rows)
+        facts = {"model": artifact.name, "seconds": seconds, "device": device, "worst difference": worst}
+        return cache.put(key, content, facts=facts), rows
+
+
+def compiled(
+    frozen: Detector,
+    *,
+    device: str,
+    precision: str,
+    profile: Profile,
+    options: Mapping[str, object] | None = None,
+) -> bytes:
+    """The package's bytes."""
+    module = OnePiece(_typed(frozen, DTYPES[precision]), profile.working_size or 0).to(device).eval()
+    module = module.to(memory_format=torch.channels_last)
+    # 2 is the least that torch does not take for a constant; one frame still runs.
+    count = 1 if profile.batch == 1 else 2
+    frame = torch.zeros(count, *profile.usual, 3, dtype=torch.uint8, device=device)
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        warnings.simplefilter("ignore")  # torch warns about its own internals
+        program = torch.export.export(module, (frame,), dynamic_shapes=_axes(profile), strict=False)
+        file = Path(folder) / "model.pt2"
+        torch._inductor.aoti_compile_and_package(program, package_path=str(file), inductor_configs=dict(options or {}))
+        return file.read_bytes()
+
+
+def _typed(frozen: Detector, dtype: torch.dtype) -> Detector:
+    """A copy in ``dtype``; the score's own two numbers stay float32."""
+    typed = copy.deepcopy(frozen).to(dtype)
+    typed.calibration = frozen.calibration.clone()
+    return typed
+
+
+def _axes(profile: Profile) -> tuple[dict[int, object]] | None:
+    """The frame's axes that vary."""
+    axes: dict[int, object] = {}
+    if profile.batch > 1:
+        axes[0] = Dim("N", min=1, max=profile.batch)
+    for axis, name in ((1, "H"), (2, "W")):
+        least, most = profile.smallest[axis - 1], profile.largest[axis - 1]
+        if least < most:
+            axes[axis] = Dim(name, min=least, max=most)
+    return (axes,) if axes else None
+
+
+def _runner(content: bytes, *, device: str, precision: str) -> Run:
+    """Frames through the package as the backend runs it."""
+    engine = aotinductor.Package(content, device=device, precision=precision)
+
+    def run(frame: Frame, _working_size: int) -> tuple[object, float]:
+        found = engine.start({"frame": frame[None]}).result()
+        return found["heatmap"][0], float(found["score"][0])
+
+    return run
+
+
+def _require_auc(run: Run, frozen: Detector, evaluation: Sequence[tuple[Frame, object]], *, working_size: int) -> None:
+    def exact(frame: Frame, size: int) -> tuple[object, float]:
+        with torch.inference_mode():
+            heatmap, score = frozen(torch.from_numpy(frame)[None], size)
+        return heatmap[0].numpy(), float(score[0])
+
+    fall = gate.auc_fall(run, exact, evaluation, working_size=working_size)
+    if fall > gate.LARGEST_FALL:
+        raise ParityFailed(
+            f"the engine's pixel AUC on the evaluation folder is {fall:.4f} below the model's",
+            remedy="raise precision; nothing was kept",
+        )

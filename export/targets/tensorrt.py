@@ -1,0 +1,107 @@
+"""TensorRT: graphs for engines beside an artifact's others, and engines of them for the GPU that is here.
+
+    python -m export tensorrt ARTIFACT --precision fp16
+
+Networks are strongly typed, so a precision is a graph of its own, over the same file of weights. The graphs need no
+plugin: operators of ours are there as their bodies.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from onnx import inliner
+
+from export import artifact as files
+from export import parity
+from export.engines import gate
+from export.engines.gate import Run
+from export.engines.graphs import engine_graphs
+from export.engines.thaw import thaw
+from export.parity import Frame
+from export.weights import FILE as WEIGHTS
+from export.weights import SharedWeights
+from sdk.artifact import Artifact, read
+from sdk.backends import tensorrt
+from sdk.contract import ParityRow
+from sdk.engines import onepiece
+from sdk.engines.cache import Cache
+from sdk.engines.profile import Profile
+from training.nn.detector import Detector
+
+
+def export(artifact: Artifact, target: Path, *, precisions: Sequence[str], photographs: Sequence[Frame]) -> Artifact:
+    """Write ``artifact`` with graphs for engines to ``target``, which may be where it is; read again, it is returned.
+
+    What is there already is kept. Raises :class:`sdk.errors.ParityFailed`, and writes nothing, where the torch model
+    that is made of the artifact's weights does not answer as the artifact does.
+    """
+    lacking = [p for p in precisions if onepiece.named("native", p) not in artifact.contract.graphs]
+    if not lacking and artifact.path == target.resolve():
+        return artifact
+    frozen = thaw(artifact)
+    parity.require([gate.thawed_row(frozen, artifact, photographs)])
+    known = artifact.contract.sha256
+    content = {name: (artifact.path / name).read_bytes() for name in known}
+    weights = SharedWeights.of(artifact.path, [name for name in known if name.endswith(".onnx")])
+    graphs = dict(artifact.contract.graphs)
+    for precision in lacking:
+        for graph, model in engine_graphs(typed(frozen, precision)).items():
+            name = onepiece.named(graph, precision)
+            file = f"{name}.onnx"
+            inlined = inliner.inline_local_functions(model)
+            content[file] = weights.externalise(inlined).SerializeToString(deterministic=True)
+            graphs[name] = dataclasses.replace(onepiece.GRAPHS[graph], file=file)
+    content[WEIGHTS] = bytes(weights)
+    sha256 = {name: hashlib.sha256(content[name]).hexdigest() for name in sorted(content)}
+    files.write(target, content, dataclasses.replace(artifact.contract, graphs=graphs, sha256=sha256))
+    return read(target)
+
+
+def typed(frozen: Detector, precision: str) -> Detector:
+    """``frozen`` in f32 or fp16; the score's own two numbers stay float32."""
+    if precision == "f32":
+        return frozen
+    half = copy.deepcopy(frozen).half()
+    half.calibration = frozen.calibration
+    return half
+
+
+def build(
+    artifact: Artifact, *, precision: str, profile: Profile, photographs: Sequence[Frame]
+) -> tuple[list[str], list[ParityRow]]:
+    """Build what is missing of the engines in ``precision`` for this machine's GPU and let them pass the parity gate.
+
+    Returns the digests of the engines and the gate's table. An engine over the budget is removed from the cache, and
+    :class:`sdk.errors.ParityFailed` raised.
+    """
+    frozen = thaw(artifact)
+    rows: list[ParityRow] = []
+    for graph in onepiece.GRAPHS:
+        session = tensorrt.open(artifact, graph, device="cuda", precision=precision, threads=None)
+        session.build(profile)
+        size = None if graph == "native" else artifact.contract.working_size or min(profile.usual)
+        shown = dataclasses.replace(profile, working_size=size or 0)
+        settings = {"backend": "tensorrt", "precision": precision, "profile": shown}
+        found = gate.rows(_runner(session, shrunk=graph == "shrunk"), frozen, photographs, **settings)
+        if parity.over_budget(found):
+            session.discard(profile)
+        session.close()
+        rows += found
+    parity.require(rows)
+    digests = [entry.key.digest for entry in Cache().entries() if entry.facts.get("model") == artifact.name]
+    return digests, rows
+
+
+def _runner(session: object, *, shrunk: bool) -> Run:
+    def run(frame: Frame, working_size: int) -> tuple[np.ndarray, float]:
+        feeds = {"frame": frame[None]}
+        found = session.run(feeds | {"working_size": np.array(working_size, np.int64)} if shrunk else feeds)
+        return found["heatmap"][0], float(found["score"][0])
+
+    return run

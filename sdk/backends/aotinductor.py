@@ -1,0 +1,287 @@
+"""AOTInductor packages: compiled from torch by ``python -m export aotinductor`` on this machine; need torch to run.
+
+The one backend with torch in it, imported when a session is opened and not before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import platform
+import tempfile
+import threading
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sdk import forks
+from sdk.cuda_arrays import is_on_cuda
+from sdk.engines import gpu, kept
+from sdk.engines.cache import Cache, Entry, Key
+from sdk.engines.onepiece import in_one_piece
+from sdk.engines.profile import Profile
+from sdk.errors import AnalyzerClosed, DeviceUnavailable, MissingExtra
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sdk.artifact import Artifact
+    from sdk.backend import Arrays
+    from sdk.contract import Contract
+
+RANK = 15
+
+GRAPHS = 8
+"""Captured CUDA graphs that a package keeps: for as many kinds of frame."""
+
+
+def reasons_against(artifact: Artifact, *, device: str) -> list[str]:
+    """Why this machine cannot run ``artifact`` on ``device``; torch itself is not asked, it takes seconds to import."""
+    if find_spec("torch") is None:
+        return ["torch is not installed"]
+    if device == "cuda" and not gpu.count():
+        return ["no NVIDIA driver with a GPU was found"]
+    if not built(artifact, device=device):
+        how = f"python -m export aotinductor {artifact.contract.name} --device {device}"
+        near = Cache().near(key(artifact, "f32", Profile(working_size=0), target=target(device)))
+        return ["; ".join([f"no package is compiled for this machine: {how}", *near])]
+    return []
+
+
+def precisions(device: str) -> tuple[str, ...]:
+    """All: whichever a package was compiled in."""
+    return ("f32", "bf16", "fp16")
+
+
+def built(artifact: Artifact, *, device: str) -> tuple[str, ...]:
+    """Precisions of the packages that are kept for this machine."""
+    cache, here = Cache(), target(device)
+    return tuple(
+        precision
+        for precision in precisions(device)
+        if kept.serving(cache, key(artifact, precision, Profile(working_size=0), target=here))
+    )
+
+
+def terms(contract: Contract) -> Contract:
+    """The contract with the plan of engines."""
+    return in_one_piece(contract)
+
+
+def target(device: str) -> str:
+    """What packages for ``device`` are compiled for here: "sm_90", or what this CPU offers to compilers."""
+    return gpu.target() or "no GPU" if device == "cuda" else _cpu()
+
+
+def key(artifact: Artifact, precision: str, profile: Profile, *, target: str) -> Key:
+    """The key of a package: it is made of all that an artifact holds, and of the torch that compiles it."""
+    return Key(
+        source=artifact.digest,
+        graph="frame",
+        module="torch",
+        version=version("torch") if find_spec("torch") else "none",
+        precision=precision,
+        profile=profile,
+        target=target,
+    )
+
+
+def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads: int | None) -> _Session:
+    """A session that loads the package for each kind of frame when the first such frame comes.
+
+    Torch decides how many threads run on a CPU; ``threads`` is not followed here.
+    """
+    return _Session(artifact, precision, device)
+
+
+class _Session:
+    """The packages of one artifact in one precision on one device."""
+
+    parallel = 2
+
+    def __init__(self, artifact: Artifact, precision: str, device: str) -> None:
+        self._artifact, self._precision, self._device = artifact, precision, device
+        self._key = key(artifact, precision, Profile(working_size=0), target=target(device))
+        self._cache = Cache()
+        self._packages: dict[str, Package] | None = {}
+        self._lock = threading.Lock()
+        forks.outlive(self)
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Outputs for ``feeds``, in fresh arrays."""
+        return self.submit(feeds).result()
+
+    def submit(self, feeds: Mapping[str, NDArray[Any]]) -> Running:
+        """Start on ``feeds``; a frame may lie on the GPU."""
+        frame, working_size = feeds["frame"], int(feeds.get("working_size", np.zeros(())))
+        shape = tuple(frame.__cuda_array_interface__["shape"] if is_on_cuda(frame) else frame.shape)
+        entries = kept.serving(self._cache, self._key)
+        entry = kept.chosen(entries, shape, working_size)
+        if entry is None:
+            verb = f"aotinductor {self._artifact.contract.name} --device {self._device}"
+            raise kept.missing(entries, shape, working_size, verb=verb)
+        return self._package(entry).start({"frame": frame})
+
+    def close(self) -> None:
+        """Let go of the packages; torch frees them with the last reference. Idempotent."""
+        with self._lock:
+            self._packages = None
+
+    def _package(self, entry: Entry) -> Package:
+        with self._lock:
+            if self._packages is None:
+                raise AnalyzerClosed("the session was closed during an analysis", remedy="close the Analyzer later")
+            digest = entry.key.digest
+            if digest not in self._packages:
+                self._packages[digest] = Package(entry.read(), device=self._device, precision=self._precision)
+            return self._packages[digest]
+
+
+class Package:
+    """A package that was loaded. Any number of threads may use it; on a GPU runs overlap in two streams."""
+
+    def __init__(self, content: bytes, *, device: str, precision: str) -> None:
+        self._torch = _torch()
+        self._precision = precision
+        self._on_cuda = device == "cuda"
+        with tempfile.TemporaryDirectory(prefix="imdl-aotinductor.") as folder:
+            file = Path(folder) / "model.pt2"
+            file.write_bytes(content)
+            try:
+                # Without threads of its own: what is captured as a CUDA graph may wait for none.
+                self._run = self._torch._inductor.aoti_load_package(str(file), run_single_threaded=True)
+            except Exception as error:  # torch raises what its loader does
+                raise DeviceUnavailable(
+                    f"torch {self._torch.__version__} cannot load a package: {error}",
+                    remedy="compile it again on this machine: python -m export aotinductor MODEL",
+                ) from error
+        self._lock = threading.Lock()
+        self._idle: list[Slot] = []
+
+    def start(self, feeds: Mapping[str, Any]) -> Running:
+        """Queue one run on a stream of its own; on a CPU it is done when this returns."""
+        with self._lock:
+            slot = self._idle.pop() if self._idle else None
+        slot = slot or Slot(self._torch, self._run, on_cuda=self._on_cuda, exact=self._precision == "f32")
+        # One at a time: a package has one set of buffers. On a GPU this is the time to queue, not to compute.
+        with self._lock:
+            slot.start(feeds["frame"])
+        return Running(self, slot)
+
+    def give_back(self, slot: Slot) -> None:
+        """Take a slot for the next run."""
+        with self._lock:
+            self._idle.append(slot)
+
+
+class Running:
+    """A run that was queued."""
+
+    def __init__(self, package: Package, slot: Slot) -> None:
+        self._package, self._slot = package, slot
+
+    def result(self) -> Arrays:
+        """Wait for the outputs; in arrays of the caller's own."""
+        found = self._slot.finish()
+        self._package.give_back(self._slot)
+        return found
+
+
+class Slot:
+    """Buffers and a stream: one run at a time, as a captured graph from the second frame of a shape on."""
+
+    def __init__(self, torch: Any, run: Any, *, on_cuda: bool, exact: bool) -> None:  # noqa: ANN401  torch has no types
+        self._torch, self._run, self._exact = torch, run, exact
+        self._stream = torch.cuda.Stream() if on_cuda else None
+        self._seen: list[tuple[int, ...]] = []
+        self._graphs: dict[tuple[int, ...], tuple[Any, Any, Any]] = {}
+        self._answers: tuple[Any, ...] = ()
+
+    def start(self, frame: Any) -> None:  # noqa: ANN401  of the host or of anybody's GPU
+        """Queue the way up, the work and the way down."""
+        with self._torch.inference_mode(), self._arithmetic():
+            if self._stream is None:
+                writable = np.require(frame, requirements=["C", "W"])  # torch warns of arrays that are not
+                self._answers = tuple(self._run(self._torch.from_numpy(writable)))
+                return
+            with self._torch.cuda.stream(self._stream):
+                found = self._computed(self._source(frame))
+                self._answers = tuple(self._down(value) for value in found)
+
+    def finish(self) -> Arrays:
+        """Outputs of the run, copied."""
+        if self._stream is not None:
+            self._stream.synchronize()
+        score, heatmap = (value.numpy().copy() for value in self._answers)
+        return {"score": score, "heatmap": heatmap}
+
+    def _source(self, frame: Any) -> Any:  # noqa: ANN401
+        """The frame as a tensor that a copy to the GPU need not wait for."""
+        if is_on_cuda(frame):
+            self._torch.cuda.synchronize()  # its owner may still write
+            return self._torch.as_tensor(frame, device="cuda")
+        return self._torch.from_numpy(np.require(frame, requirements=["C", "W"])).pin_memory()
+
+    def _computed(self, source: Any) -> Any:  # noqa: ANN401
+        shape = tuple(source.shape)
+        if shape not in self._graphs and shape in self._seen:
+            self._capture(shape, source)
+        if shape in self._graphs:
+            graph, static, found = self._graphs[shape]
+            static.copy_(source, non_blocking=True)
+            graph.replay()
+            return found
+        self._seen = [*self._seen[-GRAPHS:], shape]
+        return self._run(source.to("cuda", non_blocking=True))
+
+    def _capture(self, shape: tuple[int, ...], source: Any) -> None:  # noqa: ANN401
+        """One graph of all launches for frames of ``shape``; the run before it has made what is made once."""
+        torch = self._torch
+        static = source.to("cuda").clone()
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.current_stream().synchronize()
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            found = self._run(static)
+        if len(self._graphs) == GRAPHS:
+            self._graphs.pop(next(iter(self._graphs)))
+        self._graphs[shape] = (graph, static, found)
+
+    def _down(self, value: Any) -> Any:  # noqa: ANN401
+        pinned = self._torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
+        return pinned.copy_(value, non_blocking=True)
+
+    def _arithmetic(self) -> contextlib.AbstractContextManager[object]:
+        """float32 without TF32, which keeps 10 bits of mantissa, which nobody asked for."""
+        if not self._exact or self._stream is None:
+            return contextlib.nullcontext()
+        context: contextlib.AbstractContextManager[object] = self._torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=False, allow_tf32=False
+        )
+        return context
+
+
+def _torch() -> Any:  # noqa: ANN401  torch has no types
+    try:
+        torch = import_module("torch")
+        import_module("torch._inductor")
+    except Exception as error:  # an installation that is broken raises what it likes
+        raise MissingExtra("torch", extra="torch", purpose="the backend aotinductor", why=str(error)) from error
+    return torch
+
+
+@functools.cache
+def _cpu() -> str:
+    """Machine and instruction sets: what is compiled here runs where they are the same."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    digest = hashlib.sha256(" ".join(sorted(flags.split())).encode()).hexdigest()[:8]
+    return f"{platform.machine()} {digest}"

@@ -1,0 +1,203 @@
+"""TensorRT and TensorRT-RTX: engines for one kind of GPU, built by ``python -m export tensorrt`` or ``warmup()``."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sdk import forks
+from sdk.cuda_arrays import is_on_cuda
+from sdk.engines import gpu, kept, trt
+from sdk.engines.cache import Cache, Entry, Key, write
+from sdk.engines.onepiece import in_one_piece, named
+from sdk.engines.profile import Profile
+from sdk.engines.trt_run import Engine, Running
+from sdk.errors import AnalyzerClosed, DeviceUnavailable, MissingExtra, SdkError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sdk.artifact import Artifact
+    from sdk.backend import Arrays
+    from sdk.contract import Contract
+
+RANK = 5
+
+_logger = logging.getLogger("imdl.tensorrt")
+
+
+def reasons_against(artifact: Artifact, *, device: str) -> list[str]:
+    """Why this machine cannot run ``artifact`` on ``device``."""
+    if not any(find_spec(name) for name in trt.PACKAGES):
+        return ["neither tensorrt nor tensorrt_rtx is installed"]
+    if device != "cuda":
+        return [f"tensorrt does not run on {device}"]
+    if not gpu.count():
+        return ["no NVIDIA driver with a GPU was found"]
+    if not any(named("native", precision) in artifact.contract.graphs for precision in precisions(device)):
+        return [f"{artifact.name} has no graphs for engines: python -m export tensorrt {artifact.contract.name}"]
+    try:
+        trt.load(gpu.target())
+    except SdkError as error:
+        return [error.problem]
+    return []
+
+
+def precisions(device: str) -> tuple[str, ...]:
+    """f32 and fp16: whichever an engine's graph is written in."""
+    return ("f32", "fp16")
+
+
+def built(artifact: Artifact, *, device: str) -> tuple[str, ...]:
+    """Precisions of the engines that are kept for this machine."""
+    library, target, cache = trt.load(gpu.target()), gpu.target() or "", Cache()
+    return tuple(
+        precision
+        for precision in precisions(device)
+        if any(
+            kept.serving(cache, key(artifact, graph, precision, library=library, target=target))
+            for graph in ("native", "shrunk")
+            if named(graph, precision) in artifact.contract.graphs
+        )
+    )
+
+
+def terms(contract: Contract) -> Contract:
+    """The contract with the plan of engines."""
+    return in_one_piece(contract)
+
+
+def key(artifact: Artifact, graph: str, precision: str, *, library: trt.Library, target: str) -> Key:
+    """The key of the engine for ``graph``, with the default profile."""
+    return Key(
+        source=kept.source(artifact, graph, precision),
+        graph=graph,
+        module=library.name,
+        version=library.version,
+        precision=precision,
+        profile=Profile(),
+        target=target,
+    )
+
+
+def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads: int | None) -> _Session:
+    """A session that loads the kept engine for each kind of frame when the first such frame comes."""
+    if named(graph, precision) not in artifact.contract.graphs:
+        raise DeviceUnavailable(
+            f"{artifact.name} has no graph {graph} in {precision}",
+            remedy=f"python -m export tensorrt {artifact.contract.name}",
+        )
+    return _Session(artifact, graph, precision)
+
+
+class _Session:
+    """The engines of one graph in one precision."""
+
+    parallel = 2
+
+    def __init__(self, artifact: Artifact, graph: str, precision: str) -> None:
+        self._artifact, self._graph, self._precision = artifact, graph, precision
+        self._library, self._cache = trt.load(gpu.target()), Cache()
+        self._key = key(artifact, graph, precision, library=self._library, target=gpu.target() or "")
+        self._engines: dict[str, Engine] | None = {}
+        self._lock = threading.Lock()
+        forks.outlive(self)
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Outputs for ``feeds``, in fresh arrays."""
+        return self.submit(feeds).result()
+
+    def submit(self, feeds: Mapping[str, NDArray[Any]]) -> Running:
+        """Start on ``feeds``; a frame may lie on the GPU."""
+        frame, working_size = feeds["frame"], int(feeds.get("working_size", np.zeros(())))
+        shape = tuple(frame.__cuda_array_interface__["shape"] if is_on_cuda(frame) else frame.shape)
+        entries = kept.serving(self._cache, self._key)
+        entry = kept.chosen(entries, shape, working_size)
+        if entry is None:
+            verb = f"tensorrt {self._artifact.contract.name}"
+            raise kept.missing(entries, shape, working_size, verb=verb, why=self._cache.near(self._key))
+        return self._engine(entry).start(feeds)
+
+    def build(self, profile: Profile) -> None:
+        """Build an engine for ``profile`` unless one that loads is kept for its usual frame."""
+        name = named(self._graph, self._precision)
+        wanted = dataclasses.replace(self._key, profile=profile)
+        with self._cache.building(wanted):
+            entry = kept.chosen(kept.serving(self._cache, self._key), (1, *profile.usual, 3), 0)
+            if entry and self._loads(entry):
+                return
+            start = time.monotonic()
+            plan, timings = trt.build(
+                self._library,
+                self._artifact.file(name),
+                profile,
+                target=self._key.target,
+                progress=_tell,
+                timings=self._learned("timings"),
+            )
+            self._keep("timings", timings)
+            seconds = round(time.monotonic() - start, 1)
+            self._cache.put(wanted, plan, facts={"model": self._artifact.name, "seconds": seconds})
+
+    def discard(self, profile: Profile) -> None:
+        """Drop the engine that :meth:`build` made for ``profile``, which was not what it should be."""
+        entry = self._cache.find(dataclasses.replace(self._key, profile=profile))
+        if entry:
+            self._cache.remove(entry)
+
+    def close(self) -> None:
+        """Give back what the engines hold, and keep the kernels that they compiled. Idempotent."""
+        with self._lock:
+            engines, self._engines = self._engines or {}, None
+        for engine in engines.values():
+            self._keep("kernels", engine.kernels())
+            engine.close()
+
+    def _engine(self, entry: Entry) -> Engine:
+        with self._lock:
+            if self._engines is None:
+                raise AnalyzerClosed("the session was closed during an analysis", remedy="close the Analyzer later")
+            digest = entry.key.digest
+            if digest not in self._engines:
+                self._engines[digest] = Engine(self._library, entry.read(), kernels=self._learned("kernels"))
+            return self._engines[digest]
+
+    def _loads(self, entry: Entry) -> bool:
+        """Whether a kept engine can be used; one that cannot goes, whatever the reason, which is logged."""
+        try:
+            self._engine(entry)
+        except SdkError as error:
+            if isinstance(error, AnalyzerClosed | MissingExtra):
+                raise
+            _logger.warning("an engine is built again: %s", error.problem)
+            self._cache.remove(entry)
+            return False
+        return True
+
+    def _learned(self, kind: str) -> bytes:
+        file = self._cache.folder / self._learned_file(kind)
+        return file.read_bytes() if file.is_file() else b""
+
+    def _keep(self, kind: str, content: bytes) -> None:
+        if content:
+            self._cache.folder.mkdir(parents=True, exist_ok=True)
+            write(self._cache.folder / self._learned_file(kind), content)
+
+    def _learned_file(self, kind: str) -> str:
+        """Timings and kernels are of a package and a GPU, not of a model."""
+        whose = f"{self._key.module} {self._key.version} {self._key.target}"
+        return f"{kind}-{hashlib.sha256(whose.encode()).hexdigest()[:16]}.learned"
+
+
+def _tell(phase: str, done: int, steps: int) -> None:
+    """Progress of a build, for whoever listens: at its start, at its end and ten times between."""
+    if steps and done % max(1, steps // 10) == 0:
+        _logger.info("%s: %d of %d", phase, done, steps)

@@ -1,0 +1,52 @@
+"""Which engines of an artifact are kept for this machine, and the one to take for a frame."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from sdk.artifact import Artifact
+from sdk.engines.cache import Cache, Entry, Key
+from sdk.engines.onepiece import named
+from sdk.engines.profile import Profile
+from sdk.errors import DeviceUnavailable
+
+
+def source(artifact: Artifact, graph: str, precision: str) -> str:
+    """SHA-256 over the graph's file and the weights that all graphs share."""
+    listed = artifact.contract.sha256
+    file = artifact.contract.graphs[named(graph, precision)].file
+    parts = [listed[name] for name in sorted(listed) if name == file or name.endswith(".bin")]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def serving(cache: Cache, wanted: Key) -> list[Entry]:
+    """Engines for what ``wanted`` names, whatever their profile: those for one size of frame first, as the fastest."""
+    alike = [entry for entry in cache.entries() if _without_profile(entry.key) == _without_profile(wanted)]
+    return sorted(alike, key=lambda entry: (not entry.key.profile.is_fixed, _area(entry.key.profile)))
+
+
+def chosen(entries: Sequence[Entry], shape: tuple[int, ...], working_size: int) -> Entry | None:
+    """The first engine that takes frames of ``shape`` [N, H, W, 3] at ``working_size``."""
+    return next((entry for entry in entries if entry.key.profile.admits(shape, working_size)), None)
+
+
+def missing(
+    entries: Sequence[Entry], shape: tuple[int, ...], working_size: int, *, verb: str, why: Sequence[str] = ()
+) -> DeviceUnavailable:
+    """What to raise where no engine serves a frame."""
+    profiles = ", ".join(entry.key.profile.text() for entry in entries)
+    height, width = shape[1:3]
+    kept = "".join(f"; {reason}" for reason in why) or (f", only for {profiles}" if profiles else "")
+    return DeviceUnavailable(
+        f"no engine is kept for {shape[0]} x {height}x{width} px at working size {working_size or 'native'}{kept}",
+        remedy=f"analyzer.warmup({height}, {width}) where the backend can build one, or: python -m export {verb}",
+    )
+
+
+def _without_profile(key: Key) -> tuple[str, ...]:
+    return key.source, key.graph, key.module, key.version, key.precision, key.target, key.plugins
+
+
+def _area(profile: Profile) -> int:
+    return profile.largest[0] * profile.largest[1] * profile.batch
