@@ -100,5 +100,14 @@ class EvidenceInvalid(SdkError):
     """A record of evidence is not one, was changed after it was signed, or does not belong to the file."""
 
 
+class ServiceRefused(SdkError):
+    """The service turns a request away with an HTTP ``status``, and says when to come again if that may help."""
+
+    def __init__(self, problem: str, *, remedy: str, status: int, retry_after: float | None = None) -> None:
+        super().__init__(problem, remedy=remedy)
+        self.status = status
+        self.retry_after = retry_after
+
+
 class ParityFailed(SdkError):
     """An exported graph differs from its torch model by more than the budget, or a layer overflows its precision."""

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sdk import policy_file
 from sdk.analyzer import Analyzer, load
 from sdk.errors import BadSetting, DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
-from sdk.evidence import record
+from sdk.evidence import pictures, record
 from sdk.policy import Decision, Finding, Policy
 
 if TYPE_CHECKING:
@@ -72,9 +74,10 @@ class Examiner:
         return Examination(analyses, decision, shadow, None, evidence)
 
     def warmup(self) -> None:
-        """Let every model analyse a grey frame."""
+        """Let every model analyse a grey file, so that the first real one waits for no runtime and no decoder."""
+        grey = pictures.frame_jpeg(np.full((512, 512, 3), 128, np.uint8))
         for analyzer in self.analyzers.values():
-            analyzer.warmup()
+            analyzer.analyze(grey, min_score=0.0)
 
     def close(self) -> None:
         """Release every model."""

@@ -35,6 +35,11 @@ def colour_png(heatmap: NDArray[np.float32], *, side: int = SIDE) -> bytes:  # [
     return _encoded(".png", np.dstack([colours, grey]), [cv2.IMWRITE_PNG_COMPRESSION, 6])
 
 
+def picture_png(picture: NDArray[np.uint8]) -> bytes:  # [H, W, 3] RGB
+    """A PNG of ``picture``."""
+    return _encoded(".png", picture[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])
+
+
 def frame_of(data: bytes) -> NDArray[np.uint8]:  # [H, W, 3] RGB
     """The pixels of what :func:`frame_jpeg` made."""
     return np.ascontiguousarray(_decoded(data, cv2.IMREAD_COLOR)[:, :, ::-1])

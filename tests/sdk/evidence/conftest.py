@@ -10,7 +10,7 @@ import pytest
 import sdk
 from sdk import policy_file
 from sdk.examiner import Examiner
-from tests.sdk.files import saved
+from tests.sdk.files import saved, scene
 
 POLICY = """
 schema = 1
@@ -43,7 +43,7 @@ def examiner(toy_path, policy_path):
 def upload() -> bytes:
     """A PNG that the toy takes for suspicious."""
     rng = np.random.default_rng(5)
-    return saved(rng.integers(100, 250, (70, 90, 3), np.uint8), "PNG")
+    return saved(scene(rng, 70, 90, low=100, high=250), "PNG")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from sdk import __main__ as cli
 from sdk.evidence import record
 from tests.sdk import toy
-from tests.sdk.files import saved
+from tests.sdk.files import saved, scene
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def imdl(capsys):
 @pytest.fixture
 def files(tmp_path, rng, upload):
     """One that passes, one that is reviewed, one that is no image."""
-    dim = saved(rng.integers(0, 160, (70, 90, 3), np.uint8), "PNG")
+    dim = saved(scene(rng, 70, 90, high=160), "PNG")
     for name, data in {"dim.png": dim, "bright.png": upload, "broken.jpg": b"\xff\xd8\xff no image"}.items():
         (tmp_path / name).write_bytes(data)
     return tmp_path

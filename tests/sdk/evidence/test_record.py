@@ -7,13 +7,12 @@ import io
 import json
 
 import jsonschema
-import numpy as np
 import pytest
 from PIL import Image
 
 from sdk.errors import EvidenceInvalid
 from sdk.evidence import chain, pictures, record
-from tests.sdk.files import saved
+from tests.sdk.files import saved, scene
 
 SCHEMA = json.loads(record.SCHEMA_FILE.read_text(encoding="utf-8"))
 
@@ -49,7 +48,7 @@ def test_the_record_holds_what_was_found(examiner, upload):
 
 
 def test_both_policies_are_recorded_and_only_one_decides(examiner, rng):
-    dim = saved(rng.integers(0, 160, (70, 90, 3), np.uint8), "PNG")
+    dim = saved(scene(rng, 70, 90, high=160), "PNG")
     found = examiner.examine(dim)
     assert (found.decision.action, found.shadow.action) == ("pass", "review")
     assert found.record["decision"]["policy"]["name"] == "toy"
@@ -63,7 +62,7 @@ def test_where_a_photograph_was_taken_is_nowhere(examiner, rng):
     gps = exif.get_ifd(0x8825)
     gps[1], gps[2], gps[29] = "N", (48.0, 51.0, 29.6), "2026:11:02"
     exif[0x010F] = "Camera of Somebody"
-    file = saved(rng.integers(100, 250, (70, 90, 3), np.uint8), "JPEG", exif=exif)
+    file = saved(scene(rng, 70, 90, low=100, high=250), "JPEG", exif=exif)
     assert Image.open(io.BytesIO(file)).getexif().get_ifd(0x8825)
     found = examiner.examine(file)
     shown = pictures.frame_jpeg(next(iter(found.analyses.values())).frame)

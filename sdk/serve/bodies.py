@@ -1,0 +1,93 @@
+"""Uploads from request bodies: raw, or one file in a multipart form; bounded in bytes and in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from sdk.errors import ServiceRefused
+
+if TYPE_CHECKING:
+    from sdk.serve.gate import Place
+
+ENVELOPE = 1 << 16
+"""Bytes that a multipart form may add to a file."""
+FIELD = "file"
+"""Name of the form's field that holds the file."""
+
+
+class _Parser(MultiPartParser):
+    """Keeps files in memory, whose amount was counted; nothing of an upload reaches a temporary file."""
+
+    spool_max_size = 1 << 40
+
+
+async def received(request: Request, place: Place, *, max_bytes: int, seconds: float) -> bytes:
+    """The file that ``request`` brings; its bytes are counted in ``place`` as they come.
+
+    Raises:
+        ServiceRefused: it is too large (413), too slow (408), empty or not a form with a file (422), or there is no
+            room for it now (429).
+    """
+    is_form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data"
+    most = max_bytes + (ENVELOPE if is_form else 0)
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > most:
+        raise _too_large(int(declared), max_bytes)
+    try:
+        async with asyncio.timeout(seconds):
+            body = await _body(request, place, most, max_bytes)
+    except TimeoutError as error:
+        raise ServiceRefused(
+            f"the upload took longer than {seconds:g} seconds", remedy="send it faster", status=408
+        ) from error
+    except ClientDisconnect as error:
+        raise ServiceRefused("the upload was broken off", remedy="send it again", status=400) from error
+    data = await _file(request, body) if is_form else body
+    if not data:
+        raise ServiceRefused("the upload is empty", remedy="send the bytes of one file", status=422)
+    if len(data) > max_bytes:
+        raise _too_large(len(data), max_bytes)
+    return data
+
+
+async def _body(request: Request, place: Place, most: int, max_bytes: int) -> bytes:
+    pieces, total = [], 0
+    async for piece in request.stream():
+        total += len(piece)
+        if total > most:
+            raise _too_large(total, max_bytes)
+        place.hold(len(piece))
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def _file(request: Request, body: bytes) -> bytes:
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    try:
+        form = await _Parser(request.headers, whole(), max_files=1, max_fields=8).parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        raise ServiceRefused(f"the form cannot be read: {error}", remedy=_FORM, status=422) from error
+    try:
+        file = form.get(FIELD)
+        if not isinstance(file, UploadFile):
+            raise ServiceRefused(f"the form has no file named {FIELD!r}", remedy=_FORM, status=422)
+        return await file.read()
+    finally:
+        await form.close()
+
+
+_FORM = f"send multipart/form-data with one file in the field {FIELD!r}, or the file's bytes as the body"
+
+
+def _too_large(size: int, most: int) -> ServiceRefused:
+    return ServiceRefused(
+        f"the upload has {size:,} bytes or more, the limit is {most:,}", remedy="send a smaller file", status=413
+    )

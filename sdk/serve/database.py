@@ -1,0 +1,83 @@
+"""The database: SQLite in one file or PostgreSQL, brought to the tables of this version by Alembic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, event, text
+
+from sdk.errors import BadSetting
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_SECONDS = 20
+"""How long a writer waits for another in SQLite."""
+CHAIN_LOCK = 0x494D444C
+"""PostgreSQL's advisory lock of those who append to the chain of records."""
+
+
+class Database:
+    """Connections to one database, from any thread."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = sqlalchemy.make_url(url)
+            if parsed.get_backend_name() == "postgresql":
+                parsed = parsed.set(drivername="postgresql+psycopg")
+            elif parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+                raise BadSetting(f"database {url} is neither a file of SQLite nor PostgreSQL", remedy=_URLS)
+            self.engine = sqlalchemy.create_engine(parsed, pool_pre_ping=parsed.get_backend_name() == "postgresql")
+        except (sqlalchemy.exc.ArgumentError, ImportError) as error:
+            raise BadSetting(f"database {url}: {error}", remedy=_URLS) from error
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        if self.is_sqlite:
+            _prepare_sqlite(self.engine)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection that sees one state of the database."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, *, chained: bool = False) -> Iterator[Connection]:
+        """A transaction; with ``chained`` no other one of these runs at the same time."""
+        with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            if chained and not self.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CHAIN_LOCK})
+            yield connection
+
+    def migrate(self) -> None:
+        """Bring the tables to those of this version; servers that start at the same time wait for each other."""
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        with self.write(chained=True) as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+_URLS = "give sqlite:///FILE or postgresql://USER@HOST/NAME (pip install 'imdl-sdk[postgres]')"
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    """One writer at a time, who waits at the door; readers beside it; what was committed survives a power cut."""
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _: object) -> None:  # noqa: ANN401  a class of the driver
+        connection.isolation_level = None  # the driver's own idea of when a transaction begins
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS}000"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,119 @@
+"""What the service answers with, as OpenAPI describes it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sdk.errors import SdkError
+from sdk.serve.jobs import Job
+
+Action = Literal["pass", "review", "block"]
+
+_EXAMPLE: Any = {
+    "id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    "state": "done",
+    "content": "default",
+    "input_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "created": "2026-11-21T12:30:00.250Z",
+    "finished": "2026-11-21T12:30:00.412Z",
+    "action": "review",
+    "reasons": ["psccnet-lite: score 0.998 reaches 0.997"],
+    "models": [{"model": "psccnet-lite", "score": 0.998, "verdict": "suspicious", "reason": "score 0.998 reaches "
+                "0.997, as 5 % of authentic frames do", "mask_share": 0.031}],
+    "error": None,
+    "problem": None,
+    "record": {"schema": "imdl.evidence/1"},
+}  # fmt: skip
+
+
+class Document(BaseModel):
+    """Base of all: nothing that is not described."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Failure(Document):
+    """What happened, and what to do about it."""
+
+    type: str
+    problem: str
+    remedy: str
+
+
+class Refusal(Document):
+    """Why a request was turned away."""
+
+    error: Failure
+
+
+class Said(Document):
+    """What one model said."""
+
+    model: str
+    score: float = Field(ge=0, le=1, description="Probability that the frame was manipulated anywhere.")
+    verdict: Literal["manipulated", "suspicious", "inconclusive", "no_evidence"]
+    reason: str
+    mask_share: float | None = Field(description="Share of the frame's pixels that are in the mask.")
+
+
+class JobDocument(Document):
+    """One upload, and what was decided about it."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+
+    id: str = Field(pattern="^[0-9a-f]{32}$")
+    state: Literal["queued", "running", "done", "failed"]
+    content: str = Field(description="Content type, one of the policy's.")
+    input_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    created: str
+    finished: str | None
+    action: Action | None = Field(description="What the policy does. `pass` never means that a picture is authentic.")
+    reasons: list[str]
+    models: list[Said]
+    error: Failure | None = Field(description="Why the file could not be analysed; the policy decided all the same.")
+    problem: str | None = Field(description="Why the job failed: a fault of the service, not of the file.")
+    record: dict[str, Any] | None = Field(description="The evidence, as `GET /v1/jobs/{id}/record` gives it.")
+
+
+def job_document(job: Job, text: str | None) -> JobDocument:
+    """The document on a job whose record, if it has one, is ``text``."""
+    record: dict[str, Any] | None = json.loads(text) if text else None
+    results = record["results"] if record else []
+    error = record["error"] if record else None
+    return JobDocument(
+        id=job.id,
+        state=job.state,  # type: ignore[arg-type]
+        content=job.content,
+        input_sha256=job.input_sha256,
+        created=moment(job.created),
+        finished=None if job.finished is None else moment(job.finished),
+        action=job.action,  # type: ignore[arg-type]
+        reasons=record["decision"]["reasons"] if record else [],
+        models=[
+            Said(
+                model=result["model"],
+                score=result["score"],
+                verdict=result["verdict"]["name"],
+                reason=result["verdict"]["reason"],
+                mask_share=result["mask_share"],
+            )
+            for result in results
+        ],
+        error=Failure(**error) if error else None,
+        problem=job.problem,
+        record=record,
+    )
+
+
+def refusal(error: SdkError) -> Refusal:
+    """The document on an error."""
+    return Refusal(error=Failure(type=type(error).__name__, problem=error.problem, remedy=error.remedy))
+
+
+def moment(seconds: float) -> str:
+    """A time in UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

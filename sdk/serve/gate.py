@@ -1,0 +1,55 @@
+"""How much is let in at once. Used from the event loop alone, so it needs no lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sdk.errors import ServiceRefused
+
+
+class Gate:
+    """Counts uploads that are received or waited for, and their bytes."""
+
+    def __init__(self, *, max_inflight: int, max_bytes: int, retry_after: float = 1.0) -> None:
+        self._max_inflight, self._max_bytes, self._retry_after = max_inflight, max_bytes, retry_after
+        self.inflight = 0
+        self.bytes = 0
+        self.draining = False
+
+    @contextmanager
+    def entered(self) -> Iterator[Place]:
+        """A place for one upload, given back in the end."""
+        if self.draining:
+            raise self._refusal("the service is shutting down", status=503)
+        if self.inflight >= self._max_inflight:
+            raise self._refusal(f"{self.inflight} uploads are under way, as many as are let in at once")
+        self.inflight += 1
+        place = Place(self)
+        try:
+            yield place
+        finally:
+            self.inflight -= 1
+            self.bytes -= place.bytes
+
+    def hold(self, count: int) -> None:
+        """Count ``count`` more bytes, or refuse them."""
+        if self.bytes + count > self._max_bytes:
+            raise self._refusal(f"uploads of {self.bytes:,} bytes are under way, as many as are let in at once")
+        self.bytes += count
+
+    def _refusal(self, problem: str, *, status: int = 429) -> ServiceRefused:
+        return ServiceRefused(problem, remedy="come again", status=status, retry_after=self._retry_after)
+
+
+class Place:
+    """What one upload holds."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self.bytes = 0
+
+    def hold(self, count: int) -> None:
+        """Count ``count`` more bytes of this upload."""
+        self._gate.hold(count)
+        self.bytes += count

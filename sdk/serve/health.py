@@ -1,0 +1,49 @@
+"""Routes of those who watch: alive, ready, metrics. Without a key: keep them behind the proxy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
+
+from sdk.errors import ServiceRefused
+from sdk.serve.caller import Here
+from sdk.serve.documents import Document, Refusal
+
+router = APIRouter(tags=["health"])
+
+
+class State(Document):
+    """How the service is."""
+
+    status: Literal["alive", "ready"]
+
+
+@router.get("/healthz")
+async def healthz() -> State:
+    """Whether the process answers."""
+    return State(status="alive")
+
+
+@router.get("/readyz", responses={503: {"model": Refusal, "description": "Models are loaded, or the service ends."}})
+async def readyz(here: Here) -> State:
+    """Whether uploads are examined: not before the models are warm, no longer once the service ends."""
+    if not here.is_ready:
+        raise ServiceRefused("the service is starting or ending", remedy="come again", status=503, retry_after=1.0)
+    return State(status="ready")
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "For Prometheus."}},
+)
+async def metrics(here: Here) -> Response:
+    """Latency by stage, queue, rejects, decisions, verdicts and scores, as Prometheus reads them."""
+    gate = here.gate
+    text = await run_in_threadpool(
+        here.metrics.exposed, queue=here.jobs.waiting, inflight=gate.inflight, inflight_bytes=gate.bytes
+    )
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,195 @@
+"""Jobs: handed in, taken, answered; each exactly once, whatever dies in between.
+
+A job is answered by one transaction, which turns its state to ``done`` and writes its record. A server that was killed
+before it leaves a lease that runs out, and another server, or the same one started anew, takes the job again. A server
+that lost its lease and answers all the same finds the job done, and its answer is dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, literal, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from sdk.serve.database import Database
+from sdk.serve.tables import deliveries, jobs, keys, pictures, records, uploads
+
+OPEN = ("queued", "running")
+"""States from which a job can be answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One upload of one tenant."""
+
+    id: str
+    tenant: str
+    content: str
+    input_sha256: str
+    input_bytes: int
+    state: str = "queued"
+    attempts: int = 0
+    created: float = 0.0
+    finished: float | None = None
+    action: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a job is answered with."""
+
+    action: str
+    sealed: Callable[[str | None], str]
+    """The record's text, given the digest of the one before it."""
+    pictures: Mapping[str, bytes]
+
+
+_FIELDS = [jobs.c[name] for name in Job.__dataclass_fields__]
+
+
+def job_id(tenant: str, key: str) -> str:
+    """Name of the job for an examination with ``key`` (:func:`sdk.evidence.record.job_key`) of one tenant."""
+    return hashlib.sha256(f"{tenant}\0{key}".encode()).hexdigest()[:32]
+
+
+class Jobs:
+    """All jobs in one database."""
+
+    def __init__(self, database: Database, *, owner: str, lease_seconds: float, max_attempts: int) -> None:
+        self._database, self._owner = database, owner
+        self._lease, self._attempts = lease_seconds, max_attempts
+
+    def hand_in(self, job: Job, data: bytes) -> Job:
+        """Queue ``job``, or return it as it is if it was handed in before; one that failed is queued again."""
+        with self._database.write() as connection:
+            if _insert(connection, job):
+                connection.execute(insert(uploads).values(job_id=job.id, data=data))
+                return self._get(connection, job.id) or job
+            again = update(jobs).where(jobs.c.id == job.id, jobs.c.state == "failed")
+            if connection.execute(again.values(state="queued", attempts=0, problem=None)).rowcount:
+                connection.execute(insert(uploads).values(job_id=job.id, data=data))
+            return self._get(connection, job.id) or job
+
+    def take(self) -> tuple[Job, bytes] | None:
+        """The job that has waited longest, now ours, and its file; None if none waits."""
+        now = time.time()
+        waiting = or_(jobs.c.state == "queued", (jobs.c.state == "running") & (jobs.c.lease_until < now))
+        oldest = select(jobs.c.id).where(waiting).order_by(jobs.c.created).limit(1).with_for_update(skip_locked=True)
+        taking = update(jobs).where(jobs.c.id == oldest.scalar_subquery()).returning(*_FIELDS)
+        mine = {"state": "running", "owner": self._owner, "lease_until": now + self._lease}
+        with self._database.write() as connection:
+            while row := connection.execute(taking.values(attempts=jobs.c.attempts + 1, **mine)).one_or_none():
+                job = Job(*row)
+                if job.attempts <= self._attempts:
+                    file = select(uploads.c.data).where(uploads.c.job_id == job.id)
+                    return job, bytes(connection.execute(file).scalar_one())
+                self._fail(connection, job.id, f"it was begun {job.attempts - 1} times and never ended")
+        return None
+
+    def answer(self, job: Job, answer: Answer, *, tell: bool) -> bool:
+        """Write the answer to ``job``, handed in or not; False if another one came first.
+
+        With ``tell`` the tenant's webhook, if there is one, is to be sent it.
+        """
+        now = time.time()
+        with self._database.write(chained=True) as connection:
+            _insert(connection, job)
+            done = update(jobs).where(jobs.c.id == job.id, jobs.c.state.in_((*OPEN, "failed")))
+            ended = done.values(state="done", finished=now, action=answer.action, problem=None, owner=None)
+            if not connection.execute(ended).rowcount:
+                return False
+            last = select(records.c.digest).order_by(records.c.number.desc()).limit(1)
+            text = answer.sealed(connection.execute(last).scalar_one_or_none())
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            connection.execute(insert(records).values(job_id=job.id, text=text, digest=digest))
+            for name, data in answer.pictures.items():
+                connection.execute(insert(pictures).values(job_id=job.id, name=name, data=data))
+            if tell:
+                _tell(connection, job.id, now)
+            connection.execute(delete(uploads).where(uploads.c.job_id == job.id))
+        return True
+
+    def give_back(self, job: Job) -> None:
+        """Let a job that is ours be taken again at once: the server ends, or the machine could not run it."""
+        mine = update(jobs).where(jobs.c.id == job.id, jobs.c.owner == self._owner, jobs.c.state == "running")
+        with self._database.write() as connection:
+            connection.execute(mine.values(state="queued", owner=None))
+
+    def fail(self, job: Job, problem: str) -> None:
+        """End a job that cannot be answered because of ``problem``."""
+        with self._database.write() as connection:
+            self._fail(connection, job.id, problem)
+
+    def keep_leases(self) -> None:
+        """Renew the leases of our jobs."""
+        mine = update(jobs).where(jobs.c.owner == self._owner, jobs.c.state == "running")
+        with self._database.write() as connection:
+            connection.execute(mine.values(lease_until=time.time() + self._lease))
+
+    def take_over(self) -> int:
+        """Let every running job be taken at once, where no other server can be running any; how many there were."""
+        with self._database.write() as connection:
+            running = update(jobs).where(jobs.c.state == "running")
+            return connection.execute(running.values(state="queued", owner=None)).rowcount
+
+    def get(self, job_id: str) -> tuple[Job, str | None] | None:
+        """A job and the text of its record."""
+        joined = select(*_FIELDS, records.c.text).select_from(jobs.outerjoin(records)).where(jobs.c.id == job_id)
+        with self._database.read() as connection:
+            row = connection.execute(joined).one_or_none()
+        return None if row is None else (Job(*row[:-1]), row[-1])
+
+    def picture(self, job_id: str, name: str) -> bytes | None:
+        """A picture that was kept."""
+        one = select(pictures.c.data).where(pictures.c.job_id == job_id, pictures.c.name == name)
+        with self._database.read() as connection:
+            found = connection.execute(one).scalar_one_or_none()
+        return None if found is None else bytes(found)
+
+    def waiting(self) -> tuple[int, float]:
+        """How many jobs are queued, and for how long the first has been, seconds."""
+        queued = select(func.count(), func.min(jobs.c.created)).where(jobs.c.state == "queued")
+        with self._database.read() as connection:
+            count, first = connection.execute(queued).one()
+        return count, max(0.0, time.time() - first) if count else 0.0
+
+    def purge(self, *, before: float) -> int:
+        """Delete the pictures of jobs that were answered ``before``; how many."""
+        old = select(jobs.c.id).where(jobs.c.finished < before)
+        with self._database.write() as connection:
+            return connection.execute(delete(pictures).where(pictures.c.job_id.in_(old))).rowcount
+
+    @staticmethod
+    def _get(connection: Connection, job_id: str) -> Job | None:
+        row = connection.execute(select(*_FIELDS).where(jobs.c.id == job_id)).one_or_none()
+        return None if row is None else Job(*row)
+
+    @staticmethod
+    def _fail(connection: Connection, job_id: str, problem: str) -> None:
+        failing = update(jobs).where(jobs.c.id == job_id, jobs.c.state == "running")
+        connection.execute(failing.values(state="failed", finished=time.time(), problem=problem, owner=None))
+        connection.execute(delete(uploads).where(uploads.c.job_id == job_id))
+        _tell(connection, job_id, time.time())
+
+
+def _tell(connection: Connection, job_id: str, now: float) -> None:
+    """Let the webhook of the key that handed a job in be sent how it ended."""
+    address = select(jobs.c.id, keys.c.webhook, literal("pending"), literal(0), literal(now)).where(
+        jobs.c.id == job_id, keys.c.name == jobs.c.tenant, keys.c.webhook.is_not(None), keys.c.revoked.is_(None)
+    )
+    connection.execute(delete(deliveries).where(deliveries.c.job_id == job_id))
+    connection.execute(insert(deliveries).from_select(["job_id", "url", "state", "attempts", "next_at"], address))
+
+
+def _insert(connection: Connection, job: Job) -> bool:
+    """Insert ``job`` as queued; False if it is there."""
+    kind: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    values = {name: getattr(job, name) for name in ("id", "tenant", "content", "input_sha256", "input_bytes")}
+    fresh = kind(jobs).values(**values, state="queued", attempts=0, created=job.created or time.time())
+    return bool(connection.execute(fresh.on_conflict_do_nothing()).rowcount)

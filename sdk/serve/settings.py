@@ -1,0 +1,108 @@
+"""How the service runs: one dataclass, read from TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from sdk.errors import BadSetting, UnknownName
+from sdk.limits import Limits
+
+Keep = Literal["flagged", "all", "none"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Everything that can be chosen; the defaults suit one small machine."""
+
+    database: str = "sqlite:///imdl.db"
+    """SQLAlchemy's URL: ``sqlite:///FILE`` or ``postgresql://USER@HOST/NAME``."""
+    models: tuple[str, ...] = ()
+    """Names or paths of artifacts; empty for the default one."""
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int = 0
+    """CPU threads of the runtime for one analysis; 0 leaves it to the runtime."""
+    policy: str = "default"
+    """Name or path of the policy that decides."""
+    shadow: str = ""
+    """Name or path of a policy on trial, whose decisions are recorded and have no effect."""
+    sign: str = ""
+    """PEM file of the Ed25519 key that signs records; empty for none."""
+    secret: str = "imdl.secret"
+    """File of the secret from which those of webhooks are derived; made when it is missing."""
+    anyone: bool = False
+    """Whether requests without a key are served, by everybody who reaches the port."""
+    workers: int = 1
+    """Files that are examined at once."""
+    max_bytes: int = Limits().bytes
+    """Size of one file, bytes."""
+    max_pixels: int = Limits().pixels
+    max_inflight: int = 32
+    """Uploads that are received or waited for at once."""
+    max_bytes_inflight: int = 256 * 2**20
+    """Bytes of them, all together."""
+    max_queue: int = 1000
+    """Jobs that wait to be examined."""
+    seconds: float = 30.0
+    """Time for an upload to arrive, and again for its answer."""
+    per_minute: int = 600
+    """Uploads of one key, unless the key says otherwise."""
+    lease_seconds: float = 60.0
+    """Time after which a job of a server that has gone away is taken by another; live ones renew theirs."""
+    max_attempts: int = 5
+    """How often a job is begun that ends with the server's death or a fault of the machine."""
+    keep: Keep = "flagged"
+    """Of which uploads a small picture is kept for review. The uploaded file itself is never kept."""
+    retain_days: float = 30.0
+    """Days after which pictures are deleted; records stay."""
+    webhook_attempts: int = 8
+    """Deliveries that are tried before one is called dead; the pause doubles each time."""
+    webhook_seconds: float = 1.0
+    """Pause after the first that failed, on average."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            least = 0 if field.name in ("threads", "retain_days") else 1 if isinstance(value, int) else 1e-3
+            if not least <= value < float("inf"):
+                raise BadSetting(f"{field.name} is {value!r}", remedy=f"give {least} or more")
+        if self.keep not in get_args(Keep):
+            raise UnknownName("value of keep", self.keep, get_args(Keep))
+
+    @property
+    def limits(self) -> Limits:
+        """What one file may cost."""
+        return Limits(bytes=self.max_bytes, pixels=self.max_pixels)
+
+
+def read(path: Path | None, **changes: object) -> Settings:
+    """The settings in the TOML file at ``path``; ``changes`` that are not None come before it."""
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadSetting(f"{path} cannot be read: {error}", remedy="give a TOML file of settings") from error
+    values |= {name: value for name, value in changes.items() if value is not None}
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    for name, value in values.items():
+        if name not in defaults:
+            raise UnknownName("setting of the service", name, defaults)
+        values[name] = _like(defaults[name], value, name)
+    return Settings(**values)
+
+
+def _like(default: object, value: object, name: str) -> object:
+    """``value`` if it is of the type of ``default``; lists become tuples and whole numbers numbers."""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = tuple(value)
+    if type(default) is float and type(value) is int:
+        value = float(value)
+    if type(value) is not type(default):
+        raise BadSetting(f"{name} is {value!r}", remedy=f"give a value like {default!r}")
+    return value

@@ -1,0 +1,195 @@
+"""Routes of those who hand in: uploads, jobs, their pictures and records."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any, TypeAlias
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from sdk import overlay
+from sdk.errors import ServiceRefused
+from sdk.evidence import pictures
+from sdk.results import Analysis, Latency, Runtime
+from sdk.serve.bodies import FIELD, received
+from sdk.serve.caller import Here, Submitter
+from sdk.serve.documents import JobDocument, Refusal, job_document
+from sdk.serve.jobs import Job
+from sdk.serve.service import Service
+from sdk.verdict import Verdict
+
+Responses: TypeAlias = dict[int | str, dict[str, Any]]
+
+_REFUSALS: Responses = {
+    400: {"model": Refusal, "description": "The upload was broken off."},
+    401: {"model": Refusal, "description": "No valid key."},
+    408: {"model": Refusal, "description": "The upload did not arrive in time."},
+    413: {"model": Refusal, "description": "The upload is larger than the limit."},
+    422: {"model": Refusal, "description": "The request makes no sense as it is."},
+    429: {"model": Refusal, "description": "Too much at once; the header Retry-After says when to come again."},
+    503: {"model": Refusal, "description": "The service is starting, ending, or was failed by its machine."},
+    504: {"model": Refusal, "description": "The answer takes longer than the service lets anybody wait."},
+}
+_MISSING: Responses = {
+    401: _REFUSALS[401],
+    404: {"model": Refusal, "description": "There is no such job of this key, or no such picture of it."},
+    422: _REFUSALS[422],
+}
+_BYTES = {"type": "string", "format": "binary"}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": {"schema": _BYTES},
+            "multipart/form-data": {
+                "schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _BYTES}},
+            },
+        },
+    }
+}
+_JSON: Responses = {
+    200: {"content": {"application/json": {"schema": {"type": "object"}}}, "description": "The record."}
+}
+_PNG: Responses = {200: {"content": {"image/png": {"schema": _BYTES}}, "description": "The picture."}}
+
+Content = Annotated[str, Query(max_length=64, description="Content type, one of the policy's.", examples=["default"])]
+JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Of a job.")]
+Model = Annotated[str | None, Query(max_length=64, description="One of the models; the first if none is named.")]
+
+router = APIRouter(prefix="/v1", tags=["uploads"])
+
+
+@router.post("/analyze", responses=_REFUSALS, openapi_extra=_BODY)
+async def analyze(request: Request, here: Here, tenant: Submitter, content: Content = "default") -> JobDocument:
+    """Examine one file and wait for the answer.
+
+    A file that cannot be analysed is answered, too: the policy decides about it, and `error` says why.
+    """
+    here.quotas.take(tenant)
+    with here.gate.entered() as place:
+        seconds = here.settings.seconds
+        data = await received(request, place, max_bytes=here.settings.max_bytes, seconds=seconds)
+        job = await run_in_threadpool(here.desk.job, tenant, content, data)
+        request.state.job = job.id
+        examined = asyncio.wrap_future(await run_in_threadpool(here.desk.at_once, job, data))
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.shield(examined)
+        except TimeoutError as error:
+            raise ServiceRefused(
+                f"the answer takes longer than {seconds:g} seconds",
+                remedy=f"ask again later: GET /v1/jobs/{job.id}, or hand in jobs: POST /v1/jobs",
+                status=504,
+            ) from error
+    return await _document(here, job.id)
+
+
+@router.post("/jobs", status_code=202, responses=_REFUSALS, openapi_extra=_BODY)
+async def hand_in(
+    request: Request, response: Response, *, here: Here, tenant: Submitter, content: Content = "default"
+) -> JobDocument:
+    """Queue one file. The same file again is the same job, and costs no second examination."""
+    here.quotas.take(tenant)
+    with here.gate.entered() as place:
+        data = await received(request, place, max_bytes=here.settings.max_bytes, seconds=here.settings.seconds)
+        job = await run_in_threadpool(here.desk.job, tenant, content, data)
+        request.state.job = job.id
+        queued = await run_in_threadpool(here.desk.hand_in, job, data)
+    response.headers["Location"] = f"/v1/jobs/{queued.id}"
+    return await _document(here, queued.id)
+
+
+@router.get("/jobs/{job_id}", responses=_MISSING)
+async def job(job_id: JobId, here: Here, tenant: Submitter) -> JobDocument:
+    """What became of a job."""
+    found, text = await run_in_threadpool(owned, here, tenant.name, job_id)
+    return job_document(found, text)
+
+
+@router.get(
+    "/jobs/{job_id}/record",
+    responses=_MISSING | _JSON,
+    response_class=Response,
+)
+async def record(job_id: JobId, here: Here, tenant: Submitter) -> Response:
+    """The evidence as it was sealed, byte for byte."""
+    _, text = await run_in_threadpool(owned, here, tenant.name, job_id)
+    if text is None:
+        raise missing("record")
+    return Response(text, media_type="application/json")
+
+
+@router.get("/jobs/{job_id}/heatmap.png", responses=_MISSING | _PNG, response_class=Response)
+async def heatmap(job_id: JobId, here: Here, tenant: Submitter, model: Model = None) -> Response:
+    """The heatmap in grey, 1024 px long at most: 255 stands for probability 1."""
+    _, text = await run_in_threadpool(owned, here, tenant.name, job_id)
+    return png(await run_in_threadpool(heatmap_of, here, job_id, text, model))
+
+
+@router.get("/jobs/{job_id}/overlay.png", responses=_MISSING | _PNG, response_class=Response)
+async def overlay_png(job_id: JobId, here: Here, tenant: Submitter, model: Model = None) -> Response:
+    """The frame with the heatmap in colour and the verdict in words; only of uploads that were flagged."""
+    _, text = await run_in_threadpool(owned, here, tenant.name, job_id)
+    return png(await run_in_threadpool(drawn, here, job_id, text, model))
+
+
+def owned(here: Service, tenant: str, job_id: str) -> tuple[Job, str | None]:
+    """A job of ``tenant`` and its record's text; what belongs to others is as if it were not there."""
+    found = here.jobs.get(job_id)
+    if found is None or found[0].tenant != tenant:
+        raise missing("job")
+    return found
+
+
+def missing(what: str) -> ServiceRefused:
+    """The error for what is not there."""
+    return ServiceRefused(f"there is no such {what}", remedy="look at GET /v1/jobs/{id}", status=404)
+
+
+def png(data: bytes) -> Response:
+    """A picture that only its owner may keep."""
+    return Response(data, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+
+def heatmap_of(here: Service, job_id: str, text: str | None, model: str | None) -> bytes:
+    """The kept heatmap of one model, or of the first."""
+    names = [result["model"] for result in json.loads(text)["results"]] if text else []
+    data = here.jobs.picture(job_id, f"heatmap:{model or (names or [''])[0]}")
+    if data is None:
+        raise missing("heatmap")
+    return data
+
+
+def drawn(here: Service, job_id: str, text: str | None, model: str | None) -> bytes:
+    """The overlay, drawn from what was kept."""
+    heatmap = pictures.heatmap_of(heatmap_of(here, job_id, text, model))
+    frame = here.jobs.picture(job_id, "frame")
+    if frame is None:
+        raise missing("picture")
+    record = json.loads(text or "{}")
+    result = next(each for each in record["results"] if model in (None, each["model"]))
+    terms = next(each for each in record["models"] if each["name"] == result["model"])
+    engine = {key: terms["engine"][key] for key in ("backend", "device", "precision", "working_size")}
+    runtime = Runtime(
+        model=terms["name"], version=terms["version"], status=terms["status"], artifact=terms["artifact"],
+        decoder=record["input"]["decoder"], against={}, **engine,
+    )  # fmt: skip
+    analysis = Analysis(
+        frame=pictures.frame_of(frame),
+        heatmap=heatmap,
+        score=result["score"],
+        mask_threshold=result["mask_threshold"],
+        verdict=Verdict(result["verdict"]["name"], result["verdict"]["reason"]),
+        latency=Latency({}, 0.0),
+        runtime=runtime,
+    )
+    return pictures.picture_png(overlay.draw(analysis))
+
+
+async def _document(here: Service, job_id: str) -> JobDocument:
+    found = await run_in_threadpool(here.jobs.get, job_id)
+    if found is None:
+        raise missing("job")
+    return job_document(*found)

@@ -1,0 +1,146 @@
+"""Webhooks: a signed POST for each answered job, tried again with growing pauses, and given up at last.
+
+A receiver may get one twice, when the service dies between a delivery and its being noted: the header ``Imdl-Delivery``
+names the job, and is the same each time. The address is set with the key, by whoever runs the service; no request can
+name one, and no redirect is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import random
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from sqlalchemy import select, update
+
+from sdk.serve import logs
+from sdk.serve.tables import deliveries, jobs, records
+
+if TYPE_CHECKING:
+    from sdk.serve.database import Database
+    from sdk.serve.metrics import Metrics
+
+TIMEOUT = 10.0
+"""Time for the receiver to answer, seconds."""
+HELD = 6 * TIMEOUT
+"""Time for which an attempt keeps other servers from making the same, seconds."""
+LONGEST = 3600.0
+"""Longest pause between two attempts, seconds."""
+POLL_SECONDS = 0.5
+
+
+class Sender:
+    """Delivers what is due, in a thread."""
+
+    def __init__(self, database: Database, *, secret: bytes, attempts: int, pause: float, metrics: Metrics) -> None:
+        self._database, self._secret, self._attempts, self._pause = database, secret, attempts, pause
+        self._metrics = metrics
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._deliver, name="deliver")
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the delivery under way; the others wait in the database."""
+        self._ending.set()
+        self._thread.join()
+
+    def _deliver(self) -> None:
+        while not self._ending.is_set():
+            try:
+                if self._deliver_one():
+                    continue
+            except Exception:  # the database is away: it may come back
+                logs.logger.exception("webhooks cannot be delivered")
+            self._ending.wait(POLL_SECONDS)
+
+    def _deliver_one(self) -> bool:
+        """Try the delivery that has been due longest; False if none is due."""
+        now = time.time()
+        due = select(deliveries.c.job_id).where(deliveries.c.state == "pending", deliveries.c.next_at <= now)
+        first = due.order_by(deliveries.c.next_at).limit(1).with_for_update(skip_locked=True).scalar_subquery()
+        holding = update(deliveries).where(deliveries.c.job_id == first)
+        columns = (deliveries.c.job_id, deliveries.c.url, deliveries.c.attempts)
+        with self._database.write() as connection:
+            held = holding.values(next_at=now + HELD, attempts=deliveries.c.attempts + 1).returning(*columns)
+            row = connection.execute(held).one_or_none()
+            if row is None:
+                return False
+            told = select(jobs.c.tenant, jobs.c.state, jobs.c.problem, records.c.text).join(records, isouter=True)
+            job = connection.execute(told.where(jobs.c.id == row.job_id)).one()
+        record = json.loads(job.text) if job.text else None
+        said = {"id": row.job_id, "state": job.state, "problem": job.problem, "record": record}
+        body = json.dumps(said, sort_keys=True).encode()
+        problem = post(row.url, body, secret=secret_of(self._secret, job.tenant), delivery=row.job_id)
+        self._note(row.job_id, row.attempts, problem)
+        return True
+
+    def _note(self, job_id: str, attempts: int, problem: str) -> None:
+        outcome = "delivered" if not problem else "dead" if attempts >= self._attempts else "pending"
+        self._metrics.deliveries.labels("failed" if outcome == "pending" else outcome).inc()
+        logs.say("webhook", job=job_id, outcome=outcome, attempt=attempts, problem=problem)
+        values = {"state": outcome, "problem": problem, "next_at": time.time() + pause(attempts, self._pause)}
+        with self._database.write() as connection:
+            connection.execute(update(deliveries).where(deliveries.c.job_id == job_id).values(**values))
+
+
+def pause(attempts: int, first: float) -> float:
+    """Seconds after the attempt with this number: doubled each time, and spread so that not all come at once."""
+    return min(LONGEST, first * 2.0 ** (attempts - 1)) * random.uniform(0.5, 1.5)
+
+
+def post(url: str, body: bytes, *, secret: str, delivery: str) -> str:
+    """Send ``body``; why it failed, or nothing."""
+    address, moment = urlsplit(url), str(int(time.time()))
+    headers = {
+        "Content-Type": "application/json",
+        "Imdl-Delivery": delivery,
+        "Imdl-Time": moment,
+        "Imdl-Signature": f"sha256={signature(secret, moment, body)}",
+    }
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    try:
+        connection = kind(str(address.hostname), address.port, timeout=TIMEOUT)
+        try:
+            target = (address.path or "/") + (f"?{address.query}" if address.query else "")
+            connection.request("POST", target, body, headers)
+            status = connection.getresponse().status
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return f"{type(error).__name__}: {error}"[:200]
+    return "" if 200 <= status < 300 else f"the receiver answered {status}"
+
+
+def signature(secret: str, moment: str, body: bytes) -> str:
+    """HMAC-SHA256 of ``moment``, a full stop and ``body``, in hexadecimal: a receiver compares it and the time."""
+    return hmac.new(secret.encode(), moment.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+def secret_of(master: bytes, tenant: str) -> str:
+    """The secret that a key's owner checks signatures with: derived, so that it is stored nowhere."""
+    return hmac.new(master, f"webhook {tenant}".encode(), hashlib.sha256).hexdigest()
+
+
+def master_secret(path: Path) -> bytes:
+    """The secret in the file at ``path``, which is made, for its owner alone, where it is missing."""
+    if not path.exists():
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        with open(fresh, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(secrets.token_hex(32))
+        with contextlib.suppress(FileExistsError):  # another server was faster: both take its secret
+            os.link(fresh, path)
+        fresh.unlink()
+    return path.read_bytes().strip()

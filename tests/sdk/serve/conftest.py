@@ -1,0 +1,150 @@
+"""A service with the toy model in this process, databases of both kinds, and keys."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
+from fastapi.testclient import TestClient
+
+from sdk.serve import app
+from sdk.serve.access import Keys
+from sdk.serve.database import Database
+from sdk.serve.settings import Settings
+from tests.sdk.files import saved, scene
+
+POLICY = """
+schema = 1
+name = "toy"
+version = 1
+[thresholds.default]
+review = { false_alarms = 0.05 }
+block = { score = 0.9 }
+[thresholds.claim]
+review = { score = 0.0 }
+"""
+NO_POSTGRES = "no PostgreSQL server: apt-get install postgresql"
+
+
+def postgres_folder() -> Path | None:
+    """Where PostgreSQL's programs are; Debian keeps them off the path."""
+    found = [Path(at).parent for at in [shutil.which("initdb")] if at]
+    return next(iter([*found, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]), None)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory) -> Iterator[str]:
+    """URL of a server of our own, on a socket in a temporary folder, run by a user who is not root."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    programs = postgres_folder()
+    if programs is None:
+        pytest.skip(NO_POSTGRES)
+    folder = Path(tmp_path_factory.mktemp("postgres"))
+    user: dict[str, object] = {}
+    if os.geteuid() == 0:
+        for path in (folder, *folder.parents):
+            if path.owner() == "root" and path.name.startswith(("pytest", "postgres")):
+                path.chmod(path.stat().st_mode | 0o011)
+        shutil.chown(folder, "nobody")
+        user = {"user": "nobody", "extra_groups": [], "cwd": folder}
+
+    def run(program: str, *options: str) -> None:
+        subprocess.run([programs / program, *options], check=True, capture_output=True, **user)
+
+    data = str(folder / "data")
+    run("initdb", "-D", data, "-U", "imdl", "--auth=trust", "--no-sync")
+    # The socket's path has to be short; the server listens on no port.
+    short = Path(subprocess.run(["mktemp", "-d"], check=True, capture_output=True, text=True).stdout.strip())
+    short.chmod(0o777)
+    options = f"-c listen_addresses= -c unix_socket_directories={short} -c fsync=off -c max_connections=60"
+    run("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
+    yield f"postgresql://imdl@/postgres?host={short}"
+    run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+    shutil.rmtree(short)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request, tmp_path) -> Iterator[Database]:
+    """An empty database of either kind, with its tables."""
+    if request.param == "sqlite":
+        made = Database(f"sqlite:///{tmp_path / 'imdl.db'}")
+    else:
+        made = Database(fresh(request.getfixturevalue("postgres")))
+    made.migrate()
+    yield made
+    made.close()
+
+
+def fresh(url: str) -> str:
+    """URL of a new database on the server at ``url``."""
+    import psycopg
+
+    name = f"test{time.monotonic_ns()}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return url.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(scope="session")
+def make_settings(toy_path, tmp_path_factory) -> Callable[..., Settings]:
+    """Settings with the toy and a policy of its own, in a folder of their own."""
+
+    def make(**changes: object) -> Settings:
+        folder = tmp_path_factory.mktemp("service")
+        (folder / "policy.toml").write_text(POLICY)
+        chosen = {"database": f"sqlite:///{folder}/imdl.db", "secret": f"{folder}/secret", "models": (str(toy_path),),
+                  "policy": str(folder / "policy.toml"), "threads": 1}  # fmt: skip
+        return Settings(**chosen | changes)
+
+    return make
+
+
+@contextmanager
+def served(settings: Settings) -> Iterator[TestClient]:
+    """A client of a service that is ready."""
+    with TestClient(app.create(settings)) as client:
+        deadline = time.monotonic() + 60
+        while client.get("/readyz").status_code != 200:
+            assert time.monotonic() < deadline
+            assert not client.app.state.service.failure
+            time.sleep(0.02)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def service(make_settings) -> Iterator[TestClient]:
+    """A service that wants keys; ``client.keys`` are two that hand in and one that reviews."""
+    with served(make_settings(shadow="default", per_minute=100_000)) as client:
+        keys = Keys(client.app.state.service.database)
+        client.keys = {
+            name: {"Authorization": f"Bearer {keys.add(name, role='review' if name == 'carol' else 'submit')}"}
+            for name in ("alice", "bob", "carol")
+        }
+        yield client
+
+
+def picture(seed: int, *, low: int = 0, high: int = 160, size: tuple[int, int] = (140, 180)) -> bytes:
+    """A PNG of a scene; the toy's score is its brightness."""
+    return saved(scene(np.random.default_rng(seed), *size, low=low, high=high), "PNG")
+
+
+DIM, BRIGHT, WHITE = picture(1), picture(2, low=100, high=250), picture(3, low=215, high=256)
+
+
+def finished(client: TestClient, job: str, headers: dict[str, str]) -> dict:
+    """The document on a job once it is done or failed."""
+    deadline = time.monotonic() + 30
+    while (document := client.get(f"/v1/jobs/{job}", headers=headers).json())["state"] not in ("done", "failed"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return document

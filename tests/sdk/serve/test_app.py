@@ -1,0 +1,269 @@
+"""The service as its clients see it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import jsonschema
+import numpy as np
+import pytest
+
+from sdk.evidence import chain, record
+from tests.sdk.serve.conftest import BRIGHT, DIM, WHITE, finished, picture, served
+
+
+@pytest.fixture
+def post(service):
+    def posts(data: bytes, path: str = "/v1/analyze", key: str = "alice", **options: object):
+        return service.post(path, content=data, headers=service.keys[key], **options)
+
+    return posts
+
+
+@pytest.mark.parametrize(("data", "action"), [(DIM, "pass"), (BRIGHT, "review"), (WHITE, "block")])
+def test_an_upload_is_decided_about(post, data, action):
+    answer = post(data)
+    document = answer.json()
+    assert (answer.status_code, document["state"], document["action"]) == (200, "done", action)
+    assert document["models"][0]["score"] == document["record"]["results"][0]["score"]
+    jsonschema.validate(document["record"], json.loads(record.SCHEMA_FILE.read_text()))
+
+
+def test_the_content_type_chooses_the_thresholds(post):
+    assert post(picture(11), params={"content": "claim"}).json()["action"] == "review"
+    answer = post(picture(11), params={"content": "clami"})
+    assert (answer.status_code, answer.json()["error"]["remedy"]) == (422, "did you mean 'claim'?")
+
+
+def test_a_form_is_as_good_as_raw_bytes(service, post):
+    form = service.post("/v1/analyze", files={"file": ("holiday.png", DIM)}, headers=service.keys["alice"])
+    assert form.json()["id"] == post(DIM).json()["id"]
+    assert "holiday" not in form.text
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "problem"),
+    [
+        ({"content": b""}, 422, "is empty"),
+        ({"files": {"image": ("a.png", DIM)}}, 422, "no file named 'file'"),
+        ({"content": b"--x\r\n", "headers": {"content-type": "multipart/form-data"}}, 422, "cannot be read"),
+        ({"content": b"--x\r\nnonsense", "headers": {"content-type": "multipart/form-data; boundary=x"}}, 422, "form"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_told_what_would(service, options, status, problem):
+    headers = service.keys["alice"] | options.pop("headers", {})
+    answer = service.post("/v1/analyze", headers=headers, **options)
+    assert answer.status_code == status
+    assert problem in answer.json()["error"]["problem"]
+
+
+def test_a_file_that_cannot_be_analysed_is_decided_about(post):
+    document = post(b"\xff\xd8\xff no image").json()
+    assert (document["action"], document["error"]["type"]) == ("review", "DecodeFailed")
+    assert document["models"] == []
+
+
+def test_the_same_upload_again_costs_no_examination(service, post):
+    before = post(picture(21)).json()
+    examined = service.get("/metrics").text.split("imdl_actions_total{", 1)[1]
+    assert post(picture(21)).json() == before
+    assert post(picture(21), "/v1/jobs").json() == before
+    assert service.get("/metrics").text.split("imdl_actions_total{", 1)[1].split("\n")[0] == examined.split("\n")[0]
+
+
+def test_uploads_that_come_at_once_are_examined_once(service, post):
+    waiting = threading.Barrier(6)
+
+    def send() -> dict:
+        waiting.wait()
+        return post(picture(22)).json()
+
+    with ThreadPoolExecutor(6) as threads:
+        answers = [each.result() for each in [threads.submit(send) for _ in range(6)]]
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_a_job_is_queued_then_answered(service, post):
+    answer = post(picture(31, low=100, high=250), "/v1/jobs")
+    job = answer.json()
+    assert (answer.status_code, job["state"] in {"queued", "running", "done"}) == (202, True)
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    done = finished(service, job["id"], service.keys["alice"])
+    assert (done["state"], done["action"], done["record"]["shadow"]["action"]) == ("done", "review", "review")
+
+
+def test_a_job_is_its_owners_alone(service, post):
+    job = post(DIM).json()["id"]
+    for path in ("", "/record", "/heatmap.png", "/overlay.png"):
+        assert service.get(f"/v1/jobs/{job}{path}", headers=service.keys["bob"]).status_code == 404
+    other = post(DIM, key="bob").json()
+    assert (other["id"] != job, other["input_sha256"]) == (True, post(DIM).json()["input_sha256"])
+
+
+def test_the_record_is_the_sealed_text(service, post):
+    document = post(DIM).json()
+    text = service.get(f"/v1/jobs/{document['id']}/record", headers=service.keys["alice"]).text
+    assert json.loads(text) == document["record"]
+    assert record.dumps(json.loads(text)) == text
+
+
+def test_all_records_are_one_chain(service, post):
+    for seed in (41, 42, 43):
+        post(picture(seed))
+    from sqlalchemy import select
+
+    from sdk.serve.tables import records
+
+    with service.app.state.service.database.read() as connection:
+        texts = list(connection.execute(select(records.c.text).order_by(records.c.number)).scalars())
+    assert len(texts) > 3
+    assert chain.check_chain(texts) == record.digest(texts[-1])
+
+
+def test_pictures_of_a_flagged_upload_are_kept(service, post):
+    job = post(BRIGHT).json()["id"]
+    paths = (f"/v1/jobs/{job}/{name}.png" for name in ("heatmap", "overlay"))
+    heatmap, overlay = (service.get(path, headers=service.keys["alice"]).content for path in paths)
+    assert cv2.imdecode(np.frombuffer(heatmap, np.uint8), cv2.IMREAD_UNCHANGED).shape == (140, 180)
+    assert cv2.imdecode(np.frombuffer(overlay, np.uint8), cv2.IMREAD_UNCHANGED).shape[1] == 540
+
+
+def test_of_an_upload_that_passes_no_picture_is_kept(service, post):
+    job = post(DIM).json()["id"]
+    assert service.get(f"/v1/jobs/{job}/overlay.png", headers=service.keys["alice"]).status_code == 404
+    assert service.get(f"/v1/jobs/{job}/heatmap.png", headers=service.keys["alice"]).status_code == 200
+    unknown = service.get(f"/v1/jobs/{job}/heatmap.png?model=none", headers=service.keys["alice"])
+    assert unknown.status_code == 404
+
+
+def test_no_file_is_kept_after_its_answer(service, post):
+    from sqlalchemy import func, select
+
+    from sdk.serve.tables import uploads
+
+    finished(service, post(picture(51), "/v1/jobs").json()["id"], service.keys["alice"])
+    with service.app.state.service.database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(uploads)).scalar_one() == 0
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer imdl_nobody"}, {"Authorization": "Basic eA=="}])
+def test_without_a_key_nothing_is_served(service, headers):
+    for method, path in [("POST", "/v1/analyze"), ("POST", "/v1/jobs"), ("GET", f"/v1/jobs/{'0' * 32}"),
+                         ("GET", "/v1/review/queue")]:  # fmt: skip
+        answer = service.request(method, path, headers=headers)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_other_origins_get_no_permission(service):
+    headers = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    answer = service.options("/v1/analyze", headers=headers)
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_metrics_tell_what_happened(service, post):
+    post(BRIGHT)
+    post(b"")
+    text = service.get("/metrics").text
+    for line in (
+        'imdl_actions_total{action="review",content="default"}', 'imdl_stage_seconds_count{model="toy",stage="decode"}',
+        'imdl_rejects_total{reason="422 ServiceRefused"}', 'imdl_verdicts_total{model="toy",verdict="suspicious"}',
+        'imdl_score_bucket{le="0.999",model="toy"}', "imdl_queue_age_seconds 0.0", "imdl_inflight 0.0",
+        'imdl_request_seconds_count{route="/v1/analyze",status="200"}', 'imdl_shadow_actions_total{action="review"',
+        'imdl_model_info{artifact="',
+    ):  # fmt: skip
+        assert line in text
+
+
+def test_a_file_over_the_limit_is_refused_before_it_is_read(make_settings):
+    with served(make_settings(anyone=True, max_bytes=6000)) as client:
+        answer = client.post("/v1/analyze", content=bytes(6001))
+        assert answer.status_code == 413
+        chunks = client.post("/v1/analyze", content=iter([bytes(3600)] * 3))
+        assert (chunks.status_code, "6,000" in chunks.json()["error"]["problem"]) == (413, True)
+        form = client.post("/v1/analyze", files={"file": ("a", bytes(6001))})
+        assert form.status_code == 413
+
+
+def test_what_is_too_much_is_refused_with_a_time_to_come_again(make_settings):
+    with served(make_settings(anyone=True, per_minute=2, max_bytes_inflight=2000)) as client:
+        assert client.post("/v1/analyze", content=bytes(2001)).status_code == 429
+        assert client.post("/v1/analyze", content=b"x").status_code == 200
+        answer = client.post("/v1/analyze", content=b"x")
+        assert (answer.status_code, 25 <= int(answer.headers["retry-after"]) <= 31) == (429, True)
+        assert "2 uploads a minute" in answer.json()["error"]["problem"]
+
+
+def test_a_full_queue_refuses_new_jobs_but_knows_the_old(make_settings):
+    with served(make_settings(anyone=True, max_queue=1)) as client:
+        desk = client.app.state.service.desk
+        held = [desk._free.acquire() for _ in range(1)]
+        first = client.post("/v1/jobs", content=picture(61))
+        assert client.get("/metrics").text.count("imdl_queue_length 1.0") == 1
+        second = client.post("/v1/jobs", content=picture(62))
+        assert (first.status_code, second.status_code) == (202, 429)
+        assert int(second.headers["retry-after"]) >= 1
+        assert client.post("/v1/jobs", content=picture(61)).status_code == 202
+        del held
+        desk._free.release()
+        assert finished(client, first.json()["id"], {})["state"] == "done"
+        assert client.post("/v1/jobs", content=picture(62)).status_code == 202
+
+
+def test_an_answer_that_takes_too_long_can_be_fetched_later(make_settings, monkeypatch):
+    with served(make_settings(anyone=True, seconds=0.3)) as client:
+        desk = client.app.state.service.desk
+        go, examine = threading.Event(), desk._examiner.examine
+        monkeypatch.setattr(desk._examiner, "examine", lambda *a, **k: go.wait(20) and examine(*a, **k))
+        answer = client.post("/v1/analyze", content=DIM)
+        go.set()
+        assert answer.status_code == 504
+        job = answer.json()["error"]["remedy"].split("/v1/jobs/")[1][:32]
+        while client.get(f"/v1/jobs/{job}").status_code == 404:
+            pass
+        assert finished(client, job, {})["action"] == "pass"
+
+
+def test_a_fault_of_the_machine_is_no_answer_and_is_tried_again(make_settings, monkeypatch):
+    from sdk.errors import RunFailed
+
+    with served(make_settings(anyone=True, max_attempts=2)) as client:
+        desk, faults = client.app.state.service.desk, []
+
+        def fail(*_: object, **__: object) -> None:
+            faults.append(1)
+            raise RunFailed("no memory", remedy="buy some")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(desk._examiner, "examine", fail)
+            assert client.post("/v1/analyze", content=DIM).status_code == 503
+            job = client.post("/v1/jobs", content=BRIGHT).json()["id"]
+            failed = finished(client, job, {})
+        assert (failed["state"], failed["problem"], len(faults)) == ("failed", "no memory", 3)
+        assert client.post("/v1/jobs", content=BRIGHT).json()["state"] in ("queued", "running")
+        assert finished(client, job, {})["action"] == "review"
+
+
+def test_models_that_cannot_be_loaded_end_the_service(make_settings):
+    from fastapi.testclient import TestClient
+
+    from sdk.serve import app
+
+    ended = threading.Event()
+    application = app.create(make_settings(models=("no-such-model",)))
+    application.state.give_up = ended.set
+    with TestClient(application) as client:
+        assert ended.wait(20)
+        assert client.get("/healthz").json() == {"status": "alive"}
+        assert client.get("/readyz").status_code == 503
+    assert "no model named 'no-such-model'" in application.state.service.failure
+
+
+def test_nothing_is_let_in_while_the_service_ends(make_settings):
+    with served(make_settings(anyone=True)) as client:
+        client.app.state.service.gate.draining = True
+        assert client.post("/v1/analyze", content=DIM).status_code == 503
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/healthz").status_code == 200
