@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from training.evaluation import baselines, items, pages, report
+from training.evaluation.distortions import FAMILIES, POSTPROCESSED
 from training.evaluation.large import LEAST, LargeForgeries
 from training.evaluation.predictors import Predictor
 from training.evaluation.protocols import IMDL, PROTOCOLS, protocol
 from training.evaluation.run import Task, evaluate
+from training.evaluation.sensitivity import OPERATIONS, Point, points
 
 Marks = Callable[[Mapping[str, object]], list[dict[str, object]]]
 OVER = 1000
@@ -28,6 +30,12 @@ def options(verb: argparse.ArgumentParser) -> None:
                       help="classical detector or control in the same table, repeatable")  # fmt: skip
     verb.add_argument("--without-video", action="store_true", help="samples without a video codec, which needs PyAV")
     verb.add_argument("--robustness", action="store_true", help="curves under the papers' distortions")
+    verb.add_argument("--by-kind", action="store_true", help="without --data: --count samples of each kind, every kind "
+                      "a set of its own")  # fmt: skip
+    verb.add_argument("--postprocessing", action="store_true", help="curves after shrinking, JPEG and smoothed edges, "
+                      "as in ManTra-Net's figure 4 (b)")  # fmt: skip
+    verb.add_argument("--sensitivity", type=int, default=0, metavar="N", help="curves by manipulation and parameter on "
+                      "N patches of --photographs, as in its figure 4 (a)")  # fmt: skip
     verb.add_argument("--large", type=int, default=0, metavar="N", help="AUC by working size and area, on N forgeries "
                       f"of --photographs from {LEAST} px and on the folder's images over {OVER} px")  # fmt: skip
     verb.add_argument("--clips", type=Path, help="folder of authentic clips: share of frames flagged")
@@ -54,6 +62,8 @@ def run(args: argparse.Namespace, predictors: Sequence[Predictor], *, marks: Mar
         items=found,
         protocols=[protocol(name) for name in asked],
         robustness=args.robustness,
+        postprocessing=args.postprocessing,
+        sensitivity=_points(args),
         large=_large(args, found),
         clips=items.clips(args.clips) if args.clips else (),
     )
@@ -64,10 +74,7 @@ def run(args: argparse.Namespace, predictors: Sequence[Predictor], *, marks: Mar
     (args.out / "result.json").write_text(json.dumps(report.finite(result), indent=1) + "\n", encoding="utf-8")
     shown = {p: records[p.name] for p in task.protocols if "auc" in p.pixel}
     pages.write(args.out / "pictures.html", model, found, shown)
-    if args.robustness:
-        from training.evaluation import plots  # matplotlib takes a second to import, and no other verb wants it
-
-        plots.write(args.out, result["robustness"])
+    _draw(args.out, result)
     entry = report.headline(result)
     if args.log:
         report.append(entry, args.log)
@@ -77,11 +84,29 @@ def run(args: argparse.Namespace, predictors: Sequence[Predictor], *, marks: Mar
     return result
 
 
+def _draw(folder: Path, result: Mapping[str, object]) -> None:
+    """Every kind of curves that was measured."""
+    families = {"robustness": FAMILIES, "postprocessing": POSTPROCESSED, "sensitivity": OPERATIONS}
+    for name in families.keys() & result.keys():
+        from training.evaluation import plots  # matplotlib takes a second to import, and most runs do without
+
+        plots.write(folder, result[name], name=name, families=families[name])
+
+
+def _points(args: argparse.Namespace) -> Iterable[Point]:
+    if not args.sensitivity:
+        return ()
+    if not args.photographs:
+        raise ValueError("nothing to manipulate\n  -> give --photographs beside --sensitivity")
+    return points(args.photographs, count=args.sensitivity, size=args.size)
+
+
 def _told(args: argparse.Namespace) -> dict[str, object]:
     """Which images these were."""
     if args.data:
         return report.listing(args.data) | {"limit": args.limit}
     made = {"folder": "synthetic", "seed": items.SEED, "size": args.size, "video": not args.without_video}
+    made |= {"samples of each kind": args.count} if args.by_kind else {}
     return made | {"photographs": report.listing(args.photographs)["sha256"]}
 
 
@@ -91,7 +116,8 @@ def _items(args: argparse.Namespace) -> list[items.Item]:
         return found[: args.limit] if args.limit else found
     if not args.photographs:
         raise ValueError("nothing to evaluate on\n  -> give --data, or --photographs to make samples of")
-    found = items.synthetic(args.photographs, count=args.count, size=args.size, video=not args.without_video)
+    make = items.by_kind if args.by_kind else items.synthetic
+    found = make(args.photographs, count=args.count, size=args.size, video=not args.without_video)
     if not found:
         raise ValueError("nothing to evaluate on\n  -> give a --count of samples, or --data")
     return found

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.data import Photographs, Samples
-from training.synthesis.sample import Frame, Mask
+from training.synthesis import KINDS
+from training.synthesis.imc import locally
+from training.synthesis.sample import Frame, Mask, Sample
 
 SEED = 30_013
 """Seed of the synthetic samples that are evaluated on; neither training's, nor validation's, nor measuring's."""
@@ -145,6 +147,32 @@ def synthetic(photographs: Path, *, count: int, size: int, seed: int = SEED, vid
         return sample.frame, sample.mask
 
     return [Item(f"sample {index}", partial(load, index), group="synthetic") for index in range(count)]
+
+
+def by_kind(photographs: Path, *, count: int, size: int, seed: int = SEED, video: bool = True) -> list[Item]:
+    """``count`` forgeries of every kind of synthesis, each kind a set of its own.
+
+    So is ``manipulation``: one of ManTra-Net's 385 under a mask, and nothing done afterwards.
+    """
+    source = Photographs(photographs, "validation")
+    samples = {kind: Samples(source, seed=seed, size=size, video=video, kinds=(kind,)) for kind in KINDS}
+    makers = {kind: made.sample for kind, made in samples.items()}
+    makers["manipulation"] = partial(_manipulated, source, seed=seed, size=size)
+
+    def load(make: Callable[[int], Sample], index: int) -> tuple[Frame, Truth]:
+        sample = make(index)
+        return sample.frame, sample.mask
+
+    return [
+        Item(f"{kind} {index}", partial(load, make, index), group=kind)
+        for kind, make in makers.items()
+        for index in range(count)
+    ]
+
+
+def _manipulated(source: Photographs, index: int, *, seed: int, size: int) -> Sample:
+    rng = np.random.default_rng((seed, index))
+    return locally(source.crop(rng, size), partial(source.crop, rng, size), rng, 1.0)
 
 
 def large(items: Iterable[Item], *, over: int) -> list[Item]:

@@ -108,8 +108,9 @@ PSCCNET = Protocol(
 MANTRANET = Protocol(
     name="mantranet",
     source="Wu et al., ManTra-Net, CVPR 2019, section 5: pixel AUC, the predicted mask negated where more than half "
-    "of the truth is forged; an image's score is the mean over its pixels. Averaging is not said: both.",
-    pixel=("auc", "auc_pooled"),
+    "of the truth is forged; an image's score is the mean over its pixels. Averaging is not said: both. Table 7 also "
+    "has F1 and says no threshold: 0.5, the set's best and each image's.",
+    pixel=("auc", "auc_pooled", "f1_fixed", "f1_best_set", "f1_best_image"),
     image=("auc",),
     working_size=0,
     inversion="negate_mostly_forged",

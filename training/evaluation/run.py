@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.evaluation import clips as video
-from training.evaluation.distortions import DISTORTIONS
+from training.evaluation.distortions import DISTORTIONS, POSTPROCESSING, Distortion
 from training.evaluation.figures import Figure, better, figures, tables
 from training.evaluation.items import Item
 from training.evaluation.predictors import Predictor
 from training.evaluation.protocols import IMDL, Protocol
+from training.evaluation.sensitivity import Point
 from training.evaluation.tally import Record, tally
 from training.provenance import provenance
 
@@ -36,6 +37,8 @@ class Task:
     items: Sequence[Item]
     protocols: Sequence[Protocol] = (IMDL,)
     robustness: bool = False
+    postprocessing: bool = False
+    sensitivity: Iterable[Point] = ()
     large: Sequence[Item] = ()
     clips: Sequence[Path] = ()
 
@@ -68,6 +71,10 @@ def evaluate(task: Task) -> tuple[dict[str, object], dict[str, list[Record]]]:
     }
     if task.robustness:
         result["robustness"] = robustness(model, task.items)
+    if task.postprocessing:
+        result["postprocessing"] = robustness(model, task.items, POSTPROCESSING)
+    if rows := [_at(model, point) for point in task.sensitivity]:
+        result["sensitivity"] = {"protocol": {"in_words": str(CURVES), **CURVES.to_dict()}, "rows": {"patches": rows}}
     if task.large:
         result["large"] = by_size(model, task.large)
     if task.clips:
@@ -100,16 +107,25 @@ def paired(table: Tables, model: str) -> dict[str, object]:
     }
 
 
-def robustness(model: Predictor, items: Sequence[Item]) -> dict[str, object]:
+def robustness(
+    model: Predictor, items: Sequence[Item], distortions: Sequence[Distortion] = DISTORTIONS
+) -> dict[str, object]:
     """By set, one row per distortion and one without; figures under :data:`CURVES`."""
     rows = {}
-    for distortion in (None, *DISTORTIONS):
+    for distortion in (None, *distortions):
         log.info("distortion: %s", distortion.name if distortion else "none")
         told = distortion.to_dict() if distortion else {"name": "none", "family": "none", "parameter": None}
         table = plain(tables(tally([model], items, CURVES, distortion), CURVES))
         for group, predictors in table.items():
             rows.setdefault(group, []).append({**told, **predictors[model.name]})
     return {"protocol": {"in_words": str(CURVES), **CURVES.to_dict()}, "rows": rows}
+
+
+def _at(model: Predictor, point: Point) -> dict[str, object]:
+    """One point of a sensitivity curve: the manipulation and its figures."""
+    log.info("manipulation: %s", point.name)
+    (table,) = plain(tables(tally([model], point.items, CURVES), CURVES)).values()
+    return {**point.to_dict(), **table[model.name]}
 
 
 def by_size(model: Predictor, items: Sequence[Item]) -> dict[str, object]:

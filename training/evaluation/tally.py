@@ -24,8 +24,8 @@ BINS = 4096
 LEVELS = 1 / (1 + np.exp(-np.linspace(-LOGITS, LOGITS, BINS, endpoint=False)))
 """Lower ends of the bins of pooled figures and of sets' thresholds, [BINS]: even in the logit, so that values near 0
 and 1 are told apart as well as those in the middle; 0.5 is one of them."""
-Change = Callable[[Frame, np.random.Generator], Frame]
-"""What happens to a frame before it is analysed."""
+Change = Callable[[Frame, np.random.Generator, Truth], Frame]
+"""What happens to a frame, by hands that may know its truth, before it is analysed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +56,7 @@ def tally(
         if not protocol.image and protocol.authentic == "excluded" and item.label is False:
             continue  # it enters no figure
         frame, truth = item.load()
-        shown = presented(frame, protocol, change, seed=seed_of(item))
+        shown = presented(frame, protocol, change, seed=seed_of(item), truth=truth)
         for predictor in predictors:
             answer = predictor.predict(shown, working_size=protocol.working_size)
             record = recorded(item, answer, truth, protocol=protocol, predictor=predictor)
@@ -69,10 +69,10 @@ def seed_of(item: Item) -> int:
     return zlib.crc32(item.name.encode())
 
 
-def presented(frame: Frame, protocol: Protocol, change: Change | None, *, seed: int) -> Frame:
+def presented(frame: Frame, protocol: Protocol, change: Change | None, *, seed: int, truth: Truth = None) -> Frame:
     """The frame as predictors see it."""
     if change is not None:
-        frame = change(frame, np.random.default_rng(seed))
+        frame = change(frame, np.random.default_rng(seed), truth)
     if protocol.reencode:
         frame = jpeg(frame, protocol.reencode)
     side = protocol.squash

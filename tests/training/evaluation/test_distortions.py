@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from training.evaluation import clips, large
-from training.evaluation.distortions import DISTORTIONS, FAMILIES
+from training.evaluation.distortions import DISTORTIONS, FAMILIES, POSTPROCESSED, POSTPROCESSING
 from training.evaluation.predictors import Answer
 
-BY_NAME = {distortion.name: distortion for distortion in DISTORTIONS}
+BY_NAME = {distortion.name: distortion for distortion in (*DISTORTIONS, *POSTPROCESSING)}
 
 
 @pytest.fixture
@@ -21,7 +21,9 @@ def frame(rng):
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_distortion_changes_the_frame_and_is_the_same_for_the_same_seed(name, frame):
-    first, again = (BY_NAME[name](frame, np.random.default_rng(3)) for _ in range(2))
+    truth = np.zeros(frame.shape[:2], bool)
+    truth[20:50, 30:70] = True
+    first, again = (BY_NAME[name](frame, np.random.default_rng(3), truth) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert first.dtype == np.uint8
     assert first.shape != frame.shape or (first != frame).any()
@@ -38,6 +40,20 @@ def test_parameters_are_those_of_the_tables(frame, rng):
     assert {distortion.family for distortion in DISTORTIONS} == {*FAMILIES, "mixed"}
     drawn = [BY_NAME["mixed"](frame, np.random.default_rng(seed)).shape[0] / 90 for seed in range(20)]
     assert 0.24 < min(drawn) < 0.5 < max(drawn) < 0.79
+
+
+def test_only_what_lies_along_the_border_of_a_forgery_is_smoothed(rng):
+    frame = rng.integers(0, 256, (60, 80, 3), np.uint8)
+    truth = np.zeros((60, 80), bool)
+    truth[20:40, 30:60] = True
+    changed = (BY_NAME["smooth edges 7"](frame, rng, truth) != frame).any(2)
+    inner, outer = np.zeros_like(truth), np.zeros_like(truth)
+    inner[23:37, 33:57] = True
+    outer[17:43, 27:63] = True
+    np.testing.assert_array_equal(changed, outer & ~inner)
+    for nothing in (None, np.zeros_like(truth)):
+        assert BY_NAME["smooth edges 7"](frame, rng, nothing) is frame
+    assert {distortion.family for distortion in POSTPROCESSING} == set(POSTPROCESSED)
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def test_frames_are_squashed_and_coded_anew_before_anybody_sees_them(rng):
     anew = tally.presented(frame, PROTOCOLS["reencoded"], None, seed=0)
     np.testing.assert_array_equal(anew, jpeg(frame, PROTOCOLS["reencoded"].reencode))
     noisy = [
-        tally.presented(frame, IMDL, lambda f, r: f + r.integers(0, 9, f.shape, np.uint8), seed=s) for s in (1, 1, 2)
+        tally.presented(frame, IMDL, lambda f, r, _: f + r.integers(0, 9, f.shape, np.uint8), seed=s) for s in (1, 1, 2)
     ]
     np.testing.assert_array_equal(noisy[0], noisy[1])
     assert (noisy[0] != noisy[2]).any()
