@@ -17,7 +17,7 @@ SIZES = [(1, 1), (2, 3), (7, 9), (32, 48), (33, 49), (64, 96), (95, 133), (150, 
 NAMES = ("shrink", "local", "rest", "locate")
 
 
-@pytest.fixture(scope="module", params=backends.names())
+@pytest.fixture(scope="module", params=("onnxruntime", "openvino"))
 def sessions(request, toy_path):
     loaded = artifact.read(toy_path)
     opened = {

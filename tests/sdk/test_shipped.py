@@ -17,7 +17,7 @@ EACH = 3
 """Files of a category of awkward ones that are analysed; there are 21 categories."""
 
 
-@pytest.fixture(scope="module", params=backends.names())
+@pytest.fixture(scope="module", params=("onnxruntime", "openvino"))
 def analyzer(request):
     with sdk.load(backend=request.param, working_size=512, threads=1) as loaded:
         yield loaded
