@@ -15,6 +15,7 @@ import sdk
 from sdk import bar, options
 from sdk.errors import BadSetting, SdkError, UnknownName
 from sdk.evidence import commands as evidence
+from sdk.serve import commands as service
 from sdk.overlay_mark import is_overlay
 from sdk.paths import Skipped, check_not_a_folder, expand, overlay_path
 from sdk.streaming import commands as streaming
@@ -199,6 +200,7 @@ def parser() -> argparse.ArgumentParser:
     listed.add_argument("action", choices=["list", "verify"], nargs="?", default="list")
     listed.add_argument("model", nargs="?", help="name or path of one artifact (default: all that ship)")
     evidence.add(verbs, verb)
+    service.add(verbs, verb)
     streaming.add(verbs, verb, loaded)
     return top
 
