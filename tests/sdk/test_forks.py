@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-from sdk import backends
-
 PROGRAM = """
 import os, sys, warnings
 import numpy as np

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import sdk
-from sdk import backends
 from sdk.errors import LimitExceeded, SdkError, UnsupportedImage
 
 THIN = [(1, 1), (8, 8), (1, 200), (5, 700), (3000, 40)]
