@@ -81,6 +81,21 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def classify(args: argparse.Namespace) -> int:
+    """Print how well the first step of ManTra-Net tells manipulations apart; write it as JSON and as a picture."""
+    from training.evaluation import manipulations  # matplotlib takes a second to import
+
+    torch.set_num_threads(args.threads)
+    found = manipulations.evaluate(
+        args.checkpoint, args.photographs, count=args.count, size=args.size, device=args.device
+    )
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "manipulations.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    manipulations.plot(found, args.out / "manipulations.png")
+    print(manipulations.table(found))
+    return 0
+
+
 def measure(args: argparse.Namespace) -> int:
     """Write the card of trained weights: thresholds, calibration and figures from photographs training did not see."""
     torch.set_num_threads(args.threads)
@@ -156,6 +171,14 @@ def _evaluate_options(verb: argparse.ArgumentParser) -> None:
     evaluation.options(verb)
 
 
+def _classify_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--checkpoint", type=Path, required=True, help="ema.pt of a run of mantranet-imc")
+    verb.add_argument("--count", type=int, default=3850, help="patches, drawn evenly over the 385 manipulations")
+    verb.add_argument("--device", default="cpu")
+    verb.add_argument("--out", type=Path, required=True, help="folder for manipulations.json and manipulations.png")
+    verb.set_defaults(size=128)
+
+
 def _measure_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--checkpoint", type=Path, required=True, help="ema.pt of a run")
     verb.add_argument("--card", type=Path, required=True, help="JSON file to write, for python -m export")
@@ -173,7 +196,10 @@ def _measure_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--device", default="cpu")
 
 
-VERBS = {synthesize: _synthesize_options, fit: _fit_options, evaluate: _evaluate_options, measure: _measure_options}
+VERBS = {
+    synthesize: _synthesize_options, fit: _fit_options, evaluate: _evaluate_options, classify: _classify_options,
+    measure: _measure_options,
+}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
