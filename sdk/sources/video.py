@@ -85,4 +85,4 @@ def _inline(place: _Place, matrix: Matrix, limits: VideoLimits) -> Generator[Fra
             rows = np.frombuffer(picture.rows, np.uint8)[: picture.height * picture.stride]
             pixels = rows.reshape(picture.height, picture.stride)[:, : 3 * picture.width]
             frame = pixels.reshape(picture.height, picture.width, 3).copy()
-            yield frame, {**described(picture), "damage": ""}
+            yield frame, {**described(picture)}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -34,6 +34,8 @@ MATRICES = {1: "BT.709", 4: "FCC", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9:
 """H.273's numbers of the matrices that are undone."""
 ASSUMED = {"bt601": 5, "bt709": 1}
 """What may be taken where the stream names no matrix."""
+MOST_DAMAGED = 256
+"""Damaged packets whose frames are waited for; no codec holds back as many."""
 UNNAMED, LIMITED, FULL = 2, 1, 2
 TRANSFERS = {16: "PQ", 18: "HLG"}
 ORIENTATIONS = {0: 1, 180: 3, -180: 3, -90: 6, 90: 8}
@@ -53,6 +55,8 @@ class Picture:
     """How it is to be turned for display, as EXIF counts, 1 to 8."""
     decoder: str
     notes: tuple[str, ...]
+    damage: str
+    """What FFmpeg complained about while it decoded this frame or one that this one is predicted from."""
     rows: memoryview
     """RGB, each row ``stride`` bytes of which the first 3 * width are pixels."""
     stride: int
@@ -62,11 +66,20 @@ class Reader:
     """Frames of one video, in the order in which they are shown."""
 
     def __init__(
-        self, source: BinaryIO | str, *, name: str, limits: VideoLimits, matrix: str = "bt601", live: bool = False
+        self,
+        source: BinaryIO | str,
+        *,
+        name: str,
+        limits: VideoLimits,
+        matrix: str = "bt601",
+        live: bool = False,
+        heard: Callable[[], str] = str,
     ) -> None:
+        """Open ``source``; ``heard`` gives what FFmpeg printed since it was last asked."""
         self._av = pyav("reading a video")
         self._name, self._limits, self._matrix, self._live = name, limits, matrix, live
         self._count, self._time_s = 0, 0.0
+        self._heard, self._damaged = heard, dict[int, str]()
         options = LIVE if live else {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}
         with self._told("cannot be opened as a video", READ):
             self._container = self._av.open(source, options={**options, "codec_whitelist": ",".join(sorted(CODECS))})
@@ -83,10 +96,11 @@ class Reader:
         check_pixels(name, (context.width, context.height), limits)
         self._check_frames(self._stream.frames)
         context.options = {"max_pixels": str(limits.pixels)}
-        # What FFmpeg complains about then belongs to the frame that it was asked for, and a live picture is not late.
+        # What FFmpeg complains about then belongs to the packet that it was given, and a live picture is not late.
         self._stream.thread_type = "SLICE"
         self._zero: int | None = None if live else self._stream.start_time
         self._frames = self._decoded()
+        heard()  # about packets that were looked at for the header, and will be decoded again
 
     def read(self) -> Picture | None:
         """The next frame; None after the last.
@@ -119,22 +133,40 @@ class Reader:
             )
 
     def _decoded(self) -> Iterator[Any]:
-        """Frames of every packet. Of a live source damaged packets are left out: the next key frame heals."""
-        packets = 0
+        """Frames of every packet. Of a live source damaged packets are left out.
+
+        Damage lasts until the next key frame: what comes before that is predicted from what is damaged.
+        """
+        packets, damage = 0, ""
         for packet in self._container.demux(self._stream):
             packets += packet.size > 0
+            damage = "" if packet.is_keyframe else damage
             try:
                 frames = packet.decode()
-            except self._av.FFmpegError:
+                damage = self._heard() or damage
+            except self._av.FFmpegError as error:
+                if packet.is_corrupt and not self._live:
+                    raise DecodeFailed(
+                        f"{self._name} is cut off after frame {self._count}",
+                        remedy="the frames before it are good; fetch the whole file",
+                    ) from error
                 if not self._live:
                     raise
-                continue
+                frames, damage = [], self._heard() or str(error)
+            if damage and packet.pts is not None:
+                self._note_damage(packet.pts, damage)
             yield from frames
         if "mov" in self._container.format.name and packets < self._stream.frames:  # other headers only estimate
             raise DecodeFailed(
-                f"{self._name} announces {self._stream.frames} frames and holds {packets}",
-                remedy="it is cut off or damaged; the frames that it holds were read",
+                f"{self._name} is cut off: it announces {self._stream.frames} frames and holds {packets}",
+                remedy="the frames that it holds are good; fetch the whole file",
             )
+
+    def _note_damage(self, pts: int, damage: str) -> None:
+        """Remember damage until the frame comes out, which is later; some never do."""
+        self._damaged[pts] = damage
+        if len(self._damaged) > MOST_DAMAGED:
+            del self._damaged[next(iter(self._damaged))]
 
     def _picture(self, frame: Any, start: float) -> Picture:  # noqa: ANN401  PyAV is an extra
         matrix, span, colour, notes = self._colour(frame)
@@ -153,6 +185,7 @@ class Reader:
             orientation=ORIENTATIONS.get(rotation, 1),
             decoder=f"{library}: {self._stream.codec_context.name}, {frame.format.name}, {colour}",
             notes=(*notes, *_notes(frame)),
+            damage=self._damaged.pop(frame.pts, ""),
             rows=memoryview(plane),
             stride=plane.line_size,
         )
@@ -232,5 +265,5 @@ def _why(error: ImportError) -> str:
 
 def described(picture: Picture) -> Mapping[str, Any]:
     """All but the pixels, of plain types."""
-    names = ("width", "height", "time_s", "decode_ms", "orientation", "decoder")
+    names = ("width", "height", "time_s", "decode_ms", "orientation", "decoder", "damage")
     return {**{name: getattr(picture, name) for name in names}, "notes": list(picture.notes)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,19 @@ def _prepare() -> None:
         av.logging.set_libav_level(av.logging.ERROR)
 
 
+ADDRESS = re.compile(" @ 0x[0-9a-f]+")
+"""Part of what FFmpeg prints, and another in every process."""
+
+
+def _heard() -> str:
+    """What was printed to standard error since the last time."""
+    size = os.fstat(2).st_size
+    text = os.pread(2, 400, max(0, size - 400))
+    os.ftruncate(2, 0)
+    os.lseek(2, 0, os.SEEK_SET)
+    return ADDRESS.sub("", text.decode(errors="replace").strip().rpartition("\n")[2])
+
+
 class _Reading:
     """The video that is being read."""
 
@@ -51,6 +65,7 @@ class _Reading:
 
     def _opened(self, request: Mapping[str, Any]) -> Reader:
         settings: Any = {"name": request["name"], "limits": self._limits, "matrix": request["matrix"]}
+        settings["heard"] = _heard
         if request["url"]:
             return Reader(request["url"], live=True, **settings)
         file = open(bytes.fromhex(request["path"]), "rb")  # noqa: PTH123, SIM115 (a path that may not be text; stays open)
