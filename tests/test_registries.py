@@ -24,7 +24,7 @@ def test_model_has_a_config_a_build_and_a_citation(name):
     module = import_module(name)
     assert dataclasses.is_dataclass(module.Config)
     assert callable(module.build)
-    assert any(venue in module.__doc__ for venue in ("TCSVT", "CVPR", "AAAI", "ECCV", "ICCV", "arXiv"))
+    assert any(venue in module.__doc__ for venue in ("TCSVT", "CVPR", "AAAI", "ECCV", "ICCV", "NeurIPS", "arXiv"))
 
 
 @pytest.mark.parametrize("name", modules(sdk.backends))

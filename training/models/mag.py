@@ -1,9 +1,8 @@
 """MAG: an annotator of splices that learns against a retoucher who hides them.
 
 Vladimir V. Kniaz, Vladimir Knyaz, Fabio Remondino, "The Point Where Reality Meets Fantasy: Mixed Adversarial Generators
-for Image Splice Detection", NeurIPS 2019 (no CVPR or arXiv version); the authors' public code where the paper is
-silent. This is the annotator G_A, which ships; the retoucher and the two discriminators stay in training
-(:mod:`training.recipes.mag`).
+for Image Splice Detection", NeurIPS 2019; the authors' public code where the paper is silent. This is the annotator G_A, which ships; the
+retoucher and the two discriminators stay in training (:mod:`training.recipes.mag`).
 
 The defaults are the paper's: one channel per class, ten classes. Where we differ from it: the last function is the
 sigmoid of these logits, which is the paper's tanh of half of them brought to [0, 1]; borders as in
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from training.nn.detector import Detector
+from training.nn.folding import fold
 from training.nn.unet_uc import UNetUC, see_traces
 
 CITATION = "Kniaz, Knyaz, Remondino: The Point Where Reality Meets Fantasy (MAG), NeurIPS 2019"
@@ -128,6 +128,9 @@ def simplified(net: Annotator) -> Annotator:
     first.range = nn.Identity()
     last.weight = nn.Parameter(last.weight[:1].clone())
     last.out_channels = 1
+    fold(copied)
+    for up in (*copied.unet.up, copied.unet.last):
+        up.conv = up.conv.merged()
     return copied
 
 
