@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+from sdk.content import FAR, content
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from sdk.contract import Contract
-
-FLAT_DEVIATION = 2.0
-"""Standard deviation of the grey levels below which a frame has no content to judge, in levels of 0..255."""
-CLIPPED_SHARE = 0.95
-"""Share of pixels that are black or white in all channels above which a frame is saturated."""
-_BLACK, _WHITE = 1, 254
-_SAMPLES = 1 << 16
-"""About how many pixels the two statistics are taken from: a share is then known to a percent, in milliseconds."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,17 +71,10 @@ def told(score: float, relation: str, level: float) -> str:
 def unmeasured(frame: NDArray[np.uint8], contract: Contract) -> str:
     """Why the thresholds say nothing about this frame; empty if they do."""
     side = min(frame.shape[:2])
-    if side < contract.minimum_side:
-        return f"the short side is {side} px, accuracy was measured from {contract.minimum_side} px up"
-    step = max(1, math.isqrt(frame.shape[0] * frame.shape[1] // _SAMPLES))
-    sample: NDArray[Any] = frame[::step, ::step].copy()
-    clipped = float(((sample.min(axis=2) >= _WHITE) | (sample.max(axis=2) <= _BLACK)).mean())
-    if clipped > CLIPPED_SHARE:
-        return f"{clipped:.0%} of the pixels are pure black or white"
-    deviation = float(sample.mean(axis=2, dtype=np.float32).std())
-    if deviation < FLAT_DEVIATION:
-        return f"the frame is flat: its grey levels deviate by {deviation:.1f} of 255"
-    return ""
+    least = max(contract.minimum_side, FAR + 1)
+    if side < least:
+        return f"the short side is {side} px, accuracy was measured from {least} px up"
+    return content(frame).reason
 
 
 def _size(working_size: int) -> str:

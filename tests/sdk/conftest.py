@@ -10,7 +10,7 @@ import pytest
 import sdk
 from sdk.decoding import Decoder
 from tests.sdk import toy
-from tests.sdk.files import smooth
+from tests.sdk.files import scene, smooth
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +27,8 @@ def analyzer(request, toy_path):
 
 @pytest.fixture
 def frame(rng) -> np.ndarray:
-    """Noise around a brightness that is no evidence, of a size that no stride divides."""
-    return rng.integers(0, 200, (95, 133, 3), np.uint8)
+    """A scene of a brightness that is no evidence, of a size that no stride divides."""
+    return scene(rng, 95, 133, high=200)
 
 
 @pytest.fixture(scope="module")

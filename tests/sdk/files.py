@@ -20,6 +20,13 @@ def smooth(rng: np.random.Generator) -> np.ndarray:
     return cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (64, 48), interpolation=cv2.INTER_CUBIC)
 
 
+def scene(rng: np.random.Generator, height: int, width: int, *, low: int = 0, high: int = 256) -> np.ndarray:
+    """Smooth shapes under a little noise, as unlike noise as photographs are, [height, width, 3] in low..high - 1."""
+    coarse = rng.integers(low, high, (height // 16 + 2, width // 16 + 2, 3), np.uint8)
+    shapes = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).astype(int)
+    return (shapes + rng.integers(-4, 5, shapes.shape)).clip(low, high - 1).astype(np.uint8)
+
+
 def saved(image, kind, **settings) -> bytes:
     """A picture as a file of Pillow's format ``kind``."""
     buffer = io.BytesIO()

@@ -19,6 +19,7 @@ from sdk.contract import Thresholds
 from sdk.results import SCHEMA as ANALYSIS_SCHEMA
 from sdk.results import Latency
 from tests.sdk import toy
+from tests.sdk.files import scene
 from tests.sdk.test_results import analysis
 
 MASK = np.zeros((40, 60), np.float32)
@@ -45,7 +46,7 @@ def shipped(models, monkeypatch) -> Path:
 
 @pytest.fixture
 def bright(rng) -> np.ndarray:
-    return rng.integers(200, 250, (70, 80, 3), np.uint8)
+    return scene(rng, 70, 80, low=200, high=250)
 
 
 def agreed(*heatmaps: np.ndarray | None, **changes: object) -> sdk.Agreement:

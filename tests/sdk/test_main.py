@@ -9,13 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from sdk import __main__ as cli
 from sdk import artifact
 from tests.sdk import toy
+from tests.sdk.files import scene
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def photographs(tmp_path, rng) -> Path:
     folder = tmp_path / "photographs"
     (folder / "deep").mkdir(parents=True)
     for name, low, high in (("a.png", 0, 200), ("b.png", 200, 250), ("deep/a.jpg", 0, 200)):
-        Image.fromarray(rng.integers(low, high, (70, 80, 3), np.uint8)).save(folder / name)
+        Image.fromarray(scene(rng, 70, 80, low=low, high=high)).save(folder / name)
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
     (folder / "notes.txt").write_text("not an image's suffix")
     return folder

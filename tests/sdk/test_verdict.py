@@ -9,6 +9,7 @@ import pytest
 
 from sdk.contract import Thresholds
 from sdk.verdict import judge, told
+from tests.sdk.files import scene
 from tests.sdk.toy import TERMS
 
 
@@ -65,15 +66,19 @@ def test_a_working_size_that_is_not_in_the_card_is_inconclusive(frame):
     assert judge(1.0, frame, TERMS, working_size=64).name == "manipulated"
 
 
-def test_saturated_colours_are_content():
-    frame = np.zeros((80, 80, 3), np.uint8)
-    frame[:, :40, 0] = frame[:, 40:, 1] = 255
-    frame[::2] //= 2
+def test_noise_is_inconclusive(rng):
+    verdict = judge(1.0, rng.integers(0, 256, (80, 80, 3), np.uint8), TERMS, working_size=0)
+    assert (verdict.name, verdict.found) == ("inconclusive", False)
+    assert "the frame is noise or a fine pattern" in verdict.reason
+
+
+def test_saturated_colours_are_content(frame):
+    frame[:, :, 0] = 255
     assert judge(0.0, frame, TERMS, working_size=0).name == "no_evidence"
 
 
 def test_a_large_frame_is_judged_by_a_sample_of_it(rng):
-    frame = rng.integers(0, 256, (2100, 2100, 3), np.uint8)
+    frame = scene(rng, 2100, 2100)
     assert judge(0.0, frame, TERMS, working_size=0).name == "no_evidence"
 
 
