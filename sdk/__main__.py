@@ -13,6 +13,7 @@ from typing import TextIO
 
 import sdk
 from sdk import bar, options
+from sdk.engines import commands as engines
 from sdk.errors import BadSetting, SdkError, UnknownName
 from sdk.evidence import commands as evidence
 from sdk.serve import commands as service
@@ -199,6 +200,7 @@ def parser() -> argparse.ArgumentParser:
     listed = verb(verbs, models)
     listed.add_argument("action", choices=["list", "verify"], nargs="?", default="list")
     listed.add_argument("model", nargs="?", help="name or path of one artifact (default: all that ship)")
+    engines.add(verbs, verb)
     evidence.add(verbs, verb)
     service.add(verbs, verb)
     streaming.add(verbs, verb, loaded)

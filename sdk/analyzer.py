@@ -313,7 +313,7 @@ class _Opened:
 
     def __init__(self, loaded: Artifact, recipe: Recipe) -> None:
         self.choice = backends.choose(loaded, device=recipe.device, backend=recipe.backend, precision=recipe.precision)
-        self.terms = backends.terms(self.choice.backend, loaded)
+        self.terms = backends.terms(self.choice, loaded)
         self._artifact, self._threads = loaded, recipe.threads
         self._sessions: dict[tuple[str, str], Session] | None = {}
         self._lock = threading.Lock()

@@ -55,7 +55,7 @@ class Backend(Protocol):
     """What a module in ``sdk/backends`` provides.
 
     One that runs engines also has ``built(artifact, *, device)``, the precisions of those that are there, and
-    ``terms(contract)``, the contract as it executes it.
+    ``terms(contract, *, device)``, the contract as it executes it.
     """
 
     RANK: int

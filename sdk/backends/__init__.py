@@ -50,10 +50,10 @@ def by_preference() -> list[str]:
     return sorted(names(), key=lambda name: get(name).RANK)
 
 
-def terms(name: str, artifact: Artifact) -> Contract:
-    """The artifact's contract as the backend ``name`` executes it: with a plan of its own, if it has one."""
-    own: Callable[[Contract], Contract] | None = getattr(get(name), "terms", None)
-    return own(artifact.contract) if own else artifact.contract
+def terms(choice: Choice, artifact: Artifact) -> Contract:
+    """The artifact's contract as the chosen backend executes it: with a plan of its own, if it has one."""
+    own: Callable[..., Contract] | None = getattr(get(choice.backend), "terms", None)
+    return own(artifact.contract, device=choice.device) if own else artifact.contract
 
 
 def _has_engine(name: str, artifact: Artifact, device: str) -> bool:

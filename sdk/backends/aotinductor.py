@@ -69,7 +69,7 @@ def built(artifact: Artifact, *, device: str) -> tuple[str, ...]:
     )
 
 
-def terms(contract: Contract) -> Contract:
+def terms(contract: Contract, *, device: str) -> Contract:
     """The contract with the plan of engines."""
     return in_one_piece(contract)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import functools
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from kernels import library
 from sdk import forks
+from sdk.engines import bound, gpu, onepiece
 from sdk.errors import AnalyzerClosed, DeviceUnavailable, MissingExtra
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sdk.artifact import Artifact
-    from sdk.backend import Arrays, Pending
+    from sdk.backend import Arrays, Pending, Session
+    from sdk.contract import Contract
 
 RANK = 20
 
@@ -31,7 +33,7 @@ def reasons_against(artifact: Artifact, *, device: str) -> list[str]:
     """Why this machine cannot run ``artifact`` on ``device``; for CUDA a graph is opened, since only that is proof."""
     if find_spec("onnxruntime") is None:
         return ["onnxruntime is not installed"]
-    if device == "cuda" and not _gpus():
+    if device == "cuda" and not gpu.count():
         return ["no NVIDIA driver with a GPU was found"]
     try:
         if _PROVIDERS[device] not in _runtime().get_available_providers():
@@ -48,7 +50,13 @@ def precisions(device: str) -> tuple[str, ...]:
     return ("f32",)
 
 
-def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads: int | None) -> _Session:
+def terms(contract: Contract, *, device: str) -> Contract:
+    """On a GPU one graph from the frame to the answer, of an artifact that has such; the plan as it is otherwise."""
+    has_one_piece = all(graph in contract.graphs for graph in onepiece.GRAPHS)
+    return onepiece.in_one_piece(contract) if device == "cuda" and has_one_piece else contract
+
+
+def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads: int | None) -> Session:
     """Load ``graph`` on ``device``."""
     runtime = _runtime()
     options = runtime.SessionOptions()
@@ -56,18 +64,45 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
     options.intra_op_num_threads = threads or 0
     if device == "cpu" and (operators := _native_operators(artifact.file(graph))):
         options.register_custom_ops_library(str(operators))
+    load = functools.partial(_load, runtime, options, artifact, graph)
+    if device == "cpu":
+        return _Session(load(device=device, settings={}))
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     # TF32 keeps 10 bits of mantissa, which nobody asked for.
-    settings = {"use_tf32": "0"} if device == "cuda" else {}
+    settings = {"use_tf32": "0"}
+    captures = graph in onepiece.GRAPHS
+    try:
+        session = load(device=device, settings=settings | {"enable_cuda_graph": "1"} if captures else settings)
+    except DeviceUnavailable:
+        if not captures:
+            raise
+        captures, session = (
+            False,
+            load(device=device, settings=settings),
+        )  # some versions capture nothing that reckons with shapes
+    bound.require_placement(session, _PROVIDERS[device], graph=f"{graph} of {artifact.name}")
+    return bound.BoundSession(runtime, session, device=device, captures=captures)
+
+
+def _load(
+    runtime: Any,  # noqa: ANN401  the runtime has no types
+    options: Any,  # noqa: ANN401
+    artifact: Artifact,
+    graph: str,
+    *,
+    device: str,
+    settings: Mapping[str, str],
+) -> Any:  # noqa: ANN401
     provider = _PROVIDERS[device]
     try:
-        session = runtime.InferenceSession(artifact.file(graph), options, providers=[(provider, settings)])
+        session = runtime.InferenceSession(artifact.file(graph), options, providers=[(provider, dict(settings))])
     except Exception as error:  # the runtime raises classes of its own, none documented as the one for this
         raise DeviceUnavailable(
             f"onnxruntime cannot open {graph} of {artifact.name} on {device}: {error}", remedy="imdl doctor"
         ) from error
     if session.get_providers()[0] != provider:
         raise DeviceUnavailable(f"onnxruntime could not start its {provider}", remedy="imdl doctor")
-    return _Session(session)
+    return session
 
 
 class _Session:
@@ -116,16 +151,3 @@ def _runtime() -> Any:  # noqa: ANN401  the runtime has no types
 def _native_operators(file: Path) -> Path | None:
     """The native library, if there is one and the graph has nodes of ours; without it their bodies run."""
     return library.path() if b"forensics" in file.read_bytes() else None
-
-
-def _gpus() -> int:
-    """Number of NVIDIA GPUs; asked of NVML, because asking CUDA would spoil a later fork."""
-    try:
-        nvml = ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_uint(0)
-    if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)):
-        return 0
-    nvml.nvmlShutdown()
-    return count.value
