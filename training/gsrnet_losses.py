@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LAMBDAS = {"gradient": 1.0, "edge": 2.0, "deceit": 5.0}
+from training.nn.precision import full_precision
+
+LAMBDAS = {"laplacian": 1.0, "edge": 2.0, "deceit": 5.0}
 """Weights of equation 7 beside the background's, 1."""
 EDGE = 5
 """Side of the square that a mask is dilated and eroded with for its edge, px."""
@@ -38,7 +40,8 @@ def edge_of(mask: Tensor) -> Tensor:
 def laplacian(x: Tensor) -> Tensor:
     """A quarter of the sum of the differences to the four neighbours, as the authors scale it; zeros around."""
     kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]], dtype=x.dtype, device=x.device) / 4
-    return F.conv2d(x, kernel.expand(x.shape[1], 1, 3, 3), padding=1, groups=x.shape[1])
+    with full_precision(x.device.type):  # bfloat16 has no grey levels above 128 but every second
+        return F.conv2d(x, kernel.expand(x.shape[1], 1, 3, 3), padding=1, groups=x.shape[1])
 
 
 def over(mask: Tensor, difference: Tensor) -> Tensor:
@@ -73,7 +76,7 @@ def discrimination(real: Tensor, fake: Tensor) -> Tensor:
 
 def generation(made: Tensor, source: Tensor, target: Tensor, mask: Tensor, *, judged: Tensor) -> dict[str, Tensor]:
     """The terms of ``L_G``, weighted; their sum is equation 7."""
-    terms = {"gradient": gradient(made, source, mask), "edge": edge(made, source, mask), "deceit": deceit(judged)}
+    terms = {"laplacian": gradient(made, source, mask), "edge": edge(made, source, mask), "deceit": deceit(judged)}
     return {"background": background(made, target, mask), **{key: LAMBDAS[key] * terms[key] for key in terms}}
 
 

@@ -60,3 +60,13 @@ class UNet(nn.Module):
             if level:
                 x = torch.cat([x, maps.pop()], dim=1)
         return (torch.tanh(x.float())[:, :, :height, :width] + 1) * 127.5
+
+    @torch.no_grad()
+    def pixels(
+        self,
+        frame: Tensor,  # uint8 [N, H, W, 3]
+        mask: Tensor,  # bool [N, H, W]
+    ) -> Tensor:  # uint8 [N, H, W, 3]
+        """:meth:`forward` of frames as they are stored."""
+        made = self(frame.permute(0, 3, 1, 2).float(), mask[:, None])
+        return made.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)

@@ -1,0 +1,156 @@
+"""GSR-Net's three networks in turn: what each is shown, that a run goes on where it stood, and its forger."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from training import checkpoints, models
+from training.data import Photographs, Samples
+from training.fit import FitSettings
+from training.forgers import GSRNET, Forger
+from training.nn.unet import UNet
+from training.recipes import gsrnet
+from training.recipes.gsrnet import ABLATIONS, Rivals, Triples
+from training.recipes.psccnet import Recipe, Stage
+
+SIDE = 32
+
+
+@pytest.fixture(autouse=True)
+def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator of few levels, and a short contact sheet."""
+    monkeypatch.setattr(gsrnet, "LEVELS", 3)
+    monkeypatch.setattr(gsrnet, "SHOWN", 2)
+
+
+def fitted(photographs: Path, folder: Path, *, until: float = 1.0, ablation: str = "gsr-net") -> dict[str, object]:
+    stages = (Stage(until=until, size=SIDE, batch=2),)
+    recipe = Recipe(photographs=photographs, stages=stages, validation_samples=0, video=False)
+    settings = FitSettings(steps=4, warmup_steps=1, workers=0, report_steps=2, bf16=False)
+    gsrnet.fit("gsrnet-lite", folder, recipe, settings, ablation=ablation, width=4, dropout=0.5)
+    return checkpoints.read(folder / "checkpoint.pt")
+
+
+def test_all_three_networks_resume_exactly(photographs: Path, tmp_path: Path) -> None:
+    whole = fitted(photographs, tmp_path / "whole")
+    fitted(photographs, tmp_path / "parts", until=0.5)
+    parts = fitted(photographs, tmp_path / "parts")
+    assert set(whole["partners"]) == {"discriminator", "generator"}
+    pairs = [
+        (run["state"], *(run["partners"][name]["state"] for name in sorted(run["partners"]))) for run in (whole, parts)
+    ]
+    for a, b in zip(*pairs, strict=True):
+        assert all(torch.equal(a[key], b[key]) for key in a)
+    figures = json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[0])
+    assert {"discrimination", "background", "laplacian", "edge", "deceit", "localisation", "boundary"} <= figures.keys()
+    sheet = cv2.imread(str(tmp_path / "parts" / "generated.png"))
+    assert sheet.shape[1] == SIDE * (2 + len(list((tmp_path / "parts" / "generated").iterdir())))
+    assert checkpoints.load(tmp_path / "whole" / "ema.pt").net.config.width == 4
+
+
+@pytest.mark.parametrize(
+    ("ablation", "passes"),
+    {"dl": [2], "dl+cp": [4], "dl+g": [4], "dl+cp+g": [6], "gs-net": [6], "gsr-net": [6, 2]}.items(),
+)
+def test_ablations_are_shown_what_the_table_says(
+    ablation: str, passes: list[int], photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = ABLATIONS[ablation]
+    detector = models.create("gsrnet", width=2, boundary=row.boundary)
+    rivals, seen = Rivals(detector.net, row), []
+    predict = detector.net.predictions
+    monkeypatch.setattr(detector.net, "predictions", lambda x: seen.append(len(x)) or predict(x))
+    triples = Triples(
+        Photographs(photographs, "train"), Recipe(photographs=photographs, video=False), seed=1, size=SIDE
+    )
+    batch = [torch.stack(parts) for parts in zip(*(triples[index] for index in range(2)), strict=True)]
+    for partner in rivals.partners().values():
+        partner.loss(*batch)
+    terms = rivals.segment(detector, *batch)
+    assert seen == passes
+    assert ("boundary" in terms) == row.boundary
+    assert bool(rivals.partners()) == row.generated
+
+
+def test_turns_see_what_the_one_before_has_made(photographs: Path) -> None:
+    """The generator is judged on what the discriminator has seen, and the segmenter's gradient does not reach it."""
+    detector = models.create("gsrnet", width=2)
+    rivals = Rivals(detector.net, ABLATIONS["gsr-net"])
+    mask = torch.zeros(1, SIDE, SIDE, dtype=torch.bool)
+    mask[:, 8:20, 8:20] = True
+    frames = torch.randint(0, 256, (2, 1, SIDE, SIDE, 3), dtype=torch.uint8)
+    batch = (frames[0], mask, frames[1])
+    sum(rivals.judge(*batch).values()).backward()
+    assert all(weight.grad is None for weight in rivals.generator.parameters())
+    made = rivals.made
+    sum(rivals.generate(*batch).values()).backward()
+    assert rivals.made is made
+    grown = [weight.grad.clone() for weight in rivals.generator.parameters()]
+    assert all(float(part.abs().max()) > 0 for part in grown[:-1])
+    sum(rivals.segment(detector, *batch).values()).backward()
+    assert all(
+        torch.equal(weight.grad, part) for weight, part in zip(rivals.generator.parameters(), grown, strict=True)
+    )
+
+
+@pytest.mark.parametrize("width", [4, 16, 64])
+def test_the_first_convolution_starts_and_stays_as_second_differences(width: int) -> None:
+    detector = models.create("gsrnet", width=width)
+    gsrnet.start(detector)
+    weight = detector.net.deeplab.blocks[0][0].weight
+    half = width * 3 // 8
+    assert weight[: 2 * half].sum((2, 3)).abs().max() < 1e-4
+    torch.testing.assert_close(weight[half : 2 * half], -weight[:half])
+    assert torch.equal(weight[: min(half, 6), 0], weight[: min(half, 6), 2])  # grey ones first
+    assert not weight.requires_grad
+
+
+def test_an_unknown_ablation_is_refused(photographs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no ablation of gsrnet named 'gsnet'\n  -> did you mean 'gs-net'"):
+        fitted(photographs, tmp_path, ablation="gsnet")
+
+
+@pytest.fixture
+def generator(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    net = UNet(width=2, levels=3)
+    torch.save({"model": GSRNET, "settings": net.settings, "state": net.state_dict()}, tmp_path / "generator.pt")
+    return tmp_path / "generator.pt"
+
+
+def test_a_forger_changes_what_is_under_the_mask_alone(generator: Path, photographs: Path) -> None:
+    source, forger = Photographs(photographs, "train"), Forger(generator, share=1.0)
+    how = {"seed": 4, "size": SIDE, "hardness": 0.0, "video": False}
+    rng = np.random.default_rng(0)
+    changed = 0
+    for index in range(8):
+        sample = Samples(source, **how).sample(index)
+        finished = forger(sample, rng)
+        np.testing.assert_array_equal(finished.frame[~sample.mask], sample.frame[~sample.mask])
+        assert finished.mask is sample.mask
+        assert finished.recipe["forger"] == GSRNET
+        changed += bool((finished.frame != sample.frame).any())
+    assert changed >= 4
+
+
+def test_a_forger_is_part_of_the_synthesis_and_travels_to_workers(generator: Path, photographs: Path) -> None:
+    samples = Samples(Photographs(photographs, "train"), seed=4, size=SIDE, video=False, finish=Forger(generator))
+    made = [samples.sample(index) for index in range(12)]
+    forged = [sample for sample in made if "forger" in sample.recipe]
+    assert 0 < len(forged) < sum(sample.label for sample in made)
+    again = pickle.loads(pickle.dumps(samples))
+    for index in (0, 11):
+        np.testing.assert_array_equal(again.sample(index).frame, made[index].frame)
+
+
+def test_a_file_of_no_forger_is_refused(tmp_path: Path) -> None:
+    torch.save({"model": "psccnet", "settings": {}, "state": {}}, tmp_path / "ema.pt")
+    with pytest.raises(ValueError, match="no forger named 'psccnet'\n  -> "):
+        Forger(tmp_path / "ema.pt")
