@@ -18,6 +18,7 @@ from training.errors import UnknownName
 from training.evaluation import commands as evaluation
 from training.evaluation.predictors import Checkpoint
 from training.fit import FitSettings
+from training.forgers import Forger
 from training.measure import Plan, card
 from training.recipes.psccnet import Recipe, Stage
 from training.synthesis.preview import contact_sheet
@@ -27,7 +28,8 @@ from training.synthesis.shards import write_folder
 def synthesize(args: argparse.Namespace) -> int:
     """Write samples: frames as PNG, masks as PNG, recipes as JSON lines; or shards; or one contact sheet."""
     photographs = Photographs(args.photographs, args.part)
-    samples = Samples(photographs, seed=args.seed, size=args.size, video=not args.without_video)
+    finish = Forger(args.forger) if args.forger else None
+    samples = Samples(photographs, seed=args.seed, size=args.size, video=not args.without_video, finish=finish)
     made = (samples.sample(index) for index in range(args.count))
     args.out.mkdir(parents=True, exist_ok=True)
     if args.shards:
@@ -51,8 +53,8 @@ def fit(args: argparse.Namespace) -> int:
     base = args.model.split("-")[0]
     if base not in recipes.names():
         raise UnknownName("model", args.model, models.names())
-    if base not in {"psccnet", "mantranet"} and (args.shards or args.without_video):
-        raise ValueError(f"{base} makes samples of its own\n  -> leave --shards and --without-video out")
+    if base not in {"psccnet", "mantranet"} and args.shards:
+        raise ValueError(f"{base} makes samples of its own\n  -> leave --shards out")
     recipe = import_module(f"training.recipes.{base}")
     stages = tuple(args.stage) or (Stage(until=1.0, size=args.size, batch=args.batch),)
     recipe.fit(
@@ -65,6 +67,7 @@ def fit(args: argparse.Namespace) -> int:
             minutes=args.minutes, steps=args.steps, rate=args.rate, device=args.device, workers=args.workers,
             compiler="inductor" if args.compile else None,
         ),
+        **({"ablation": args.ablation} if args.ablation else {}),
     )  # fmt: skip
     return 0
 
@@ -138,6 +141,7 @@ def _synthesize_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--seed", type=int, default=1)
     verb.add_argument("--part", choices=("train", "validation", "all"), default="train")
     verb.add_argument("--without-video", action="store_true", help="no pass through a video codec, which needs PyAV")
+    verb.add_argument("--forger", type=Path, metavar="FILE", help="generator.pt of a run, which finishes forgeries")
     verb.add_argument("--shards", type=int, default=0, metavar="N", help="N tar files that training reads back")
     verb.add_argument("--workers", type=int, default=1, help="processes that write shards")
     verb.add_argument("--preview", action="store_true", help="one contact sheet instead of single files")
@@ -159,6 +163,7 @@ def _fit_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--shards", type=Path, metavar="DIR", help="samples that synthesize wrote, again and again, "
                       "instead of new ones; --photographs then only validates")  # fmt: skip
     verb.add_argument("--without-video", action="store_true", help="no pass through a video codec, which needs PyAV")
+    verb.add_argument("--ablation", help="of gsrnet, a row of the paper's table 2: dl, dl+cp, dl+g, dl+cp+g, gs-net")
     verb.add_argument("--device", default="cpu")
     verb.add_argument("--compile", action="store_true", help="through torch.compile; needs a C++ compiler")
     verb.add_argument("--workers", type=int, default=1)
