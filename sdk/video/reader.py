@@ -212,12 +212,12 @@ class Reader:
 
     def _time(self, frame: Any) -> float:  # noqa: ANN401
         """Seconds from the start; of a frame without a time stamp, one frame after the one before."""
+        following = self._time_s + float(1 / (self._stream.average_rate or 25)) if self._count > 1 else 0.0
         if frame.pts is None:
-            rate = self._stream.average_rate or 25
-            self._time_s += float(1 / rate) if self._count > 1 else 0.0
-            return self._time_s
-        if self._zero is None:
-            self._zero = frame.pts
+            self._time_s = following
+            return following
+        if self._zero is None:  # of a live source, whose first frames may lack them
+            self._zero = frame.pts - round(following / frame.time_base)
         self._time_s = float((frame.pts - self._zero) * frame.time_base)
         return self._time_s
 
