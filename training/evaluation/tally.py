@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import metrics
+from training.evaluation.cleaning import cleaned
 from training.evaluation.items import Item, Truth, nearest
 from training.evaluation.predictors import Answer, Heatmap, Predictor
 from training.evaluation.protocols import MEASURES, Protocol
@@ -108,6 +109,8 @@ def recorded(item: Item, answer: Answer, truth: Truth, *, protocol: Protocol, pr
 
 def aligned(heatmap: Heatmap, truth: Mask, protocol: Protocol) -> tuple[NDArray[np.float32], Mask]:
     """Heatmap and truth pixel by pixel, flat, at one size and without what does not count."""
+    if protocol.dilation > 1 or protocol.smallest:
+        heatmap = cleaned(heatmap, dilation=protocol.dilation, smallest=protocol.smallest)
     if heatmap.shape != truth.shape:
         height, width = truth.shape
         if protocol.scored_at == "frame":

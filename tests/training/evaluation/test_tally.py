@@ -71,6 +71,13 @@ def test_pixels_near_the_edge_do_not_count_where_the_protocol_says_so(oracle):
     assert record(oracle, heatmap, TRUTH, replace(IMDL, boundary=2)).values["f1_fixed"] == 1
 
 
+def test_particles_go_where_the_protocol_says_so(oracle):
+    heatmap = TRUTH.astype(np.float32)
+    heatmap[-1, -1] = 1
+    assert record(oracle, heatmap, TRUTH, IMDL).values["f1_fixed"] < 1
+    assert record(oracle, heatmap, TRUTH, replace(IMDL, smallest=0.05)).values["f1_fixed"] == 1
+
+
 def test_authentic_images_are_left_out_or_halve_the_mean(oracle):
     empty = np.zeros_like(TRUTH)
     assert record(oracle, TRUTH.astype(np.float32), empty, IMDL).positives is None
@@ -134,7 +141,7 @@ def test_histograms_keep_what_a_set_needs(rng):
 
 
 def test_the_four_papers_have_their_protocols_by_name():
-    assert {"psccnet", "mantranet", "gsrnet", "mag", "imdl", "reencoded"} == set(PROTOCOLS)
+    assert {"psccnet", "mantranet", "gsrnet", "gsrnet_cleaned", "mag", "imdl", "reencoded"} == set(PROTOCOLS)
     assert set(PIXEL) == set(IMDL.pixel)
     assert PROTOCOLS["reencoded"] == replace(IMDL, name="reencoded", reencode=90, source=PROTOCOLS["reencoded"].source)
     for rules in PROTOCOLS.values():
