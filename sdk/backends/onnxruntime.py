@@ -76,10 +76,8 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
     except DeviceUnavailable:
         if not captures:
             raise
-        captures, session = (
-            False,
-            load(device=device, settings=settings),
-        )  # some versions capture nothing that reckons with shapes
+        captures = False  # some versions capture no graph that reckons with shapes
+        session = load(device=device, settings=settings)
     bound.require_placement(session, _PROVIDERS[device], graph=f"{graph} of {artifact.name}")
     return bound.BoundSession(runtime, session, device=device, captures=captures)
 

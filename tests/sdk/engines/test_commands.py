@@ -1,0 +1,59 @@
+"""``imdl cache``: a line for each engine, a check of its bytes, and removal only of what was named."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from sdk.__main__ import main
+from sdk.engines.cache import Cache, Key
+from sdk.engines.profile import Profile
+
+KEY = Key(
+    source="ab",
+    graph="native",
+    module="tensorrt",
+    version="11.4",
+    precision="fp16",
+    profile=Profile.only(1080, 1920),
+    target="sm_90",
+)
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache = Cache()
+    assert cache.folder.is_relative_to(tmp_path)
+    return [
+        cache.put(key, bytes(1 << 20), facts={"model": "toy-0.1"})
+        for key in (KEY, dataclasses.replace(KEY, source="cd"))
+    ]
+
+
+def test_ls_says_what_each_is_for(kept, capsys):
+    assert main(["cache"]) == 0
+    said = capsys.readouterr()
+    fields = said.out.splitlines()[0].split("\t")
+    assert fields[1:] == ["toy-0.1", "native", "tensorrt 11.4", "fp16", "sm_90", "1080x1920 px", "1.0 MiB"]
+    assert "2 engines, 2.0 MiB of at most" in said.err
+
+
+def test_verify_finds_the_damaged_one(kept, capsys):
+    assert main(["cache", "verify"]) == 0
+    kept[0].file.write_bytes(bytes((1 << 20) - 1) + b"x")
+    capsys.readouterr()
+    assert main(["cache", "verify"]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[0] for line in lines if line.endswith("has other bytes")] == [kept[0].key.digest[:12]]
+
+
+def test_rm_removes_what_is_named_and_wants_a_word_for_all(kept, capsys):
+    assert main(["cache", "rm"]) == 2
+    assert "give --all" in capsys.readouterr().err
+    assert main(["cache", "rm", kept[1].key.digest[:8]]) == 0
+    assert [entry.key for entry in Cache().entries()] == [KEY]
+    assert main(["cache", "rm", "ffff"]) == 2
+    assert main(["cache", "rm", "--all"]) == 0
+    assert Cache().entries() == []
