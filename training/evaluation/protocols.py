@@ -83,10 +83,11 @@ class Protocol:
         if self.squash:
             size = f"{self.squash}x{self.squash} px"
         coded = f", all encoded anew as JPEG {self.reencode}" if self.reencode else ""
+        cleaned = f"dilated by {self.dilation} px, " if self.dilation > 1 else ""
+        cleaned += f"components below {self.smallest:.1%} dropped, " if self.smallest else ""
         return (
             f"{self.name}: {size}{coded}, scored at the size of the {self.scored_at} image, "
-            f"dilated by {self.dilation} px, components below {self.smallest:.2%} dropped, "
-            f"inversion {self.inversion}, p-mAP as {self.permutation}, boundary {self.boundary} px, "
+            f"{cleaned}inversion {self.inversion}, p-mAP as {self.permutation}, boundary {self.boundary} px, "
             f"authentic images {self.authentic} in pixel figures, image score by {self.score}, "
             f"95 % intervals from {self.rounds} resamples of the images"
         )
