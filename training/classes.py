@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -25,19 +24,21 @@ class Classes:
     """The ``count`` classes that most photographs show, numbered 1 to ``count``; picklable."""
 
     def __init__(self, photographs: Photographs, count: int) -> None:
-        named = Named(photographs)
-        if count > len(named.photographs_by_name):
+        named = names(photographs)
+        if count > len(named):
             raise ValueError(
-                f"{photographs.folder} names {len(named.photographs_by_name)} classes of objects, not {count}\n"
+                f"{photographs.folder} names {len(named)} classes of objects, not {count}\n"
                 f"  -> ask for fewer classes (0 needs none), or write {LISTING} above the label maps"
             )
-        self.names = tuple(name for name, _ in named.photographs_by_name.most_common(count))
-        self._tables = {file: self._table(named.listings[listing]) for file, listing in named.maps.items()}
+        self.names = tuple(name for name, _ in named.most_common(count))
+        root = photographs.folder.parent
+        tables = {place: self._table(read(root / place)) for place in set(listings(photographs).values())}
+        self._tables = {file: tables[place] for file, place in listings(photographs).items()}
 
-    def _table(self, names: dict[int, str]) -> NDArray[np.uint8]:
+    def _table(self, called: dict[int, str]) -> NDArray[np.uint8]:
         """The class of every value of a map, uint8 [256]; 0 is none of them."""
         numbers = {name: number for number, name in enumerate(self.names, 1)}
-        return np.array([numbers.get(names.get(value, ""), 0) for value in range(256)], np.uint8)
+        return np.array([numbers.get(called.get(value, ""), 0) for value in range(256)], np.uint8)
 
     def of(self, sample: Sample) -> NDArray[np.uint8]:
         """The class of every pixel [s, s]: 0 none of them, 1 to ``count``; ``UNKNOWN`` where nobody has named any."""
@@ -47,27 +48,22 @@ class Classes:
         return table[sample.labels]
 
 
-class Named:
-    """Which photographs have label maps with names."""
+def listings(photographs: Photographs) -> dict[str, Path]:
+    """The listing of every photograph that has one; both relative to the folder above the photographs' own."""
+    places = {row.file: Path(row.mask).parent.parent / LISTING for row in photographs.rows if row.mask}
+    return {file: place for file, place in places.items() if (photographs.folder.parent / place).is_file()}
 
-    def __init__(self, photographs: Photographs) -> None:
-        self.photographs = photographs
-        root = photographs.folder.parent
-        places = {row.file: Path(row.mask).parent.parent / LISTING for row in photographs.rows if row.mask}
-        self.maps = {file: place for file, place in places.items() if (root / place).is_file()}
-        """The listing of every photograph that has one, both relative to the folder above the photographs' own."""
-        self.listings = {place: read(root / place) for place in set(self.maps.values())}
 
-    @cached_property
-    def photographs_by_name(self) -> Counter[str]:
-        """How many photographs show each class; of equals the first in the alphabet comes first."""
-        found: Counter[str] = Counter()
-        for row in self.photographs.rows:
-            if row.file in self.maps:
-                values = np.bincount(label_map(self.photographs.folder.parent / row.mask).ravel()).nonzero()[0]
-                names = self.listings[self.maps[row.file]]
-                found.update({names[value] for value in values.tolist() if value in names})
-        return Counter(dict(sorted(found.items())))
+def names(photographs: Photographs) -> Counter[str]:
+    """How many photographs show each class; of equals the first in the alphabet comes first."""
+    root, places = photographs.folder.parent, listings(photographs)
+    called = {place: read(root / place) for place in set(places.values())}
+    found: Counter[str] = Counter()
+    for row in photographs.rows:
+        if place := places.get(row.file):
+            shown = np.bincount(label_map(root / row.mask).ravel()).nonzero()[0].tolist()
+            found.update({called[place][value] for value in shown if value in called[place]})
+    return Counter(dict(sorted(found.items())))
 
 
 def read(listing: Path) -> dict[int, str]:

@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from training import models
 from training.models.mag import Config, simplified
-from training.nn.discriminator import Discriminator
 from training.nn.retoucher import Retoucher
 from training.nn.unet_uc import DoublingConv, UNetUC, extended
+from training.recipes.mag import discriminator
 
 SIZES = [(1, 1), (3, 90), (16, 16), (33, 47), (64, 121)]
 SMALL = {"classes": 2, "width": 4, "widest": 8, "depth": 4}
@@ -37,7 +37,12 @@ def giga_macs(net: nn.Module, *inputs: Tensor) -> float:
 
 def test_parameter_counts_are_the_published_ones() -> None:
     with torch.device("meta"):
-        nets = [models.create("mag", classes=0), Retoucher(widths=Config().widths), Discriminator(3), Discriminator(5)]
+        nets = [
+            models.create("mag", classes=0),
+            Retoucher(widths=Config().widths),
+            discriminator(3, 64),
+            discriminator(5, 64),
+        ]
     millions = [parameters(net) / 1e6 for net in nets]
     np.testing.assert_allclose(millions, [48.07, 48.07, 2.77, 2.77], atol=0.006)
 
@@ -61,11 +66,11 @@ def test_multiply_accumulates(
 
 def test_a_discriminator_costs_what_was_published() -> None:
     with torch.device("meta"):
-        assert giga_macs(Discriminator(3), torch.zeros(1, 3, 512, 512)) == pytest.approx(12.9, rel=0.01)
+        assert giga_macs(discriminator(3, 64), torch.zeros(1, 3, 512, 512)) == pytest.approx(12.9, rel=0.01)
 
 
 def test_a_discriminator_sees_patches_of_70_px() -> None:
-    net = Discriminator(1, width=2).eval().double()
+    net = discriminator(1, 2).eval().double()
     x = torch.zeros(1, 1, 160, 160, dtype=torch.float64, requires_grad=True)
     answer = net(x)
     middle = answer.shape[-1] // 2

@@ -1,8 +1,8 @@
 """MAG: an annotator of splices that learns against a retoucher who hides them.
 
 Vladimir V. Kniaz, Vladimir Knyaz, Fabio Remondino, "The Point Where Reality Meets Fantasy: Mixed Adversarial Generators
-for Image Splice Detection", NeurIPS 2019; the authors' public code where the paper is silent. This is the annotator G_A, which ships; the
-retoucher and the two discriminators stay in training (:mod:`training.recipes.mag`).
+for Image Splice Detection", NeurIPS 2019; the authors' public code where the paper is silent. This is the annotator
+G_A, which ships; the retoucher and the two discriminators stay in training (:mod:`training.recipes.mag`).
 
 The defaults are the paper's: one channel per class, ten classes. Where we differ from it: the last function is the
 sigmoid of these logits, which is the paper's tanh of half of them brought to [0, 1]; borders as in

@@ -19,6 +19,7 @@ class Retoucher(nn.Module):
 
     def __init__(self, *, widths: tuple[int, ...], dropout: float = 0.0) -> None:
         super().__init__()
+        self.settings = {"widths": widths, "dropout": dropout}
         self.unet = UNetUC(COLOURS, COLOURS + 1, widths=widths, dropout=dropout)
 
     def forward(self, frame: Tensor) -> Tensor:

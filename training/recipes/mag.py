@@ -8,7 +8,7 @@ reaches the annotator. Adam's means decay as published; the schedule is :mod:`tr
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,23 +18,45 @@ from torch.utils.data import Dataset
 
 from training import annotation, checkpoints, models
 from training.annotation import Weights
-from training.classes import Classes
+from training.classes import Classes, names
 from training.data import Photographs, Samples
-from training.fit import Fit, FitSettings, Partner
+from training.errors import UnknownName
+from training.fit import Fit, FitSettings, Partner, write
 from training.models.mag import Annotator
 from training.nn.detector import Detector
-from training.nn.discriminator import Discriminator
+from training.nn.patchgan import PatchGAN
 from training.nn.pixels import unit_range
 from training.nn.retoucher import Retoucher
+from training.nn.unet_uc import initialise
 from training.recipes.psccnet import VALIDATION_SEED, Recipe, validation
 from training.sheet import Sheet
 from training.synthesis import KINDS
 
+RETOUCHER = "mag-retoucher"
+"""Name of the retoucher in its file."""
 BETAS = (0.5, 0.999)
 OTHERS = 1 << 32
 """Added to a seed for the authentic frames, which are then of other photographs than the manipulated ones."""
 SHOWN = 6
 """Frames of a contact sheet."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ablation:
+    """What is left of MAG."""
+
+    retoucher: bool = True
+    """Whether frames are retouched, judged as frames, and annotated."""
+    model: dict[str, object] = field(default_factory=dict)
+    """Settings of the model."""
+
+
+ABLATIONS = {
+    "mag": Ablation(),
+    "no-retoucher": Ablation(retoucher=False),
+    "single-task": Ablation(model={"classes": 0, "edge": False}),
+}
+"""Rows of table 1."""
 
 
 class Pairs(Dataset[tuple[Tensor, ...]]):
@@ -70,8 +92,8 @@ class Rivals:
         config = annotator.config
         self.annotator, self.weights = annotator, weights
         self.retoucher = Retoucher(widths=config.widths, dropout=config.dropout) if retoucher else None
-        self.realism = Discriminator(3, width=config.width) if retoucher else None
-        self.plausibility = Discriminator(3 + config.channels, width=config.width)
+        self.realism = discriminator(3, config.width) if retoucher else None
+        self.plausibility = discriminator(3 + config.channels, config.width)
         self.retouched = self.answer = torch.empty(0)
 
     def partners(self) -> dict[str, Partner]:
@@ -151,28 +173,43 @@ class Rivals:
         return torch.cat([2 * self.retouched.detach() - 1, said], dim=1)
 
 
+def discriminator(inputs: int, width: int) -> PatchGAN:
+    """D_R or D_A, with fresh weights as in pix2pix."""
+    net = PatchGAN(inputs, width=width, norm=True)
+    initialise(net)
+    return net
+
+
 def floats(frame: Tensor) -> Tensor:
     """uint8 ``[N, H, W, 3]`` to float32 ``[N, 3, H, W]`` in [0, 1]."""
     return unit_range(frame, torch.float32)
 
 
-def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **options: object) -> None:
-    """Train ``name`` into ``folder``, or go on where ``folder`` stands.
+def fit(
+    name: str, folder: Path, recipe: Recipe, settings: FitSettings, *, ablation: str = "mag", **options: object
+) -> None:
+    """Train ``name`` as a row of :data:`ABLATIONS` into ``folder``, or go on where ``folder`` stands.
 
-    Among ``options``, ``retoucher=False`` leaves G_R and D_R out, and fields of :class:`training.annotation.Weights`
-    change the weights of losses; the others are settings of the model.
+    ``options`` are fields of :class:`training.annotation.Weights` or settings of the model. Unless they say how many
+    classes there are, these are the model's ten, or as many as the photographs' label maps name.
     """
+    if ablation not in ABLATIONS:
+        raise UnknownName("ablation of mag", ablation, ABLATIONS)
     torch.manual_seed(recipe.seed)
-    retoucher = bool(options.pop("retoucher", True))
-    weights = Weights(**{field.name: options.pop(field.name) for field in fields(Weights) if field.name in options})
+    photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
+    weights = Weights(**{item.name: options.pop(item.name) for item in fields(Weights) if item.name in options})
+    options = {
+        "classes": min(models.config(name).classes, len(names(photographs))),
+        **ABLATIONS[ablation].model,
+        **options,
+    }
     detector = models.create(name, **options)
+    classes = Classes(photographs, detector.net.config.classes)
     if recipe.weights is not None:
         detector.load_state_dict(checkpoints.load(recipe.weights, model=name).state_dict())
-    rivals = Rivals(detector.net, weights, retoucher=retoucher)
+    rivals = Rivals(detector.net, weights, retoucher=ABLATIONS[ablation].retoucher)
     run = Fit(name, detector, folder, replace(settings, weight_decay=0.0), partners=rivals.partners())
     run.optimiser.param_groups[0]["betas"] = BETAS
-    photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
-    classes = Classes(photographs, detector.net.config.classes)
     for stage in recipe.stages:
         watch = partial(watched, run=run, rivals=rivals, held_out=held_out, recipe=recipe, size=stage.size)
         samples = pairs(photographs, recipe, size=stage.size, classes=classes)
@@ -182,14 +219,19 @@ def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **option
 def watched(
     detector: Detector, *, run: Fit, rivals: Rivals, held_out: Photographs, recipe: Recipe, size: int
 ) -> dict[str, float]:
-    """Figures on validation samples; on the way a column of the contact sheet ``retouched.png``."""
+    """Figures on validation samples; on the way the retoucher, and a column of the contact sheet ``retouched.png``."""
     how = {"seed": VALIDATION_SEED, "size": size, "video": recipe.video}
     if rivals.retoucher:
-        shown = Samples(held_out, kinds=tuple(KINDS), **how)
-        forged = [shown.sample(index) for index in range(SHOWN)]
-        frames = torch.stack([torch.from_numpy(sample.frame) for sample in forged]).to(run.device)
-        made = rivals.retoucher.eval().pixels(frames).cpu().numpy()
+        show(run, rivals.retoucher.eval(), Samples(held_out, kinds=tuple(KINDS), **how))
         rivals.retoucher.train()
-        Sheet(run.folder / "retouched", forged).add(run.progress.step, made)
     count = recipe.validation_samples
     return validation(detector, Samples(held_out, **how), count=count) if count else {}
+
+
+def show(run: Fit, retoucher: Retoucher, samples: Samples) -> None:
+    """Write the retoucher as a forger (:mod:`training.forgers`), and what it makes of the first samples."""
+    content = {"settings": retoucher.settings, "state": retoucher.state_dict()}
+    write(run.folder / "retoucher.pt", {"model": RETOUCHER, **content})
+    forged = [samples.sample(index) for index in range(SHOWN)]
+    frames = torch.stack([torch.from_numpy(sample.frame) for sample in forged]).to(run.device)
+    Sheet(run.folder / "retouched", forged).add(run.progress.step, list(retoucher.pixels(frames).cpu().numpy()))
