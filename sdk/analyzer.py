@@ -9,15 +9,15 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
-from sdk import artifact, backends, plan
+from sdk import artifact, backends, batches, plan
 from sdk.backend import Builds
 from sdk.decoding import Decoder, Mode
 from sdk.engines.profile import Profile
-from sdk.errors import AnalyzerClosed, ArtifactInvalid, BadSetting, RunFailed, SdkError
+from sdk.errors import AnalyzerClosed, ArtifactInvalid, BadSetting, RunFailed, SdkError, UnknownName
 from sdk.frames import Color, convert, orientation_of, to_display
 from sdk.limits import Limits
 from sdk.progress import Report, Told
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
     from sdk.artifact import Artifact
     from sdk.backend import Session
-
-BATCH_PIXELS = 1 << 22
-"""Pixels that are analysed at once at most; beyond a few megapixels a batch costs memory and gains no speed."""
 
 
 def load(
@@ -58,7 +55,7 @@ def load(
         threads: CPU threads of the runtime; None leaves it to the runtime.
         min_score: score from which frames are localised; below it a result has no heatmap and is made faster.
         decode: "worker" decodes files in a process of their own; "inline" in this one, for trusted files only.
-        limits: what a file may cost before it is refused.
+        limits: what a file may cost before it is refused; that on pixels holds for arrays and images, too.
     """
     analyzer = Analyzer(
         Recipe(
@@ -115,6 +112,7 @@ class Analyzer:
         """
         return self.analyze_batch([source], color=color, min_score=min_score, progress=progress)[0]
 
+    @overload
     def analyze_batch(
         self,
         sources: Iterable[object],
@@ -122,22 +120,49 @@ class Analyzer:
         color: Color = "rgb",
         min_score: float | None = None,
         progress: Report | None = None,
-    ) -> list[Analysis]:
+        errors: Literal["raise"] = "raise",
+    ) -> list[Analysis]: ...
+
+    @overload
+    def analyze_batch(
+        self,
+        sources: Iterable[object],
+        *,
+        color: Color = "rgb",
+        min_score: float | None = None,
+        progress: Report | None = None,
+        errors: Literal["return"],
+    ) -> list[Analysis | SdkError]: ...
+
+    def analyze_batch(
+        self,
+        sources: Iterable[object],
+        *,
+        color: Color = "rgb",
+        min_score: float | None = None,
+        progress: Report | None = None,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> list[Analysis] | list[Analysis | SdkError]:
         """Analyse many inputs; those of one shape run together. Results come in the order of the inputs.
 
-        One input that cannot be analysed is an error for all: analyse uploads of strangers one by one.
+        With ``errors="raise"`` the first input that cannot be analysed ends the call with its error; with ``"return"``
+        its error stands in its place among the results, and no other input is lost.
         """
         self._here()
+        if errors not in ("raise", "return"):
+            raise UnknownName("way with errors", errors, ("raise", "return"))
         if isinstance(sources, str | bytes | os.PathLike):
             raise BadSetting("analyze_batch was given one source", remedy="give a list of sources, or call analyze")
         if min_score is not None:
             check_score("min_score", min_score)
         least = self.recipe.min_score if min_score is None else min_score
-        inputs = [source if isinstance(source, Input) else self.read(source, color=color) for source in sources]
-        results: dict[int, Analysis] = {}
-        for group in _groups([item.frame.shape for item in inputs], self.working_size):
-            results.update(zip(group, self._analyze([inputs[i] for i in group], least, progress), strict=True))
-        return [results[i] for i in range(len(inputs))]
+        return batches.run(
+            sources,
+            lambda source: source if isinstance(source, Input) else self.read(source, color=color),
+            lambda inputs: self._analyze(inputs, least, progress),
+            working_size=self.working_size,
+            keeps_errors=errors == "return",
+        )
 
     def warmup(self, height: int = 512, width: int = 512) -> None:
         """Analyse a grey frame of that size, so that the runtime has planned for it before the first real one.
@@ -208,7 +233,7 @@ class Analyzer:
             decoded = self._decoder.decode(source)
             ms = 1e3 * (time.perf_counter() - start)
             return Input(decoded.frame, decoded.orientation, decoded.decoder, decoded.notes, ms)
-        frame, notes = convert(source, color=color)
+        frame, notes = convert(source, color=color, limits=self._decoder.limits)
         kind = f"{type(source).__module__.partition('.')[0]}.{type(source).__name__}"
         if frame is source or not frame.flags.owndata:
             frame = frame.copy()  # the result keeps it, the caller may draw on his
@@ -221,7 +246,7 @@ class Analyzer:
         With bf16 OpenVINO 2026.4 reads beyond maps that are one pixel wide; what it finds there is not even finite.
         """
         height, width = shape[-3:-1]
-        thin = min(height, width) * _scale(height, width, self.working_size) < self._here().terms.minimum_side
+        thin = min(height, width) * batches.scale(height, width, self.working_size) < self._here().terms.minimum_side
         return "f32" if thin else self.choice.precision
 
     def _run(self, frames: NDArray[np.uint8], min_score: float, told: Told) -> plan.Answer:
@@ -335,20 +360,3 @@ class _Opened:
             sessions, self._sessions = self._sessions or {}, None
         for session in sessions.values():
             session.close()
-
-
-def _scale(height: int, width: int, working_size: int) -> float:
-    """What a frame is shrunk by for the analysis, at most 1."""
-    return min(1.0, working_size / max(height, width)) if working_size else 1.0
-
-
-def _groups(shapes: Sequence[tuple[int, ...]], working_size: int) -> list[list[int]]:
-    """Indices of frames that are analysed together: of one shape, and within ``BATCH_PIXELS``."""
-    by_shape: dict[tuple[int, ...], list[int]] = {}
-    for index, shape in enumerate(shapes):
-        by_shape.setdefault(shape, []).append(index)
-    groups = []
-    for (height, width, _), indices in by_shape.items():
-        count = max(1, int(BATCH_PIXELS / (height * width * _scale(height, width, working_size) ** 2)))
-        groups += [indices[i : i + count] for i in range(0, len(indices), count)]
-    return groups

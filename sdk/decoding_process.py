@@ -20,7 +20,7 @@ import PIL
 from numpy.typing import NDArray
 
 from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
-from sdk.limits import Limits
+from sdk.limits import Limits, parameter, raising
 from sdk.pillow import readable
 
 START_SECONDS = 30.0
@@ -75,7 +75,7 @@ class WorkerProcess:
             self.close()
             raise DecodeFailed(
                 f"the decoding process did not start: {said or error}",
-                remedy=f'raise {type(limits).__name__}(memory=...), or for trusted files use decode="inline"',
+                remedy=f'raise {parameter(limits, memory="...")}, or for trusted files use decode="inline"',
             ) from error
 
     def decode(self, name: str, source: Path | memoryview) -> tuple[NDArray[np.uint8], dict[str, Any]]:
@@ -160,7 +160,7 @@ class WorkerProcess:
                 self.close()
                 raise LimitExceeded(
                     f"took longer than the limit seconds={seconds:g}",
-                    remedy=f"if it is trusted, raise it: {type(self._limits).__name__}(seconds=...)",
+                    remedy=raising(self._limits, seconds="..."),
                 )
             piece = os.read(descriptor, REPLY_BYTES)
             line += piece

@@ -11,6 +11,7 @@ from PIL import Image
 from sdk import pillow
 from sdk.cuda_arrays import is_on_cuda, to_host
 from sdk.errors import BadFrame, DecodeFailed, UnknownName
+from sdk.limits import Limits, check_pixels
 
 Color: TypeAlias = Literal["rgb", "bgr"]
 
@@ -42,11 +43,15 @@ def as_frame(source: object, *, color: Color = "rgb") -> NDArray[np.uint8]:
     return convert(source, color=color)[0]
 
 
-def convert(source: object, *, color: Color = "rgb") -> tuple[NDArray[np.uint8], list[str]]:
-    """:func:`as_frame`, and what was done to get there; the notes are those of files."""
+def convert(
+    source: object, *, color: Color = "rgb", limits: Limits | None = None
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """:func:`as_frame`, and what was done to get there; the notes are those of files, and so is the limit on pixels."""
     if color not in ("rgb", "bgr"):
         raise UnknownName("colour order", color, ("rgb", "bgr"))
+    limits = limits or Limits()
     if isinstance(source, Image.Image):
+        check_pixels("the PIL image", source.size, limits, decoded=True)
         array, notes = _pil_array(source)
         color = "rgb"
     else:
@@ -57,6 +62,7 @@ def convert(source: object, *, color: Color = "rgb") -> tuple[NDArray[np.uint8],
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
         raise BadFrame(f"a frame is [H, W, 3], got shape {list(array.shape)}", remedy=_shape_remedy(array.shape))
+    check_pixels("the array", (array.shape[1], array.shape[0]), limits, decoded=True)
     frame, more = _rgb(array, color)
     return frame, [*notes, *more]
 

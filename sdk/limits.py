@@ -32,23 +32,37 @@ class Limits:
                 )
 
 
+def parameter(limits: Limits, **values: object) -> str:
+    """How whoever loads or streams gives other limits, as Python is written."""
+    told = ", ".join(f"{name}={value}" for name, value in values.items())
+    return f"limits=sdk.{type(limits).__name__}({told})"
+
+
+def raising(limits: Limits, **values: object) -> str:
+    """The remedy for who trusts the input."""
+    return f"if it is trusted, raise it: {parameter(limits, **values)}"
+
+
 def check_bytes(name: str, size: int, limits: Limits) -> None:
     """Refuse a file of ``size`` bytes that is larger than ``limits.bytes``."""
     if size > limits.bytes:
         raise LimitExceeded(
             f"{name} has {size:,} bytes, over the limit bytes={limits.bytes:,}",
-            remedy=f"if it is trusted, raise it: {type(limits).__name__}(bytes={size})",
+            remedy=raising(limits, bytes=size),
         )
 
 
-def check_pixels(name: str, size: tuple[int, int], limits: Limits) -> None:
-    """Refuse a picture of ``size`` (width, height) px that has more pixels than ``limits.pixels``."""
+def check_pixels(name: str, size: tuple[int, int], limits: Limits, *, decoded: bool = False) -> None:
+    """Refuse a picture of ``size`` (width, height) px that has more pixels than ``limits.pixels``.
+
+    One that is ``decoded`` already needs no memory in a worker.
+    """
     width, height = size
     if width * height > limits.pixels:
+        memory = raising(limits, pixels=width * height, memory="...")
         raise LimitExceeded(
             f"{name} is {width} x {height} = {width * height:,} pixels, over the limit pixels={limits.pixels:,}",
-            remedy=f"if it is trusted, raise it: {type(limits).__name__}(pixels={width * height}, memory=...), "
-            "about 12 bytes a pixel",
+            remedy=raising(limits, pixels=width * height) if decoded else f"{memory}, about 12 bytes a pixel",
         )
 
 
@@ -57,5 +71,5 @@ def check_frames(name: str, frames: int, limits: Limits) -> None:
     if frames > limits.frames:
         raise LimitExceeded(
             f"{name} has {frames} frames or pages, over the limit frames={limits.frames}",
-            remedy=f"extract the frames to be analysed, or let the first stand for all: Limits(frames={frames})",
+            remedy=f"extract those to be analysed, or let the first stand for all: {parameter(limits, frames=frames)}",
         )

@@ -18,7 +18,7 @@ LIMITS = {
     "memory": "bytes of memory to decode a file in",
 }
 """What each option ``--max-...`` bounds."""
-_IN_LIMITS = re.compile(r"(?:limits=)?(?:Video)?Limits\(([^()]*)\)")
+_IN_LIMITS = re.compile(r"(?:limits=)?(?:sdk\.)?(?:Video)?Limits\(([^()]*)\)")
 _SETTING = re.compile(r"\b(device|backend|precision|working_size|threads|min_score|decode)=[\"']?(\w+)[\"']?")
 _NAME = re.compile(r"\b(working_size|min_score)\b")
 

@@ -24,7 +24,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
 from sdk.jpeg import is_cut_off
-from sdk.limits import Limits, check_frames, check_pixels
+from sdk.limits import Limits, check_frames, check_pixels, raising
 from sdk.signatures import explain_unread, is_heif
 from sdk.unhandled import unhandled
 
@@ -110,12 +110,12 @@ def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
         size = readable(error).partition(" exceeds")[0]
         raise LimitExceeded(
             f"{name} is over the limit pixels={limits.pixels:,}: {size}",
-            remedy="if it is trusted, raise it: Limits(pixels=...)",
+            remedy=raising(limits, pixels="..."),
         ) from error
     except MemoryError as error:
         raise LimitExceeded(
             f"{name} needs more memory than the limit memory={limits.memory:,} bytes",
-            remedy="if it is trusted, raise it: Limits(memory=...)",
+            remedy=raising(limits, memory="..."),
         ) from error
     except Exception as error:  # codecs raise whatever they like on a broken file
         if "nsupported" in str(error):

@@ -6,10 +6,14 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import sdk
 from sdk.decoding import Decoder, Limits
 from sdk.errors import LimitExceeded
+from sdk.frames import convert
 from tests.sdk.files import png_header, saved
+from tests.sdk.test_analyzer import OnlyDlpack
 
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (12_000, 12_000), (2_000_000_000, 2)])
@@ -38,6 +42,28 @@ def test_the_byte_limit_is_exact(tmp_path, picture):
     for source in (path, path.read_bytes()):
         with pytest.raises(LimitExceeded, match=rf"has {size:,} bytes, over the limit bytes={size - 1:,}\n"):
             Decoder(Limits(bytes=size - 1), mode="inline").decode(source)
+
+
+def test_the_pixel_limit_holds_for_arrays_and_images_that_are_not_loaded(picture, tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(saved(picture, "PNG"))
+    image = Image.open(path)
+    for name, source in (("array", picture), ("array", OnlyDlpack(picture)), ("PIL image", image)):
+        words = (
+            rf"the {name} is 64 x 48 = 3,072 pixels, over the limit pixels=3,071\n.*limits=sdk\.Limits\(pixels=3072\)"
+        )
+        with pytest.raises(LimitExceeded, match=words):
+            convert(source, limits=Limits(pixels=3071))
+    assert image.tile  # an image that was decoded has no tiles left
+    image.close()
+    np.testing.assert_array_equal(convert(picture, limits=Limits(pixels=3072))[0], picture)
+
+
+def test_an_analyzer_takes_its_limits_for_arrays(toy_path, picture):
+    with sdk.load(toy_path, limits=Limits(pixels=3071), threads=1) as analyzer:
+        with pytest.raises(LimitExceeded, match=r"the array is 64 x 48 = 3,072 pixels, over the limit pixels=3,071"):
+            analyzer.analyze(picture)
+        analyzer.analyze(picture[1:])
 
 
 def test_limits_below_one_are_refused():
