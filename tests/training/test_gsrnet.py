@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from training import models
@@ -50,6 +52,33 @@ def test_multiply_accumulates(monkeypatch: pytest.MonkeyPatch, size: tuple[int, 
     assert macs(net, size) == pytest.approx(giga_macs, rel=0.01)
     saved = 896 * 2 * TAPS**2 * size[0] * size[1] / 1e9
     assert ours < giga_macs - 0.85 * saved
+
+
+class Largest(TorchDispatchMode):
+    """Elements of the largest tensor that was made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor):
+                self.elements = max(self.elements, tensor.numel())
+        return made
+
+
+def test_nothing_is_larger_than_the_first_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At full HD, 64 channels of the frame's size; the published head would hold 896."""
+    size = (1080, 1920)
+    with torch.device("meta"):
+        net = models.create("gsrnet").eval().net
+    with torch.inference_mode(), Largest() as ours:
+        net.predictions(torch.zeros(1, 3, *size, device="meta"))
+    assert ours.elements == 64 * size[0] * size[1]
+    monkeypatch.setattr(PyramidConv, "forward", lambda head, maps, _, size: naive_boundary(head, maps, size))
+    with torch.inference_mode(), Largest() as published:
+        net.predictions(torch.zeros(1, 3, *size, device="meta"))
+    assert published.elements >= 896 * size[0] * size[1]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (16, 24), (33, 47), (41, 90)])
