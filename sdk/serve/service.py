@@ -106,6 +106,7 @@ class Service:
             secret=secret,
             attempts=settings.webhook_attempts,
             pause=settings.webhook_seconds,
+            timeout=settings.webhook_timeout,
             metrics=self.metrics,
         )
         for thread in (sender, desk):
@@ -119,6 +120,7 @@ class Service:
         analyzer = load(
             model,
             device=settings.device,
+            backend=settings.backend or None,
             precision=settings.precision,
             threads=settings.threads or None,
             limits=settings.limits,

@@ -22,6 +22,8 @@ class Settings:
     models: tuple[str, ...] = ()
     """Names or paths of artifacts; empty for the default one."""
     device: str = "auto"
+    backend: str = ""
+    """Name of a runtime; empty for the fastest."""
     precision: str = "auto"
     threads: int = 0
     """CPU threads of the runtime for one analysis; 0 leaves it to the runtime."""
@@ -62,6 +64,8 @@ class Settings:
     """Deliveries that are tried before one is called dead; the pause doubles each time."""
     webhook_seconds: float = 1.0
     """Pause after the first that failed, on average."""
+    webhook_timeout: float = 10.0
+    """Time for the receiver to answer."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

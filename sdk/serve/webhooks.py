@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from sdk.serve.database import Database
     from sdk.serve.metrics import Metrics
 
-TIMEOUT = 10.0
-"""Time for the receiver to answer, seconds."""
-HELD = 6 * TIMEOUT
-"""Time for which an attempt keeps other servers from making the same, seconds."""
+HELD = 3
+"""For how many timeouts an attempt keeps other servers from making the same."""
 LONGEST = 3600.0
 """Longest pause between two attempts, seconds."""
 POLL_SECONDS = 0.5
@@ -42,9 +40,11 @@ POLL_SECONDS = 0.5
 class Sender:
     """Delivers what is due, in a thread."""
 
-    def __init__(self, database: Database, *, secret: bytes, attempts: int, pause: float, metrics: Metrics) -> None:
+    def __init__(
+        self, database: Database, *, secret: bytes, attempts: int, pause: float, timeout: float, metrics: Metrics
+    ) -> None:
         self._database, self._secret, self._attempts, self._pause = database, secret, attempts, pause
-        self._metrics = metrics
+        self._timeout, self._metrics = timeout, metrics
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._deliver, name="deliver")
 
@@ -74,7 +74,9 @@ class Sender:
         holding = update(deliveries).where(deliveries.c.job_id == first)
         columns = (deliveries.c.job_id, deliveries.c.url, deliveries.c.attempts)
         with self._database.write() as connection:
-            held = holding.values(next_at=now + HELD, attempts=deliveries.c.attempts + 1).returning(*columns)
+            held = holding.values(next_at=now + HELD * self._timeout, attempts=deliveries.c.attempts + 1).returning(
+                *columns
+            )
             row = connection.execute(held).one_or_none()
             if row is None:
                 return False
@@ -83,7 +85,9 @@ class Sender:
         record = json.loads(job.text) if job.text else None
         said = {"id": row.job_id, "state": job.state, "problem": job.problem, "record": record}
         body = json.dumps(said, sort_keys=True).encode()
-        problem = post(row.url, body, secret=secret_of(self._secret, job.tenant), delivery=row.job_id)
+        problem = post(
+            row.url, body, secret=secret_of(self._secret, job.tenant), delivery=row.job_id, timeout=self._timeout
+        )
         self._note(row.job_id, row.attempts, problem)
         return True
 
@@ -101,7 +105,7 @@ def pause(attempts: int, first: float) -> float:
     return min(LONGEST, first * 2.0 ** (attempts - 1)) * random.uniform(0.5, 1.5)
 
 
-def post(url: str, body: bytes, *, secret: str, delivery: str) -> str:
+def post(url: str, body: bytes, *, secret: str, delivery: str, timeout: float) -> str:
     """Send ``body``; why it failed, or nothing."""
     address, moment = urlsplit(url), str(int(time.time()))
     headers = {
@@ -112,7 +116,7 @@ def post(url: str, body: bytes, *, secret: str, delivery: str) -> str:
     }
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
     try:
-        connection = kind(str(address.hostname), address.port, timeout=TIMEOUT)
+        connection = kind(str(address.hostname), address.port, timeout=timeout)
         try:
             target = (address.path or "/") + (f"?{address.query}" if address.query else "")
             connection.request("POST", target, body, headers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,34 +44,30 @@ def postgres_folder() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """URL of a server of our own, on a socket in a temporary folder, run by a user who is not root."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     programs = postgres_folder()
     if programs is None:
         pytest.skip(NO_POSTGRES)
-    folder = Path(tmp_path_factory.mktemp("postgres"))
-    user: dict[str, object] = {}
-    if os.geteuid() == 0:
-        for path in (folder, *folder.parents):
-            if path.owner() == "root" and path.name.startswith(("pytest", "postgres")):
-                path.chmod(path.stat().st_mode | 0o011)
-        shutil.chown(folder, "nobody")
-        user = {"user": "nobody", "extra_groups": [], "cwd": folder}
+    with tempfile.TemporaryDirectory(prefix="imdl-pg-", dir="/tmp") as folder:  # a socket's path has to be short
+        user: dict[str, object] = {"cwd": folder}
+        if os.geteuid() == 0:
+            shutil.chown(folder, "nobody")
+            user |= {"user": "nobody", "extra_groups": []}
 
-    def run(program: str, *options: str) -> None:
-        subprocess.run([programs / program, *options], check=True, capture_output=True, **user)
+        def run(program: str, *options: str) -> None:
+            command = [programs / program, "-D", f"{folder}/data", *options]
+            done = subprocess.run(command, check=False, capture_output=True, **user)
+            assert done.returncode == 0, done.stderr
 
-    data = str(folder / "data")
-    run("initdb", "-D", data, "-U", "imdl", "--auth=trust", "--no-sync")
-    # The socket's path has to be short; the server listens on no port.
-    short = Path(subprocess.run(["mktemp", "-d"], check=True, capture_output=True, text=True).stdout.strip())
-    short.chmod(0o777)
-    options = f"-c listen_addresses= -c unix_socket_directories={short} -c fsync=off -c max_connections=60"
-    run("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
-    yield f"postgresql://imdl@/postgres?host={short}"
-    run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
-    shutil.rmtree(short)
+        run("initdb", "-U", "imdl", "--auth=trust", "--no-sync", "--no-instructions")
+        options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c max_connections=60"
+        run("pg_ctl", "-w", "-l", f"{folder}/log", "-o", options, "start")
+        try:
+            yield f"postgresql://imdl@/postgres?host={folder}"
+        finally:
+            run("pg_ctl", "-w", "-m", "immediate", "stop")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -103,7 +100,7 @@ def make_settings(toy_path, tmp_path_factory) -> Callable[..., Settings]:
         folder = tmp_path_factory.mktemp("service")
         (folder / "policy.toml").write_text(POLICY)
         chosen = {"database": f"sqlite:///{folder}/imdl.db", "secret": f"{folder}/secret", "models": (str(toy_path),),
-                  "policy": str(folder / "policy.toml"), "threads": 1}  # fmt: skip
+                  "policy": str(folder / "policy.toml"), "threads": 1, "backend": "onnxruntime"}  # fmt: skip
         return Settings(**chosen | changes)
 
     return make
