@@ -67,7 +67,7 @@ def fit(args: argparse.Namespace) -> int:
             minutes=args.minutes, steps=args.steps, rate=args.rate, device=args.device, workers=args.workers,
             compiler="inductor" if args.compile else None,
         ),
-        **({"ablation": args.ablation} if args.ablation else {}),
+        **({"ablation": args.ablation} if args.ablation else {}), **dict(args.set),
     )  # fmt: skip
     return 0
 
@@ -119,6 +119,17 @@ def stage(text: str) -> Stage:
     return Stage(until=float(until), size=size, batch=batch, grid=grid, correlation=correlation)
 
 
+def setting(text: str) -> tuple[str, object]:
+    """``NAME=VALUE``, the value as JSON or, where it is none, as it is."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} has no '='")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
 def parser() -> argparse.ArgumentParser:
     """One subcommand per verb."""
     root = argparse.ArgumentParser(
@@ -141,7 +152,9 @@ def _synthesize_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--seed", type=int, default=1)
     verb.add_argument("--part", choices=("train", "validation", "all"), default="train")
     verb.add_argument("--without-video", action="store_true", help="no pass through a video codec, which needs PyAV")
-    verb.add_argument("--forger", type=Path, metavar="FILE", help="generator.pt of a run, which finishes forgeries")
+    verb.add_argument(
+        "--forger", type=Path, metavar="FILE", help="generator.pt or retoucher.pt of a run: finishes forgeries"
+    )
     verb.add_argument("--shards", type=int, default=0, metavar="N", help="N tar files that training reads back")
     verb.add_argument("--workers", type=int, default=1, help="processes that write shards")
     verb.add_argument("--preview", action="store_true", help="one contact sheet instead of single files")
@@ -163,7 +176,16 @@ def _fit_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--shards", type=Path, metavar="DIR", help="samples that synthesize wrote, again and again, "
                       "instead of new ones; --photographs then only validates")  # fmt: skip
     verb.add_argument("--without-video", action="store_true", help="no pass through a video codec, which needs PyAV")
-    verb.add_argument("--ablation", help="of gsrnet, a row of the paper's table 2: dl, dl+cp, dl+g, dl+cp+g, gs-net")
+    verb.add_argument("--ablation", help="of gsrnet, a row of the paper's table 2: dl, dl+cp, dl+g, dl+cp+g, gs-net; "
+                      "of mag, of its table 1: no-retoucher, single-task")  # fmt: skip
+    verb.add_argument(
+        "--set",
+        type=setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the model or a weight of its losses, repeatable: width=32, identity=1",
+    )
     verb.add_argument("--device", default="cpu")
     verb.add_argument("--compile", action="store_true", help="through torch.compile; needs a C++ compiler")
     verb.add_argument("--workers", type=int, default=1)

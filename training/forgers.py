@@ -17,11 +17,14 @@ from torch import Tensor
 
 from training.checkpoints import read
 from training.errors import UnknownName
+from training.nn.retoucher import Retoucher
 from training.nn.unet import UNet
 from training.synthesis.sample import Sample
 
 GSRNET = "gsrnet-generator"
 """Name of GSR-Net's generator in its file."""
+MAG = "mag-retoucher"
+"""Name of MAG's retoucher in its file."""
 SHARE = 0.5
 """How many of the forgeries are finished."""
 Paint = Callable[[Tensor, Tensor], Tensor]
@@ -35,7 +38,14 @@ def gsrnet(content: dict[str, Any]) -> Paint:
     return net.pixels
 
 
-FORGERS: dict[str, Callable[[dict[str, Any]], Paint]] = {GSRNET: gsrnet}
+def mag(content: dict[str, Any]) -> Paint:
+    """MAG's retoucher, which is not told where the forgery is."""
+    net = Retoucher(**content["settings"]).eval()
+    net.load_state_dict(content["state"])
+    return lambda frame, _: net.pixels(frame)
+
+
+FORGERS: dict[str, Callable[[dict[str, Any]], Paint]] = {GSRNET: gsrnet, MAG: mag}
 
 
 class Forger:

@@ -15,10 +15,12 @@ from training.annotation import Weights
 from training.classes import Classes
 from training.data import Photographs
 from training.fit import FitSettings
+from training.forgers import MAG, Forger
 from training.models import create
 from training.recipes import mag
-from training.recipes.mag import RETOUCHER, Rivals, floats, pairs
+from training.recipes.mag import Rivals, floats, pairs
 from training.recipes.psccnet import Recipe, Stage
+from training.synthesis import synthesize
 
 SIDE = 32
 NET = {"width": 4, "widest": 8, "depth": 4}
@@ -159,7 +161,12 @@ def test_a_run_leaves_weights_a_forger_and_a_contact_sheet(named: Path, tmp_path
     assert "pixel_auc" in lines[-1]
     sheet = cv2.imread(str(tmp_path / "retouched.png"))
     assert sheet.shape[1] == 4 * SIDE  # frame, mask, two moments
-    assert checkpoints.read(tmp_path / "retoucher.pt")["model"] == RETOUCHER
+    forger = Forger(tmp_path / "retoucher.pt", share=1.0)
+    forged = synthesize(Photographs(named, "train"), seed=1, index=0, size=SIDE, kinds=("splice",), hardness=0.0)
+    finished = forger(forged, np.random.default_rng(0))
+    assert finished.recipe["forger"] == MAG
+    np.testing.assert_array_equal(finished.frame[~forged.mask], forged.frame[~forged.mask])
+    assert (finished.frame[forged.mask] != forged.frame[forged.mask]).mean() > 0.5
     detector = checkpoints.load(tmp_path / "ema.pt").eval()
     heatmap, score = detector(torch.zeros(1, SIDE, SIDE, 3, dtype=torch.uint8))
     assert heatmap.shape == (1, SIDE, SIDE)

@@ -11,7 +11,7 @@ import torch
 
 from training.commands import main, stage
 from training.data import Photographs, Samples, ShardSamples
-from training.recipes import psccnet
+from training.recipes import mag, psccnet
 from training.recipes.psccnet import Stage
 
 
@@ -59,6 +59,16 @@ def test_fit_takes_shards_and_leaves_video_out(photographs, tmp_path, monkeypatc
     assert main([*command, "--shards", str(tmp_path), "--without-video"]) == 0
     assert main(command) == 0
     assert [(recipe.shards, recipe.video) for recipe in recipes] == [(tmp_path, False), (None, True)]
+
+
+def test_fit_hands_settings_and_ablations_on(photographs, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(mag, "fit", lambda name, out, recipe, settings, **options: given.append((name, options)))
+    command = ["fit", "mag-lite", "--photographs", str(photographs), "--out", str(tmp_path), "--steps", "1"]
+    assert main([*command, "--set", "width=32", "--set", "layout=paper", "--ablation", "no-retoucher"]) == 0
+    assert given == [("mag-lite", {"width": 32, "layout": "paper", "ablation": "no-retoucher"})]
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, "--set", "width"])
 
 
 @pytest.mark.parametrize(

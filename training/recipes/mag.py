@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from training import annotation, checkpoints, models
+from training import annotation, checkpoints, forgers, models
 from training.annotation import Weights
 from training.classes import Classes, names
 from training.data import Photographs, Samples
@@ -32,8 +32,6 @@ from training.recipes.psccnet import VALIDATION_SEED, Recipe, validation
 from training.sheet import Sheet
 from training.synthesis import KINDS
 
-RETOUCHER = "mag-retoucher"
-"""Name of the retoucher in its file."""
 BETAS = (0.5, 0.999)
 OTHERS = 1 << 32
 """Added to a seed for the authentic frames, which are then of other photographs than the manipulated ones."""
@@ -231,7 +229,7 @@ def watched(
 def show(run: Fit, retoucher: Retoucher, samples: Samples) -> None:
     """Write the retoucher as a forger (:mod:`training.forgers`), and what it makes of the first samples."""
     content = {"settings": retoucher.settings, "state": retoucher.state_dict()}
-    write(run.folder / "retoucher.pt", {"model": RETOUCHER, **content})
+    write(run.folder / "retoucher.pt", {"model": forgers.MAG, **content})
     forged = [samples.sample(index) for index in range(SHOWN)]
     frames = torch.stack([torch.from_numpy(sample.frame) for sample in forged]).to(run.device)
     Sheet(run.folder / "retouched", forged).add(run.progress.step, list(retoucher.pixels(frames).cpu().numpy()))
