@@ -23,6 +23,9 @@ SCHEMA = Path(__file__).with_name("analysis.schema.json")
 
 MAX_REGIONS = 100
 """Regions reported at most, the largest first."""
+MIN_REGION = 5e-4
+"""Share of the frame that a region has at least, a twentieth of the smallest that models are trained to find: about
+130 px of a frame of 512 x 512. Smaller parts stay in the mask and are not listed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -117,7 +120,10 @@ class Analysis:
 
     @property
     def regions(self) -> tuple[Region, ...]:
-        """The connected parts of the mask (eight neighbours), the largest first, found anew at every access."""
+        """The connected parts of the mask (eight neighbours) from ``MIN_REGION`` of the frame on, the largest first.
+
+        Found anew at every access.
+        """
         if self.heatmap is None:
             return ()
         return regions(self.heatmap, self.mask_threshold)
@@ -158,11 +164,13 @@ class Analysis:
 
 
 def regions(heatmap: NDArray[np.float32], threshold: float) -> tuple[Region, ...]:
-    """Connected parts of ``heatmap >= threshold``, the largest first, ``MAX_REGIONS`` at most."""
+    """Connected parts of ``heatmap >= threshold`` from ``MIN_REGION`` on, ``MAX_REGIONS`` at most."""
     mask = (heatmap >= threshold).view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    large = [label for label in range(1, count) if areas[label] >= MIN_REGION * heatmap.size]
     found = []
-    for label in sorted(range(1, count), key=lambda label: -stats[label, cv2.CC_STAT_AREA])[:MAX_REGIONS]:
+    for label in sorted(large, key=lambda label: -areas[label])[:MAX_REGIONS]:
         x, y, width, height, area = (int(value) for value in stats[label])
         box = np.s_[y : y + height, x : x + width]
         probability = float(heatmap[box][labels[box] == label].mean(dtype=np.float64))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sdk.errors import BadFrame
-from sdk.results import MAX_REGIONS, SCHEMA, Analysis, Latency, Region, Runtime, regions
+from sdk.results import MAX_REGIONS, MIN_REGION, SCHEMA, Analysis, Latency, Region, Runtime, regions
 from sdk.verdict import Verdict
 
 RUNTIME = Runtime(
@@ -59,9 +59,17 @@ def test_regions_are_boxes_areas_and_means_largest_first(spotted):
 
 def test_regions_are_capped():
     heatmap = np.zeros((64, 64), np.float32)
-    heatmap[::2, ::2] = 1
+    heatmap[::4, ::2] = heatmap[1::4, ::2] = heatmap[2::4, ::2] = 1
     assert len(regions(heatmap, 0.5)) == MAX_REGIONS
     assert isinstance(regions(heatmap, 0.5)[0], Region)
+
+
+def test_what_is_too_small_to_be_a_region_stays_in_the_mask():
+    heatmap = np.zeros((100, 100), np.float32)
+    least = int(MIN_REGION * heatmap.size)
+    heatmap[10, 10 : 10 + least] = heatmap[20, 10 : 10 + least - 1] = heatmap[30, 10] = 1
+    assert [region.area for region in regions(heatmap, 0.5)] == [least] == [5]
+    assert analysis(heatmap).mask.sum() == 2 * least
 
 
 def test_mask_and_regions_follow_from_the_heatmap(spotted):
