@@ -1,7 +1,8 @@
-"""The CUDA kernels as one library: built with nvcc, loaded with ctypes. Nothing needs it.
+"""The CUDA kernels as one library: built with nvcc, loaded with ctypes or by ONNX Runtime. Nothing needs it.
 
-It holds machine code for every architecture in :data:`ARCHITECTURES` and is linked with CUDA's runtime: of CUDA it asks
-for nothing but a driver. No GPU has run it yet; where there is no driver it loads, and every launch says so.
+To ONNX Runtime it is custom operators for the CUDA provider. It holds machine code for every architecture in
+:data:`ARCHITECTURES` and is linked with CUDA's runtime: of CUDA it asks for nothing but a driver. No GPU has run it
+yet; where there is no driver it loads, and every launch says so.
 """
 
 from __future__ import annotations
@@ -33,6 +34,16 @@ def sources() -> list[Path]:
     return sorted(FOLDER.glob("*/*.cu"))
 
 
+def shells() -> list[Path]:
+    """What hands ONNX Runtime's arrays to the operators."""
+    return [*sorted(FOLDER.glob("*/onnxruntime_cuda_op.cc")), *FOLDER.glob("native/onnxruntime_cuda_library.cc")]
+
+
+def path() -> Path | None:
+    """The library, if there is one and it loads: what ``register_custom_ops_library`` wants."""
+    return FOLDER / NAME if cuda() else None
+
+
 def missing() -> list[str]:
     """What a build needs and does not find, one sentence each with its remedy; empty if nothing is missing."""
     found = {
@@ -61,20 +72,21 @@ def compiled(source: Path, architectures: tuple[int, ...] = ARCHITECTURES) -> tu
         raise CannotBuild("the CUDA library cannot be built", remedy="; ".join(lacking))
     targets = [f"-gencode=arch=compute_{each},code=sm_{each}" for each in architectures]
     targets.append(f"-gencode=arch=compute_{architectures[-1]},code=compute_{architectures[-1]}")
-    content = fingerprint(source, _nvcc("--version"), *_OPTIONS, *targets)
+    options = (*_OPTIONS, *targets, *(() if source.suffix == ".cu" else ("-x=cu",)))
+    content = fingerprint(source, _nvcc("--version"), *options)
     BUILDS.mkdir(parents=True, exist_ok=True)
     target = BUILDS / f"{source.stem}-{content}.o"
     report = target.with_suffix(".txt")
     with (BUILDS / "lock").open("w") as lock:  # two runs of the tests may want the same object
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (target.exists() and report.exists()):
-            report.write_text(_nvcc(*_OPTIONS, *targets, "-c", str(source), "-o", str(target)), encoding="utf-8")
+            report.write_text(_nvcc(*options, "-c", str(source), "-o", str(target)), encoding="utf-8")
     return target, report.read_text(encoding="utf-8")
 
 
 def build(target: Path, architectures: tuple[int, ...] = ARCHITECTURES) -> Path:
     """Build the library as the file ``target`` and return that. Raises :class:`kernels.errors.CannotBuild`."""
-    objects = [str(compiled(source, architectures)[0]) for source in sources()]
+    objects = [str(compiled(source, architectures)[0]) for source in [*sources(), *shells()]]
     fresh = target.with_suffix(".new")
     _nvcc("-shared", *objects, "-o", str(fresh))
     return fresh.replace(target)  # a process that has the old one loaded keeps it

@@ -57,7 +57,9 @@ struct OrtApi {
   void (*ReleaseTensorTypeAndShapeInfo)(OrtTensorTypeAndShapeInfo*);
   void* skipped_100[63];
   OrtStatus* (*KernelInfoGetAttributeArray_int64)(const OrtKernelInfo*, const char* name, int64_t* out, size_t* size);
-  void* skipped_164[110];
+  void* skipped_164[29];
+  OrtStatus* (*KernelContext_GetGPUComputeStream)(const OrtKernelContext*, void** out);
+  void* skipped_194[80];
   OrtStatus* (*KernelContext_ParallelFor)(const OrtKernelContext*, void (*piece)(void* data, size_t index),
                                           size_t total, size_t batches, void* data);
 };
@@ -116,6 +118,7 @@ static_assert(offsetof(OrtApi, KernelInfoGetAttribute_int64) == 86 * kPlace);
 static_assert(offsetof(OrtApi, KernelContext_GetInput) == 90 * kPlace);
 static_assert(offsetof(OrtApi, ReleaseTensorTypeAndShapeInfo) == 99 * kPlace);
 static_assert(offsetof(OrtApi, KernelInfoGetAttributeArray_int64) == 163 * kPlace);
+static_assert(offsetof(OrtApi, KernelContext_GetGPUComputeStream) == 193 * kPlace);
 static_assert(offsetof(OrtApi, KernelContext_ParallelFor) == 274 * kPlace);
 static_assert(offsetof(OrtCustomOp, CreateKernelV2) == 17 * kPlace);
 static_assert(offsetof(OrtCustomOp, ReleaseAliasMap) == 25 * kPlace);
