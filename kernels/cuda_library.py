@@ -16,6 +16,7 @@ import subprocess
 from pathlib import Path
 from sysconfig import get_path
 
+from kernels import ops
 from kernels.errors import CannotBuild
 
 FOLDER = Path(__file__).parent
@@ -104,6 +105,12 @@ def cuda() -> ctypes.CDLL | None:
         return ctypes.CDLL(str(FOLDER / NAME))
     except OSError:
         return None
+
+
+def offered() -> dict[str, str]:
+    """Every operator that is in the library here, in words; whether there is a GPU is another question."""
+    loaded = cuda()
+    return {op: "native in CUDA" for op in ops() if loaded and hasattr(loaded, f"{op}_launch")}
 
 
 def _compiler() -> str | None:

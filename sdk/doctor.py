@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from kernels import library
+from kernels import cuda_library, library
 from sdk import artifact, backends
 from sdk.errors import SdkError
 
@@ -54,9 +54,9 @@ def installed(package: str) -> str | None:
 def native() -> list[str]:
     """Which operators have native code here, or why none has; every one runs without."""
     reason = library.reason_against()
-    if reason:
-        return [f"native operators: none, {reason}"]
-    return [f"{op} is {where}" for op, where in library.offered().items()]
+    told = [f"native operators: none, {reason}"] if reason else []
+    offered = [*library.offered().items(), *cuda_library.offered().items()]
+    return told + [f"{op} is {where}" for op, where in offered]
 
 
 def warnings() -> list[str]:

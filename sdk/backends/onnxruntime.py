@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
-from kernels import library
+from kernels import cuda_library, library
 from sdk import forks
 from sdk.engines import bound, gpu, onepiece
 from sdk.errors import AnalyzerClosed, DeviceUnavailable, MissingExtra
@@ -62,7 +62,7 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # warnings about provider placement are judged below, not printed
     options.intra_op_num_threads = threads or 0
-    if device == "cpu" and (operators := _native_operators(artifact.file(graph))):
+    if operators := _native_operators(artifact.file(graph), device):
         options.register_custom_ops_library(str(operators))
     load = functools.partial(_load, runtime, options, artifact, graph)
     if device == "cpu":
@@ -146,6 +146,8 @@ def _runtime() -> Any:  # noqa: ANN401  the runtime has no types
         raise MissingExtra("onnxruntime", extra="cpu", purpose="the backend onnxruntime", why=str(error)) from error
 
 
-def _native_operators(file: Path) -> Path | None:
-    """The native library, if there is one and the graph has nodes of ours; without it their bodies run."""
-    return library.path() if b"forensics" in file.read_bytes() else None
+def _native_operators(file: Path, device: str = "cpu") -> Path | None:
+    """The native library for ``device``, if there is one and the graph has nodes of ours; else their bodies run."""
+    if b"forensics" not in file.read_bytes():
+        return None
+    return library.path() if device == "cpu" else cuda_library.path()

@@ -129,6 +129,14 @@ def test_an_empty_batch_is_an_empty_answer(library):
     assert [array.shape for array in found] == [(0, 5, 4)] * 2
 
 
+def test_what_the_library_holds_is_told(library, monkeypatch):
+    monkeypatch.setattr(cuda_library, "cuda", lambda: ctypes.CDLL(library))
+    assert cuda_library.offered() == {"sccm_attention": "native in CUDA", "zpool2d": "native in CUDA"}
+    monkeypatch.setattr(cuda_library, "cuda", lambda: None)
+    assert cuda_library.offered() == {}
+    assert cuda_library.path() is None
+
+
 @pytest.mark.slow
 def test_compiled_for_a_gpu_they_are_the_cuda_providers(tmp_path):
     """What nvcc makes of the shells loads where there is no GPU, and a session that needs one says so."""

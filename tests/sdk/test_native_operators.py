@@ -53,3 +53,9 @@ def test_a_graph_without_nodes_of_ours_needs_no_library(tmp_path, native):
     (tmp_path / "ours.onnx").write_bytes(b"domain: forensics")
     assert onnxruntime._native_operators(tmp_path / "plain.onnx") is None
     assert str(onnxruntime._native_operators(tmp_path / "ours.onnx")) == native.__file__
+
+
+def test_on_cuda_it_is_the_library_of_cuda_kernels(tmp_path, monkeypatch):
+    (tmp_path / "ours.onnx").write_bytes(b"domain: forensics")
+    monkeypatch.setattr(onnxruntime.cuda_library, "path", lambda: tmp_path / "_cuda.so")
+    assert onnxruntime._native_operators(tmp_path / "ours.onnx", "cuda") == tmp_path / "_cuda.so"
