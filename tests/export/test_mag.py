@@ -1,0 +1,86 @@
+"""MAG as an artifact: frames of any size and tiles of them answer as torch does, with the mask's work alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+import sdk
+from export import artifact
+from export.freeze import freeze
+from export.targets import onnx as target
+from sdk.backends import openvino
+from training import models
+from training.card import Card
+from training.nn.detector import Detector
+
+SIZES = ((1, 1), (33, 90), (96, 64))
+TILES = {"height": 24, "width": 24, "extents": {}}
+
+
+@pytest.fixture(scope="module")
+def frozen() -> Detector:
+    """Statistics of normalisation that are not those it begins with, so that folding them counts."""
+    torch.manual_seed(0)
+    detector = models.create("mag-lite", width=8, widest=16, depth=3, classes=2)
+    for norm in (part for part in detector.modules() if isinstance(part, nn.BatchNorm2d)):
+        norm.running_mean.normal_(0, 0.1)
+        norm.running_var.uniform_(1e-2, 0.1)
+    return freeze(detector)
+
+
+@pytest.fixture(scope="module")
+def folder(frozen: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact, its tiles as small as can be."""
+    files, graphs = target._files(frozen)
+    contract = target._contract(frozen, name="small", model="mag-lite", card=Card(working_size=0), graphs=graphs)
+    plan = tuple(
+        dataclasses.replace(step, tiling=dataclasses.replace(step.tiling, **TILES)) if step.tiling else step
+        for step in contract.plan
+    )
+    written = tmp_path_factory.mktemp("artifacts") / "small"
+    artifact.write(written, files, dataclasses.replace(contract, plan=plan, sha256=target._sha256(files)))
+    return written
+
+
+@pytest.mark.parametrize("working_size", [0, 48])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_it_answers_as_torch_does(folder: Path, frozen: Detector, backend: str, working_size: int) -> None:
+    rng = np.random.default_rng(1)
+    with sdk.load(folder, backend=backend, precision="f32", working_size=working_size) as analyzer:
+        assert [step.graph for step in analyzer.artifact.contract.plan if step.tiling] == ["local"]
+        for size in SIZES:
+            frame = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+            with torch.inference_mode():
+                heatmap, score = frozen(torch.from_numpy(frame)[None], working_size)
+            analysis = analyzer.analyze(frame)
+            assert np.ptp(analysis.heatmap) > 0.01 or size == (1, 1)
+            assert np.abs(analysis.heatmap - heatmap[0].numpy()).max() < 2e-5
+            assert analysis.score == pytest.approx(float(score), abs=2e-5)
+
+
+def test_the_whole_graph_answers_as_torch_does(folder: Path, frozen: Detector) -> None:
+    model = openvino.runtime().Core().compile_model(folder / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    feeds = {"working_size": np.array(40, np.int64), "min_score": np.array(0, np.float32)}
+    for size in SIZES[1:]:
+        frame = np.random.default_rng(2).integers(0, 256, (2, *size, 3), dtype=np.uint8)
+        with torch.inference_mode():
+            heatmap, score = frozen(torch.from_numpy(frame), 40)
+        answer = model(feeds | {"frame": frame})
+        np.testing.assert_allclose(answer["heatmap"], heatmap.numpy(), atol=2e-5)
+        np.testing.assert_allclose(answer["score"], score.numpy(), atol=2e-5)
+
+
+def test_only_the_mask_is_computed_and_nothing_is_upsampled_before_it_is_convolved(folder: Path) -> None:
+    rest = onnx.load(folder / "rest.onnx", load_external_data=False).graph
+    kinds = [node.op_type for node in rest.node]
+    assert kinds.count("ConvTranspose") == 3
+    assert not {"BatchNormalization", "Resize"} & set(kinds)
+    outputs = {value.name: value.type.tensor_type.shape.dim for value in rest.output}
+    assert outputs["f1"][3].dim_value == 1
