@@ -192,4 +192,4 @@ def _insert(connection: Connection, job: Job) -> bool:
     kind: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     values = {name: getattr(job, name) for name in ("id", "tenant", "content", "input_sha256", "input_bytes")}
     fresh = kind(jobs).values(**values, state="queued", attempts=0, created=job.created or time.time())
-    return bool(connection.execute(fresh.on_conflict_do_nothing()).rowcount)
+    return connection.execute(fresh.on_conflict_do_nothing().returning(jobs.c.id)).one_or_none() is not None

@@ -83,13 +83,13 @@ def database(request, tmp_path) -> Iterator[Database]:
 
 
 def fresh(url: str) -> str:
-    """URL of a new database on the server at ``url``."""
+    """The database at ``url`` with nothing in it."""
     import psycopg
 
-    name = f"test{time.monotonic_ns()}"
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return url.replace("/postgres?", f"/{name}?")
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return url
 
 
 @pytest.fixture(scope="session")

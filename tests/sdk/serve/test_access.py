@@ -1,0 +1,91 @@
+"""Keys and quotas."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from sdk.errors import BadSetting, ServiceRefused, UnknownName
+from sdk.serve import access
+from sdk.serve.access import Keys, Quotas, Tenant
+from sdk.serve.gate import Gate
+from sdk.serve.tables import keys
+
+
+def test_a_key_opens_until_it_is_revoked(database, monkeypatch):
+    monkeypatch.setattr(access, "CACHE_SECONDS", 0.0)
+    store = Keys(database)
+    key = store.add("alice", role="submit", per_minute=7, webhook="https://example.org/hook")
+    assert store.tenant(key) == Tenant("alice", "submit", 7, "https://example.org/hook")
+    assert store.tenant(key + "x") is None
+    store.revoke("alice")
+    time.sleep(0.001)
+    assert store.tenant(key) is None
+    assert [(each.name, each.revoked is None) for each in store.all()] == [("alice", False)]
+    with pytest.raises(UnknownName, match="no key named 'alice'"):
+        store.revoke("alice")
+
+
+def test_no_key_is_stored(database):
+    key = Keys(database).add("alice", role="review")
+    with database.read() as connection:
+        (row,) = connection.execute(select(keys)).all()
+    assert key not in str(row)
+    assert row.digest == access.digest(key)
+    assert len(key) >= len(access.PREFIX) + 43  # 256 bits in base 64
+
+
+def test_keys_that_make_no_sense_are_refused(database):
+    store = Keys(database)
+    store.add("alice", role="submit")
+    senseless = [
+        ("there is a key", "alice", {}),
+        ("is no address", "b", {"webhook": "ftp://x"}),
+        ("is no address", "b", {"webhook": "hook"}),
+        ("cannot be used", "", {}),
+        ("cannot be used", "a" * 65, {}),
+        ("per_minute is 0", "b", {"per_minute": 0}),
+    ]
+    for problem, name, options in senseless:
+        with pytest.raises(BadSetting, match=problem):
+            store.add(name, role="submit", **options)
+
+
+def test_a_quota_fills_evenly():
+    quotas, tenant = Quotas(60), Tenant("alice", "submit", per_minute=2)
+    for _ in range(2):
+        quotas.take(tenant, now=0.0)
+    with pytest.raises(ServiceRefused, match="2 uploads a minute") as refused:
+        quotas.take(tenant, now=10.0)
+    assert (refused.value.status, refused.value.retry_after) == (429, pytest.approx(20.0))
+    quotas.take(tenant, now=30.0)
+    quotas.take(Tenant("bob", "submit"), now=30.0)
+
+
+@given(gaps=st.lists(st.floats(0, 120), max_size=60), size=st.integers(1, 30))
+def test_no_minute_lets_in_more_than_two_quotas(gaps, size):
+    quotas, tenant, now, taken = Quotas(1), Tenant("a", "submit", per_minute=size), 0.0, []
+    for gap in gaps:
+        now += gap
+        try:
+            quotas.take(tenant, now=now)
+        except ServiceRefused:
+            continue
+        taken.append(now)
+    assert all(sum(start <= moment < start + 60 for moment in taken) <= 2 * size for start in taken)
+
+
+def test_a_gate_gives_back_what_was_held():
+    gate = Gate(max_inflight=2, max_bytes=100)
+    with gate.entered() as one, gate.entered() as two:
+        one.hold(60)
+        two.hold(40)
+        with pytest.raises(ServiceRefused, match="100 bytes are under way"):
+            two.hold(1)
+        with pytest.raises(ServiceRefused, match="2 uploads are under way"), gate.entered():
+            pass
+    assert (gate.inflight, gate.bytes) == (0, 0)

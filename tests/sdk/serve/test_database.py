@@ -1,0 +1,53 @@
+"""The database: migrations lead to the tables that the code uses, on both kinds."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import func, insert, select, text
+
+from sdk.errors import BadSetting
+from sdk.serve.database import Database
+from sdk.serve.tables import decisions, jobs, metadata
+
+
+def test_the_migrations_lead_to_the_tables(database):
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_servers_that_start_at_once_migrate_once(database):
+    with database.write() as connection:
+        metadata.drop_all(connection)
+        connection.execute(text("DELETE FROM alembic_version"))
+    with ThreadPoolExecutor(3) as threads:
+        started = [threads.submit(database.migrate) for _ in range(3)]
+    assert [each.result() for each in started] == [None] * 3
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_decision_needs_its_job(database):
+    from sqlalchemy.exc import IntegrityError
+
+    row = {"job_id": "none", "reviewer": "carol", "decision": "confirm", "note": "", "created": 1.0}
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"), database.write() as connection:
+        connection.execute(insert(decisions).values(**row))
+
+
+def test_what_is_not_committed_is_not_there(database):
+    row = {"id": "a", "tenant": "t", "content": "c", "input_sha256": "s", "input_bytes": 1, "state": "queued"}
+    with pytest.raises(BadSetting, match="on the way"), database.write() as connection:
+        connection.execute(insert(jobs).values(**row, attempts=0, created=1.0))
+        raise BadSetting("broken on the way", remedy="none")
+    with database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(jobs)).scalar_one() == 0
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://x/y", "nonsense", "sqlite+aiosqlite://"])
+def test_what_cannot_hold_jobs_is_refused(url):
+    with pytest.raises(BadSetting, match="database"):
+        Database(url)

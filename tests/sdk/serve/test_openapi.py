@@ -1,0 +1,62 @@
+"""The OpenAPI document is kept: whatever it allows or forbids, the service answers as it says, and never with a 500."""
+
+from __future__ import annotations
+
+import hypothesis
+import pytest
+
+schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+
+from schemathesis import checks  # noqa: E402
+from schemathesis.specs.openapi import checks as openapi  # noqa: E402
+
+from tests.sdk.serve.conftest import served  # noqa: E402
+
+EXAMPLES = 12
+"""Requests that are tried of each operation."""
+KEPT = [
+    checks.not_a_server_error,
+    openapi.response_schema_conformance,
+    openapi.status_code_conformance,
+    openapi.content_type_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def client(make_settings):
+    with served(make_settings(anyone=True, per_minute=100_000)) as client:
+        yield client
+
+
+def test_every_operation_answers_as_described(client):
+    schema = schemathesis.openapi.from_asgi("/openapi.json", client.app)
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert len(operations) >= 14
+    for operation in operations:
+
+        @hypothesis.given(case=operation.as_strategy())
+        @hypothesis.settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
+                             suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+        def answers(case):
+            if case.path == "/metrics":
+                return  # text, not a document
+            answer = client.request(**as_request(case))
+            case.validate_response(schemathesis.Response.from_any(answer), checks=KEPT)
+
+        answers()
+
+
+def as_request(case) -> dict:
+    """The request of a case, for the client that holds the started service."""
+    made = case.as_transport_kwargs(base_url="http://testserver")
+    request = {key: made[key] for key in ("method", "url", "headers", "params", "json", "files") if made.get(key)}
+    body = made.get("data")
+    return request | ({"content": body} if isinstance(body, bytes | str) else {"data": body} if body else {})
+
+
+def test_the_document_has_examples_and_words(client):
+    document = client.get("/openapi.json").json()
+    assert document["components"]["schemas"]["JobDocument"]["examples"]
+    assert all(each.get("summary") or each.get("description")
+               for path in document["paths"].values() for each in path.values())  # fmt: skip
+    assert "authentic" in document["info"]["description"]

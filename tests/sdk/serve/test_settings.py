@@ -1,0 +1,37 @@
+"""Settings: what a file says, what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from sdk.errors import BadSetting, UnknownName
+from sdk.serve.settings import Settings, read
+
+
+def test_a_file_says_what_differs_from_the_defaults(tmp_path):
+    (tmp_path / "serve.toml").write_text('workers = 3\nseconds = 5\nmodels = ["a", "b"]\nkeep = "none"\n')
+    found = read(tmp_path / "serve.toml", policy="strict", shadow=None)
+    assert found == Settings(workers=3, seconds=5.0, models=("a", "b"), keep="none", policy="strict")
+    assert read(None) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("workers = 0", "workers is 0"), ("workers = 1.5", "workers is 1.5"), ("workers = true", "workers is True"),
+     ("seconds = inf", "seconds is inf"), ("max_bytes = -1", "max_bytes is -1"), ("models = 'a'", "models is 'a'"),
+     ("models = [1]", r"models is \[1\]"), ("workers =", "cannot be read"), ("anyone = 1", "anyone is 1")],
+)  # fmt: skip
+def test_a_value_that_makes_no_sense_is_refused(tmp_path, text, problem):
+    (tmp_path / "serve.toml").write_text(text)
+    with pytest.raises(BadSetting, match=problem):
+        read(tmp_path / "serve.toml")
+
+
+def test_a_name_that_means_nothing_is_refused(tmp_path):
+    (tmp_path / "serve.toml").write_text("worker = 2")
+    with pytest.raises(UnknownName, match="did you mean 'workers'"):
+        read(tmp_path / "serve.toml")
+    with pytest.raises(UnknownName, match="choose one of: all, flagged, none"):
+        Settings(keep="some")
+    with pytest.raises(BadSetting, match="cannot be read"):
+        read(tmp_path / "none.toml")

@@ -1,0 +1,142 @@
+"""Webhooks: signed, tried again, given up; each about one job."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+
+import pytest
+from sqlalchemy import select
+
+from sdk.serve import webhooks
+from sdk.serve.access import Keys
+from sdk.serve.jobs import Answer, Job, Jobs
+from sdk.serve.metrics import Metrics
+from sdk.serve.tables import deliveries
+
+MASTER = b"secret of the service"
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """Answers with the next of the server's statuses, and keeps what came."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status = self.server.statuses.pop(0) if self.server.statuses else 200
+        self.server.got.append((self.path, dict(self.headers), body))
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def receiver():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        server.got, server.statuses = [], []
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def job(database, receiver) -> Job:
+    """An answered job of a key with a webhook."""
+    Keys(database).add("alice", role="submit", webhook=f"http://127.0.0.1:{receiver.server_port}/hook?x=1")
+    one = Job("1" * 32, "alice", "default", "0" * 64, 4)
+    store = Jobs(database, owner="o", lease_seconds=60, max_attempts=3)
+    assert store.answer(one, Answer("review", lambda _: '{"decision": {"action": "review"}}', {}), tell=True)
+    return one
+
+
+def sender(database, attempts: int = 3) -> webhooks.Sender:
+    return webhooks.Sender(
+        database, secret=MASTER, attempts=attempts, pause=0.0, timeout=2.0, metrics=Metrics()
+    )  # fmt: skip
+
+
+def state(database) -> tuple[str, int, str]:
+    columns = (deliveries.c.state, deliveries.c.attempts, deliveries.c.problem)
+    with database.read() as connection:
+        return tuple(connection.execute(select(*columns)).one())
+
+
+def test_an_answer_is_delivered_and_its_signature_can_be_checked(database, receiver, job):
+    assert sender(database)._deliver_one()
+    ((path, headers, body),) = receiver.got
+    assert (path, headers["Imdl-Delivery"]) == ("/hook?x=1", job.id)
+    assert json.loads(body)["record"] == {"decision": {"action": "review"}}
+    secret = webhooks.secret_of(MASTER, "alice")
+    assert headers["Imdl-Signature"] == f"sha256={webhooks.signature(secret, headers['Imdl-Time'], body)}"
+    assert state(database) == ("delivered", 1, "")
+    assert not sender(database)._deliver_one()
+
+
+def test_a_signature_covers_body_time_and_key():
+    signed = webhooks.signature("secret", "100", b"body")
+    others = [("secret", "101", b"body"), ("secret", "100", b"bodz"), ("secres", "100", b"body")]
+    assert signed not in {webhooks.signature(*each) for each in others}
+    assert webhooks.secret_of(MASTER, "alice") != webhooks.secret_of(MASTER, "bob")
+
+
+def test_a_delivery_that_fails_is_tried_again(database, receiver, job):
+    receiver.statuses = [500, 503]
+    for told in (("pending", 1, "the receiver answered 500"), ("pending", 2, "the receiver answered 503"),
+                 ("delivered", 3, "")):  # fmt: skip
+        assert sender(database)._deliver_one()
+        assert state(database) == told
+    assert len({headers["Imdl-Delivery"] for _, headers, _ in receiver.got}) == 1
+
+
+def test_a_delivery_that_always_fails_is_given_up(database, receiver, job):
+    receiver.statuses = [500] * 9
+    for _ in range(3):
+        assert sender(database)._deliver_one()
+    assert state(database) == ("dead", 3, "the receiver answered 500")
+    assert not sender(database)._deliver_one()
+
+
+def test_a_redirect_is_not_followed(database, receiver, job):
+    receiver.statuses = [302]
+    sender(database)._deliver_one()
+    assert [path for path, _, _ in receiver.got] == ["/hook?x=1"]
+    assert state(database)[0] == "pending"
+
+
+def test_a_receiver_that_is_not_there_is_a_failure(database, receiver, job):
+    receiver.shutdown()
+    receiver.server_close()
+    sender(database)._deliver_one()
+    assert state(database)[0] == "pending"
+    assert "ConnectionRefusedError" in state(database)[2]
+
+
+def test_a_job_that_failed_is_told_too(database, receiver):
+    Keys(database).add("alice", role="submit", webhook=f"http://127.0.0.1:{receiver.server_port}/")
+    store = Jobs(database, owner="o", lease_seconds=60, max_attempts=3)
+    store.hand_in(Job("2" * 32, "alice", "default", "0" * 64, 4), b"file")
+    taken, _ = store.take()
+    store.fail(taken, "no memory")
+    assert sender(database)._deliver_one()
+    assert json.loads(receiver.got[0][2]) == {"id": "2" * 32, "problem": "no memory", "record": None, "state": "failed"}
+
+
+def test_pauses_grow_and_are_spread_and_bounded():
+    pauses = [[webhooks.pause(attempt, 1.0) for _ in range(50)] for attempt in (1, 2, 3, 40)]
+    for wanted, found in zip((1, 2, 4, webhooks.LONGEST), pauses, strict=True):
+        assert wanted * 0.5 <= min(found) < max(found) <= wanted * 1.5
+        assert len(set(found)) > 40
+
+
+def test_the_master_secret_is_made_once_for_its_owner_alone(tmp_path):
+    first = webhooks.master_secret(tmp_path / "secret")
+    assert webhooks.master_secret(tmp_path / "secret") == first
+    assert len(first) == 64
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
