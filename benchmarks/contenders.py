@@ -1,17 +1,19 @@
 """What is timed side by side: the SDK, two runtimes without it, and the torch model it was made from.
 
-Each function loads one contender and returns a call from a frame uint8 [H, W, 3] to its answer. All see the frame at
-its own size and localise whatever the score, but for the one that stops at the score.
+Each function loads one contender and returns a call from a frame uint8 [H, W, 3] to its answer. Unless told otherwise
+all see the frame at its own size, and localise whatever the score, but for the one that stops at the score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks.frames import jpeg
 
 Frame = NDArray[np.uint8]
 
@@ -22,6 +24,8 @@ class Answer(NamedTuple):
     heatmap: NDArray[np.float32] | None
     """[H, W] in [0, 1]; None from the one that stops at the score."""
     score: float
+    stages: Mapping[str, float] | None = None
+    """Milliseconds by stage, where the contender tells them."""
 
 
 Call = Callable[[Frame], Answer]
@@ -34,17 +38,38 @@ DETECTOR, PLAIN, FACTS = "detector.pt", "plain.onnx", "facts.json"
 """Files of :mod:`benchmarks.torch_side`: the torch model, its plain export, what is known about it."""
 
 
-def ours(artifact: str, *, backend: str, precision: str, threads: int, min_score: float = 0.0) -> Call:
-    """The public interface, as a user calls it, result object included."""
+def ours(
+    artifact: str,
+    *,
+    backend: str,
+    precision: str,
+    threads: int,
+    device: str = "auto",
+    working_size: int = 0,
+    min_score: float = 0.0,
+    batch: int = 1,
+    as_file: bool = False,
+) -> Call:
+    """The public interface, as a user calls it, result object included.
+
+    ``batch`` analyses the frame so many times in one call; ``as_file`` analyses the bytes of its JPEG, which is made
+    at the first call and decoded at each. On a GPU the first call also builds what has to be built for its size.
+    """
     import sdk
 
     analyzer = sdk.load(
-        artifact, backend=backend, precision=precision, threads=threads, working_size=0, min_score=min_score
-    )
+        artifact, device=device, backend=backend, precision=precision, threads=threads, working_size=working_size,
+        min_score=min_score,
+    )  # fmt: skip
+    inputs: list[Frame | bytes] = []
 
     def call(frame: Frame) -> Answer:
-        analysis = analyzer.analyze(frame)
-        return Answer(analysis.heatmap, analysis.score)
+        if not inputs:
+            if device == "cuda":
+                analyzer.warmup(*frame.shape[:2])
+            inputs.extend([jpeg(frame) if as_file else frame] * batch)
+        analysis = analyzer.analyze_batch(inputs)[-1]
+        return Answer(analysis.heatmap, analysis.score, analysis.latency.stages)
 
     return call
 
@@ -81,39 +106,45 @@ def openvino_graph(file: str, *, precision: str, threads: int) -> Call:
     return call
 
 
-def eager(checkpoint: str, *, threads: int) -> Call:
-    """The torch model in f32, as PyTorch runs it."""
+def eager(
+    checkpoint: str,
+    *,
+    threads: int,
+    device: str = "cpu",
+    precision: str = "f32",
+    working_size: int = 0,
+    batch: int = 1,
+    compiles: bool = False,
+) -> Call:
+    """The torch model as PyTorch runs it; with ``compiles`` through torch.compile for one size, channels last.
+
+    On a GPU low precision is that of the weights; on a CPU, where some operators lack it, autocast's.
+    """
     import torch
 
     from training import checkpoints
 
     torch.set_num_threads(threads)
-    detector = checkpoints.load(Path(checkpoint)).eval()
+    low = {"f32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    detector = checkpoints.load(Path(checkpoint)).eval().to(device)
+    if compiles or device == "cuda":
+        detector = detector.to(memory_format=torch.channels_last)
+    if low is not None and device == "cuda":
+        detector = detector.to(low)
+    run = torch.compile(detector, dynamic=False) if compiles else detector
 
     def call(frame: Frame) -> Answer:
-        with torch.inference_mode():
-            heatmap, score = detector(torch.from_numpy(frame)[None])
-        return Answer(heatmap[0].numpy(), float(score))
+        frames = torch.from_numpy(np.stack([frame] * batch)).to(device)
+        with torch.inference_mode(), torch.autocast("cpu", low, enabled=low is not None and device == "cpu"):
+            heatmap, score = run(frames, working_size)
+        return Answer(heatmap.float().cpu().numpy()[-1], float(score[-1]))
 
     return call
 
 
-def compiled(checkpoint: str, *, threads: int) -> Call:
-    """The torch model through torch.compile for one size; bf16 where autocast allows it, channels last."""
-    import torch
-
-    from training import checkpoints
-
-    torch.set_num_threads(threads)
-    detector = checkpoints.load(Path(checkpoint)).eval().to(memory_format=torch.channels_last)
-    fast = torch.compile(detector, dynamic=False)
-
-    def call(frame: Frame) -> Answer:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            heatmap, score = fast(torch.from_numpy(frame)[None])
-        return Answer(heatmap[0].float().numpy(), float(score))
-
-    return call
+def compiled(checkpoint: str, *, threads: int, precision: str = "bf16", **settings: Any) -> Call:  # noqa: ANN401
+    """:func:`eager` with torch.compile."""
+    return eager(checkpoint, threads=threads, precision=precision, compiles=True, **settings)
 
 
 def _feeds(frame: Frame, names: set[str]) -> dict[str, NDArray]:

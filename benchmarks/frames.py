@@ -19,6 +19,11 @@ def photograph(height: int, width: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)[..., ::-1])
 
 
+def jpeg(frame: NDArray[np.uint8]) -> bytes:
+    """A frame as the bytes of a JPEG of quality 90."""
+    return cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+
+
 def save_jpeg(file: Path, *, height: int, width: int) -> None:
     """The photograph as a JPEG of quality 90."""
-    cv2.imwrite(str(file), photograph(height, width)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    file.write_bytes(jpeg(photograph(height, width)))

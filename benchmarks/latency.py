@@ -153,6 +153,7 @@ def torch_side(artifact: Path, folder: Path, options: argparse.Namespace) -> str
     """
     command = [sys.executable, "-m", "benchmarks.torch_side", str(artifact), "--out", str(folder)]
     command += [f"--size={width}x{height}" for height, width in options.size or SIZES]
+    command += [f"--work={text}" for text in getattr(options, "work", [])]
     for name in ("checkpoint", "card"):
         if getattr(options, name):
             command += [f"--{name}", str(getattr(options, name).resolve())]

@@ -52,8 +52,8 @@ def peak_rss_mib(command: list[str]) -> float:
     stderr = None if sys.stderr.isatty() else subprocess.PIPE
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, text=True) as process:
         while process.poll() is None:
-            family = _family(process.pid)
-            peak = max(peak, sum(_kib(pid, "VmRSS") for pid in family), *(_kib(pid, "VmHWM") for pid in family))
+            members = family(process.pid)
+            peak = max(peak, sum(kib(pid, "VmRSS") for pid in members), *(kib(pid, "VmHWM") for pid in members))
             time.sleep(PERIOD_S)
         words = process.stderr.read() if process.stderr else ""
     if peak == 0 or process.returncode not in (0, 1):  # 1: imdl found something
@@ -63,10 +63,10 @@ def peak_rss_mib(command: list[str]) -> float:
 
 def high_water_mib() -> float:
     """The most resident memory that this process ever had, MiB."""
-    return _kib(os.getpid(), "VmHWM") / 1024
+    return kib(os.getpid(), "VmHWM") / 1024
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """The process and its descendants."""
     found = [pid]
     for parent in found:
@@ -75,7 +75,8 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _kib(pid: int, field: str) -> int:
+def kib(pid: int, field: str) -> int:
+    """A figure of ``/proc/PID/status``, KiB; 0 once the process has gone."""
     fields = dict(line.split(":", 1) for line in _read(Path(f"/proc/{pid}/status")).splitlines())
     return int(fields.get(field, "0 kB").split()[0])
 

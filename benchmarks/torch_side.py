@@ -2,9 +2,9 @@
 
     python -m benchmarks.torch_side ARTIFACT --out FOLDER [--checkpoint FILE [--card FILE]]
 
-Writes ``detector.pt``, ``plain.onnx`` and ``facts.json``: localisation's share of the work by frame size, and whether
-the weights are the artifact's own. ``--checkpoint`` and ``--card`` are those that the artifact was made of; without
-them it is taken for one with the fresh weights of ``python -m export``.
+Writes ``detector.pt``, ``plain.onnx`` and ``facts.json``: localisation's share of the work by frame size, the work of
+every layer, and whether the weights are the artifact's own. ``--checkpoint`` and ``--card`` are those that the artifact
+was made of; without them it is taken for one with the fresh weights of ``python -m export``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.contenders import DETECTOR, FACTS, PLAIN
 from benchmarks.frames import SAMPLES
+from benchmarks.roofline import Layer, work
 from export import parity
 from export.freeze import freeze, settle
 from export.graphs import OPSET
@@ -115,6 +116,13 @@ def localisation_share(detector: Detector, *, height: int, width: int) -> float:
     return 1 - before / counter.get_total_flops()
 
 
+def listed(made: Detector, text: str) -> list[Layer]:
+    """The layers of the model, folded, for a frame given as ``WxH@working size``."""
+    size, _, working_size = text.partition("@")
+    width, height = map(int, size.split("x"))
+    return work(copy.deepcopy(made).to("meta"), height=height, width=width, working_size=int(working_size))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Write the three files."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.torch_side", description=__doc__)
@@ -122,7 +130,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--card", type=Path)
-    parser.add_argument("--size", action="append", default=[], metavar="WxH", help="frames to count the work of")
+    parser.add_argument("--size", action="append", default=[], metavar="WxH", help="frames to share the work of")
+    parser.add_argument("--work", action="append", default=[], metavar="WxH@PX", help="frames to list the layers for")
     options = parser.parse_args(arguments)
     artifact = artifacts.read(artifacts.find(options.artifact))
     model = artifact.contract.model
@@ -133,7 +142,8 @@ def main(arguments: list[str] | None = None) -> None:
     onnx.save(plain_export(detector), options.out / PLAIN)
     sides = {text: map(int, text.split("x")) for text in options.size}
     shares = {text: localisation_share(detector, height=h, width=w) for text, (w, h) in sides.items()}
-    facts = {"shares": shares, "same_weights": has_weights(artifact.path, made)}
+    layers = {text: listed(made, text) for text in options.work}
+    facts = {"shares": shares, "layers": layers, "same_weights": has_weights(artifact.path, made)}
     (options.out / FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 

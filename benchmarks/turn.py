@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,6 +57,12 @@ class Turn:
     ready_s: float
     """From loading to the end of the first call."""
     peak_rss_mib: float
+    times_ms: Sequence[float] = ()
+    """Wall time of every call."""
+    stages_ms: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    """Of every call by stage, where the contender tells them."""
+    device_mib: float | None = None
+    """Memory of the GPU that the process holds at the end."""
 
 
 class TurnFailed(RuntimeError):
@@ -85,14 +93,34 @@ def reason(stderr: str) -> str:
     return " ".join(" ".join(lines[start:]).split())[:200]
 
 
-def timed(call: contenders.Call, frame: contenders.Frame, calls: int) -> tuple[float, float]:
-    """Medians of wall and CPU time of ``calls`` calls, ms."""
+class Call(NamedTuple):
+    """One call."""
+
+    wall_ms: float
+    cpu_ms: float
+    stages: Mapping[str, float]
+
+
+def timed(call: contenders.Call, frame: contenders.Frame, calls: int) -> list[Call]:
+    """What each of ``calls`` calls took."""
     times = []
     for _ in range(calls):
         wall, cpu = time.perf_counter(), time.process_time()
-        call(frame)
-        times.append((time.perf_counter() - wall, time.process_time() - cpu))
-    return 1e3 * statistics.median(wall for wall, _ in times), 1e3 * statistics.median(cpu for _, cpu in times)
+        answer = call(frame)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        times.append(Call(1e3 * wall, 1e3 * cpu, answer.stages or {}))
+    return times
+
+
+def device_mib() -> float | None:
+    """Memory of the GPU that this process holds; None where none is used, or nobody can tell."""
+    command = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+    try:
+        rows = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    mine = [row.split(",")[1] for row in rows if row.split(",")[0].strip() == str(os.getpid())]
+    return float(mine[0]) if mine else None
 
 
 def run(job: Job) -> Turn:
@@ -104,11 +132,19 @@ def run(job: Job) -> Turn:
     ready_s = time.perf_counter() - start
     for _ in range(job.warmup - 1):
         call(frame)
-    wall_ms, cpu_ms = timed(call, frame, job.calls)
+    times = timed(call, frame, job.calls)
     if job.answer:
         heatmap = np.empty(0, np.float32) if answer.heatmap is None else answer.heatmap
         np.savez(job.answer, heatmap=heatmap, score=answer.score)
-    return Turn(wall_ms=wall_ms, cpu_ms=cpu_ms, ready_s=ready_s, peak_rss_mib=high_water_mib())
+    return Turn(
+        wall_ms=statistics.median(one.wall_ms for one in times),
+        cpu_ms=statistics.median(one.cpu_ms for one in times),
+        ready_s=ready_s,
+        peak_rss_mib=high_water_mib(),
+        times_ms=[one.wall_ms for one in times],
+        stages_ms={stage: [one.stages[stage] for one in times] for stage in times[0].stages},
+        device_mib=device_mib(),
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,251 @@
+"""Frames per second of the public interface, beside eager and compiled PyTorch and beside what the device could do.
+
+    python -m benchmarks.throughput [--artifact NAME] [--device cpu] [--size 1920x1080] [--working-size 512] [--batch 1]
+
+Three figures for each model, backend, precision, frame and batch: the graphs alone, a frame in host memory to its
+result, and the bytes of a JPEG to the result; then ``imdl stream`` on a clip of such frames from end to end. Writes
+``benchmarks/results/throughput-<artifact>-<host>.json``. Run it on a quiet machine: the load is recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.clip import Playback, play, synthesise
+from benchmarks.contenders import DETECTOR, FACTS
+from benchmarks.entry import RESULTS, heading, write
+from benchmarks.latency import Entry, Protocol, Race, size, torch_side
+from benchmarks.turn import ROOT, Turn, TurnFailed, reason
+from kernels.area_shrink.reference import working_shape
+from sdk import artifact as artifacts
+from sdk.artifact import Artifact
+
+HOST_STAGES = ("decode", "result")
+"""Stages that are no graph's."""
+FILE = "file "
+"""Mark in the name of a contender that starts from the bytes of a file."""
+
+
+class Setting(NamedTuple):
+    """What all contenders of a race are given."""
+
+    height: int
+    width: int
+    working_size: int
+    """Long side at which the frame is analysed, px; 0 is its own."""
+    batch: int
+
+    @property
+    def work(self) -> str:
+        """As :mod:`benchmarks.torch_side` names it."""
+        return f"{self.width}x{self.height}@{self.working_size}"
+
+    def row(self) -> dict[str, object]:
+        """Its part of every row, with the size that the network sees."""
+        shrinks = 0 < self.working_size < max(self.height, self.width)
+        rows, columns = (self.height, self.width)
+        if shrinks:
+            rows, columns = working_shape(self.height, self.width, self.working_size)
+        return {**self._asdict(), "network_height": int(rows), "network_width": int(columns)}
+
+
+def field(artifact: Artifact, torch_files: Path, setting: Setting, options: argparse.Namespace) -> dict[str, Entry]:
+    """The contenders by name; the last word of a name is its precision."""
+    common = {
+        "threads": options.threads, "device": options.device, "working_size": setting.working_size,
+        "batch": setting.batch,
+    }  # fmt: skip
+    entries: dict[str, Entry] = {}
+    for precision in options.precision:
+        for backend in options.backend:
+            chosen = {"artifact": str(artifact.path), "backend": backend, "precision": precision, **common}
+            entries[f"imdl {backend} {precision}"] = ("ours", chosen)
+            if setting.batch == 1:
+                entries[f"imdl {FILE}{backend} {precision}"] = ("ours", {**chosen, "as_file": True})
+        weights = {"checkpoint": str(torch_files / DETECTOR), "precision": precision, **common}
+        if precision == "f32" or options.device != "cpu":  # in low precision a CPU is left to the compiler
+            entries[f"eager torch {precision}"] = ("eager", weights)
+        entries[f"compiled torch {precision}"] = ("compiled", weights)
+    return {name: entry for name, entry in entries.items() if not options.only or any(w in name for w in options.only)}
+
+
+def percentiles(times_ms: Iterable[float], batch: int) -> dict[str, float | int]:
+    """Milliseconds of a call that half, 95 % and 99 % of calls stay below, frames per second of the median."""
+    times = np.fromiter(times_ms, np.float64)
+    p50, p95, p99 = (float(value) for value in np.percentile(times, [50, 95, 99]))
+    return {"fps": 1e3 * batch / p50, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "calls": int(times.size)}
+
+
+def rows(race: Race, setting: Setting, bounds: Mapping[str, float]) -> Iterator[dict[str, object]]:
+    """One row for each contender that ran and starts from a frame; figures from a file are a part of it.
+
+    ``bounds`` are seconds of a frame by precision.
+    """
+    for name in race.present:
+        if FILE in name:
+            continue
+        turns, (run_by, _, precision) = race.turns[name], name.rpartition(" ")
+        row = {"run_by": run_by, "precision": precision, **setting.row()}
+        row["frame"] = percentiles(_calls(turns), setting.batch)
+        row |= _by_stage(turns, setting, bounds.get(precision))
+        file = f"imdl {FILE}{run_by.removeprefix('imdl ')} {precision}"
+        row["file"] = percentiles(_calls(race.turns[file]), 1) if file in race.present else None
+        row["peak_rss_mib"] = max(turn.peak_rss_mib for turn in turns)
+        row["device_mib"] = max((turn.device_mib for turn in turns if turn.device_mib), default=None)
+        yield row
+
+
+def _calls(turns: Sequence[Turn]) -> list[float]:
+    return [ms for turn in turns for ms in turn.times_ms]
+
+
+def _by_stage(turns: Sequence[Turn], setting: Setting, bound_s: float | None) -> dict[str, object]:
+    """What the stages say: the graphs alone, what share of the wall time all stages are, how near the bound it is."""
+    stages = {name: [ms for turn in turns for ms in turn.stages_ms[name]] for name in turns[0].stages_ms}
+    bound_fps = None if bound_s is None else 1 / bound_s
+    if not stages:
+        return {"engine": None, "stages_ms": {}, "accounted": None, "bound_fps": bound_fps, "reached": None}
+    graphs = [sum(call) for call in zip(*(ms for name, ms in stages.items() if name not in HOST_STAGES), strict=True)]
+    totals = np.array([sum(call) for call in zip(*stages.values(), strict=True)])
+    engine = percentiles(graphs, setting.batch)
+    return {
+        "engine": engine,
+        "stages_ms": {name: float(np.median(ms)) for name, ms in stages.items()},
+        "accounted": float(np.median(totals / np.array(_calls(turns)))),
+        "bound_fps": bound_fps,
+        "reached": None if bound_fps is None else float(engine["fps"]) / bound_fps,
+    }
+
+
+def rates(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """What the device is seen to do, by precision, in processes of their own."""
+    found = {}
+    for precision in options.precision:
+        command = [sys.executable, "-m", "benchmarks.roofline", "--device", options.device, "--precision", precision]
+        command += ["--threads", str(options.threads)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"no rates in {precision}: {reason(done.stderr)}", file=sys.stderr)
+            continue
+        found[precision] = json.loads(done.stdout)
+    return found
+
+
+def bounds(layers: Sequence[Sequence[int]], seen: Mapping[str, Mapping[str, float]], batch: int) -> dict[str, float]:
+    """Seconds that a frame takes at least, by precision; weights are read once for a batch, which is left aside."""
+    from benchmarks.roofline import Layer, Rates, bound_s
+
+    work = [Layer(*layer) for layer in layers]
+    return {precision: bound_s(work, Rates(**found), precision=precision) for precision, found in seen.items()}
+
+
+def streamed(artifact: Artifact, options: argparse.Namespace, folder: Path) -> Iterator[dict[str, object]]:
+    """``imdl stream`` on clips of each frame size, at each working size."""
+    for height, width in options.size:
+        clip = folder / f"{width}x{height}.mp4"
+        synthesise(clip, height=height, width=width, frames=options.frames)
+        for working_size in options.working_size:
+            setting = Setting(height, width, working_size, 1)
+            for backend in options.backend:
+                for precision in options.precision:
+                    yield _played(artifact, clip, setting, options, backend=backend, precision=precision)
+
+
+def _played(
+    artifact: Artifact, clip: Path, setting: Setting, options: argparse.Namespace, *, backend: str, precision: str
+) -> dict[str, object]:
+    chosen = ["--model", str(artifact.path), "--working-size", str(setting.working_size or "native")]
+    chosen += ["--backend", backend, "--precision", precision, "--device", options.device]
+    chosen += ["--threads", str(options.threads)]
+    row = {"run_by": f"imdl stream {backend}", "precision": precision, **setting.row(), "frames": options.frames}
+    try:
+        playback: Playback = play(clip, chosen, limit_s=options.limit)
+    except TurnFailed as failure:
+        return {**row, "failed": str(failure)}
+    print(f"{setting.work} {row['run_by']} {precision}: {playback.fps:.1f} FPS", file=sys.stderr, flush=True)
+    return {**row, **percentiles(playback.gaps_ms, 1), **dataclasses.asdict(playback, dict_factory=_figures)}
+
+
+def _figures(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """All but the single times."""
+    return {key: value for key, value in pairs if key != "gaps_ms"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    root = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__)
+    root.add_argument("--artifact", default="psccnet-lite", help="name of a shipped artifact, or a directory")
+    root.add_argument("--checkpoint", type=Path, help="what the artifact was made of; without it: fresh weights")
+    root.add_argument("--card", type=Path, help="the card that the artifact was made with")
+    root.add_argument("--host", default="cpu", help="kind of machine, for the file's name")
+    root.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    root.add_argument("--backend", nargs="+", default=["openvino", "onnxruntime"])
+    root.add_argument("--precision", nargs="+", default=["f32", "bf16"])
+    root.add_argument("--size", type=size, nargs="+", default=[(512, 512), (1080, 1920)], metavar="WxH")
+    root.add_argument("--working-size", type=int, nargs="+", default=[0, 512], metavar="PX")
+    root.add_argument("--batch", type=int, nargs="+", default=[1, 4])
+    root.add_argument("--frames", type=int, default=60, help="length of the clips; 0 leaves the stream out")
+    root.add_argument("--threads", type=int, default=2)
+    root.add_argument("--rounds", type=int, default=3)
+    root.add_argument("--warmup", type=int, default=1, help="calls of each turn that are thrown away, at least 1")
+    root.add_argument("--calls", type=int, default=5, help="calls of each turn that count")
+    root.add_argument("--limit", type=float, default=1800, help="seconds that a turn may take")
+    root.add_argument("--only", nargs="*", default=[], help="words of the contenders to keep")
+    root.add_argument("--results", type=Path, default=RESULTS)
+    return root
+
+
+def settings(options: argparse.Namespace) -> list[Setting]:
+    """Every combination; a working size that changes nothing is left out."""
+    return [
+        Setting(height, width, working_size, batch)
+        for height, width in options.size
+        for working_size in options.working_size
+        for batch in options.batch
+        if working_size < max(height, width)
+    ]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, and write the results."""
+    options = parser().parse_args(arguments)
+    artifact = artifacts.read(artifacts.find(options.artifact).resolve())
+    protocol = Protocol(
+        threads=options.threads, rounds=options.rounds, warmup=options.warmup, calls=options.calls,
+        limit_s=options.limit,
+    )  # fmt: skip
+    result = heading("throughput", artifact) | {"device": options.device, "protocol": dataclasses.asdict(protocol)}
+    found: list[dict[str, object]] = []
+    absent: dict[str, str] = {}
+    seen = rates(options)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        options.work = sorted({setting.work for setting in settings(options)})
+        lacking = torch_side(artifact.path, folder, options)
+        facts = {} if lacking else json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        for setting in settings(options):
+            race = Race(field(artifact, folder, setting, options), (setting.height, setting.width), protocol)
+            if lacking:
+                race.absent = {key: lacking for key, (_, given) in race.entries.items() if name in str(given)}
+            race.run(folder)
+            layers = facts.get("layers", {}).get(setting.work, [])
+            found += rows(race, setting, bounds(layers, seen, setting.batch) if layers else {})
+            where = f"{setting.work} x{setting.batch}"
+            absent |= {f"{key} at {where}": words.replace(name, "") for key, words in race.absent.items()}
+        streams = list(streamed(artifact, options, folder)) if options.frames else []
+    result |= {"rates": seen, "rows": found, "streams": streams, "absent": absent}
+    print(write(result, options.results, host=options.host, hide=artifact.path))
+
+
+if __name__ == "__main__":
+    main()
