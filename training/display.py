@@ -22,6 +22,9 @@ class Display(Protocol):
     def update(self, fraction: float, figures: Mapping[str, float]) -> None:
         """``fraction`` in [0, 1] of the budget is used; ``figures`` are those of the last report."""
 
+    def say(self, words: str) -> None:
+        """What the run does now, or has found."""
+
 
 @contextmanager
 def display(name: str, minutes: float = 0.0, *, stream: TextIO | None = None) -> Iterator[Display]:
@@ -81,13 +84,17 @@ class Bar:
     """A bar that is drawn over itself."""
 
     def __init__(self, name: str, minutes: float, progress: Progress) -> None:
-        self._progress, self._pace = progress, Pace(minutes)
+        self._name, self._progress, self._pace = name, progress, Pace(minutes)
         self._task = progress.add_task(name, total=1.0, figures="", left=None)
 
     def update(self, fraction: float, figures: Mapping[str, float]) -> None:
         """Draw the figures behind the bar."""
         left = self._pace.left(fraction)
         self._progress.update(self._task, completed=fraction, figures=sentence(figures), left=left)
+
+    def say(self, words: str) -> None:
+        """Write one line above the bar."""
+        self._progress.console.print(f"{self._name} {words}", markup=False)
 
 
 class Lines:
@@ -103,11 +110,19 @@ class Lines:
             f"{self._name} {fraction:.1%} step {figures['step']:.0f} {sentence(figures)} {left}", markup=False
         )
 
+    def say(self, words: str) -> None:
+        """Write one line."""
+        self._console.print(f"{self._name} {words}", markup=False)
+
 
 def sentence(figures: Mapping[str, float]) -> str:
     """Speed, losses by the names that the recipe gave them, and how much of the time went into waiting for data."""
-    losses = " ".join(f"{key} {value:.3f}" for key, value in figures.items() if key not in NOT_LOSSES)
-    return f"{figures['images_per_second']:.1f} images/s {losses} waiting {figures['waiting']:.0%}"
+    return f"{figures['images_per_second']:.1f} images/s {losses(figures)} waiting {figures['waiting']:.0%}"
+
+
+def losses(figures: Mapping[str, float]) -> str:
+    """Names and values of what was found."""
+    return " ".join(f"{key} {value:.3f}" for key, value in figures.items() if key not in NOT_LOSSES)
 
 
 def clock(seconds: float | None) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from training.curve import plot
-from training.display import Display, display
+from training.display import Display, display, losses
 from training.nn.detector import Detector
 
 SETTLING_BATCHES = 8
@@ -40,7 +40,8 @@ class FitSettings:
     steps: int = 0
     """Budget in steps; 0 leaves it to ``minutes``."""
     minutes: float = 0.0
-    """Budget in minutes of training over all resumed parts, validation included."""
+    """Budget in minutes over all resumed parts, validation included: what the last one took is kept for that at the
+    end, so only a run that validates for the first time there outlives its budget."""
     rate: float = 1e-3
     """Peak learning rate of AdamW."""
     warmup_steps: int = 100
@@ -80,11 +81,15 @@ class Progress:
     """Seconds of these spent waiting for data."""
     published: float = 0.0
     """``seconds`` when the averaged weights were last written and validated."""
+    publishing: float = 0.0
+    """Seconds that this took, counted in ``seconds``."""
 
     def fraction(self, settings: FitSettings) -> float:
-        """Share of the budget that is used, in [0, 1]."""
-        used = self.step / settings.steps if settings.steps else self.seconds / (60 * settings.minutes)
-        return min(used, 1.0)
+        """Share of the budget that is used, in [0, 1]; of minutes, those that publishing needs at the end left out."""
+        if settings.steps:
+            return min(self.step / settings.steps, 1.0)
+        left = 60 * settings.minutes - self.publishing
+        return min(self.seconds / left, 1.0) if left > 0 else 1.0
 
 
 def learning_rate(settings: FitSettings, step: int, fraction: float) -> float:
@@ -149,6 +154,7 @@ class Fit:
                 partner.net.parameters(), lr=0.0, betas=partner.betas, weight_decay=0.0, fused=True
             )
         self.progress = Progress()
+        self._published = -1
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "checkpoint.pt").exists():
             self._resume(torch.load(folder / "checkpoint.pt", map_location=self.device, weights_only=True))
@@ -168,8 +174,11 @@ class Fit:
         if self.progress.fraction(self.settings) >= until:
             return
         with display(self.name, self.settings.minutes) as shown, flushed_denormals():
-            self._train(samples, self._compiled(loss), batch=batch, until=until, validate=validate, shown=shown)
-        self._publish(samples, batch, validate)
+            shown.say(f"trains in {self.folder} until {until:.0%} of the budget; makes the first batch")
+            publish = partial(self._publish, samples, batch, validate, shown)
+            self._train(samples, self._compiled(loss), batch=batch, until=until, publish=publish, shown=shown)
+            if self._published != self.progress.step:
+                publish()
         self.save()
 
     def _train(
@@ -179,26 +188,27 @@ class Fit:
         *,
         batch: int,
         until: float,
-        validate: Validate | None,
+        publish: Callable[[], None],
         shown: Display,
     ) -> None:
-        report, saved = Report(self.progress), time.monotonic()
-        started = time.monotonic()
-        batches = self._batches(samples, batch)
+        report, batches = Report(self.progress), self._batches(samples, batch)
+        started = saved = time.monotonic()
         while self.progress.fraction(self.settings) < until:
-            asked = time.monotonic()  # later than ``started`` where validation lay between
+            asked = time.monotonic()
             batch_now = next(batches)
             self.progress.waited += time.monotonic() - asked
             report.add(self._step(batch_now, loss))
             now = time.monotonic()
             self.progress.seconds += now - started
             started = now
-            if self.progress.step % self.settings.report_steps == 0:
+            fraction = self.progress.fraction(self.settings)
+            if self.progress.step % self.settings.report_steps == 0 or fraction >= until:
                 figures = report.flush(self.progress)
                 self._log(figures)
-                shown.update(self.progress.fraction(self.settings), figures)
+                shown.update(fraction, figures)
             if self.progress.seconds - self.progress.published >= 60 * self.settings.publish_minutes:
-                self._publish(samples, batch, validate)
+                publish()
+                started = time.monotonic()  # publishing counts itself
             if now - saved >= 60 * self.settings.save_minutes:
                 self.save()
                 saved = now
@@ -279,20 +289,28 @@ class Fit:
             else:
                 self.average[key].copy_(value)
 
-    def _publish(self, samples: Dataset[tuple[Tensor, ...]], batch: int, validate: Validate | None) -> None:
+    def _publish(
+        self, samples: Dataset[tuple[Tensor, ...]], batch: int, validate: Validate | None, shown: Display
+    ) -> None:
         """Write and validate the averaged weights with settled statistics, then put the trained ones back."""
+        shown.say("writes ema.pt and validates it" if validate else "writes ema.pt")
+        progress, started = self.progress, time.monotonic()
         trained = {key: value.clone() for key, value in self.detector.state_dict().items()}
         self.detector.load_state_dict(self.average)
         self._settle(samples, batch)
-        progress = self.progress
         progress.published = progress.seconds
         write(self.folder / "ema.pt", {
             "model": self.name, "settings": self.detector.settings, "state": self.detector.state_dict(),
             "progress": asdict(progress),
         })  # fmt: skip
         if validate:
-            self._log({"step": progress.step, "minutes": progress.seconds / 60, **validate(self.detector)})
+            figures = validate(self.detector)
+            self._log({"step": progress.step, "minutes": progress.seconds / 60, **figures})
+            shown.say(f"validated: {losses(figures)}")
         self.detector.load_state_dict(trained)
+        progress.publishing = time.monotonic() - started
+        progress.seconds += progress.publishing
+        self._published = progress.step
 
     @torch.no_grad()
     def _settle(self, samples: Dataset[tuple[Tensor, ...]], batch: int) -> None:

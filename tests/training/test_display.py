@@ -32,10 +32,12 @@ def test_a_log_gets_one_line_for_each_report():
     with display.display("psccnet-lite", 90, stream=stream) as shown:
         shown.update(0.25, FIGURES)
         shown.update(0.5, FIGURES | {"step": 80})
+        shown.say("writes ema.pt")
     told = "18.0 images/s localisation 0.512 detection 0.250 waiting 3%"
     assert stream.getvalue().splitlines() == [
         f"psccnet-lite 25.0% step 40 {told} 1:07:30 left",
         f"psccnet-lite 50.0% step 80 {told} 0:45:00 left",
+        "psccnet-lite writes ema.pt",
     ]
 
 
@@ -51,12 +53,14 @@ def test_a_terminal_gets_a_bar_that_is_drawn_over_itself():
     with display.display("psccnet-lite", 90, stream=stream) as shown:
         shown.update(0.25, FIGURES)
         shown.update(0.5, FIGURES)
+        shown.say("writes ema.pt")
     drawn = stream.getvalue()
     assert "\x1b[" in drawn
     assert sentence(FIGURES) in drawn
     assert "50%" in drawn
     assert "0:45:00 left" in drawn
-    assert drawn.count("\n") < 4
+    assert "psccnet-lite writes ema.pt" in drawn
+    assert drawn.count("\n") < 5
 
 
 def test_time_left_of_a_budget_in_steps_is_told_by_the_speed_so_far(monkeypatch):
