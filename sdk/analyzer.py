@@ -294,15 +294,20 @@ class Analyzer:
         return results
 
     def _result(self, item: Input, score: float, heatmap: NDArray[np.float32] | None, latency: Latency) -> Analysis:
+        start = time.perf_counter()
         terms = self.artifact.contract
         choice = self.choice
+        frame = to_display(item.frame, item.orientation)
+        heatmap = None if heatmap is None else to_display(heatmap, item.orientation)
+        verdict = judge(score, item.frame, terms, working_size=self.working_size, is_video=item.is_video)
+        ms = 1e3 * (time.perf_counter() - start)
         return Analysis(
-            frame=to_display(item.frame, item.orientation),
-            heatmap=None if heatmap is None else to_display(heatmap, item.orientation),
+            frame=frame,
+            heatmap=heatmap,
             score=score,
             mask_threshold=terms.mask_threshold,
-            verdict=judge(score, item.frame, terms, working_size=self.working_size, is_video=item.is_video),
-            latency=latency,
+            verdict=verdict,
+            latency=Latency({**latency.stages, "result": ms}, latency.total + ms, latency.batch),
             runtime=Runtime(
                 model=terms.name,
                 version=terms.version,

@@ -42,7 +42,7 @@ def test_finds_what_numpy_finds(analyzer, frame):
     assert found.verdict.name == "no_evidence"
     assert found.runtime.model == "toy"
     assert found.runtime.artifact == analyzer.artifact.digest
-    assert set(found.latency.stages) == {"decode", "local", "rest", "locate"}
+    assert set(found.latency.stages) == {"decode", "local", "rest", "locate", "result"}
     assert sum(found.latency.stages.values()) <= found.latency.total
 
 
