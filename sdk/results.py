@@ -49,7 +49,7 @@ class Latency:
     """Where the time went, milliseconds."""
 
     stages: Mapping[str, float]
-    """``decode``, the graphs that were run (those of a batch on ``batch`` frames at once), and ``result``: the verdict."""
+    """``decode``, the graphs that were run (of a batch on ``batch`` frames at once), and ``result``: the verdict."""
     total: float
     """From the input to the result, with everything between the stages."""
     batch: int = 1
