@@ -1,7 +1,7 @@
 """What every test may ask for: the shared data folder, a seeded generator, a GPU; and what a skip is worth.
 
-``REQUIRE_ALL=1`` turns every skip into a failure, except those for want of a GPU or of its compiler and those for want
-of the data folder when none was named. ``REQUIRE_GPU=1`` does so for the GPU's.
+``REQUIRE_ALL=1`` turns every skip into a failure, except those for want of a GPU or of its compiler, those for want of
+a package index, and those for want of the data folder when none was named. ``REQUIRE_GPU=1`` does so for the GPU's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ hypothesis.settings.load_profile("exact")
 NO_DATA = "no shared data: pytest --shared-data=PATH names a folder with train/, dev/ and odd/"
 NO_GPU = "no NVIDIA GPU on this machine"
 NO_NVCC = "no nvcc: "
-EXCUSED = (NO_DATA, NO_GPU, NO_NVCC)
+NO_INDEX = "no package index: "
+EXCUSED = (NO_DATA, NO_GPU, NO_NVCC, NO_INDEX)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,6 +10,7 @@ import torch
 from onnx import numpy_helper
 
 from export.freeze import freeze
+from export.weights import SMALLEST
 from sdk.artifact import Artifact
 from sdk.errors import ArtifactInvalid
 from training import models
@@ -19,7 +20,10 @@ NOT_STAGES = frozenset({"whole", "ops"})
 
 
 def thaw(artifact: Artifact) -> Detector:
-    """The frozen detector with the artifact's own weights and calibration, float32."""
+    """The frozen detector with the artifact's own weights and calibration, float32.
+
+    What the exporter merged or left out is guessed: whether rightly is for :func:`export.engines.gate.thawed_row`.
+    """
     terms = artifact.contract
     detector = models.create(terms.model, **terms.settings).eval()
     detector.citation = terms.citation
@@ -29,6 +33,8 @@ def thaw(artifact: Artifact) -> Detector:
     with torch.no_grad():
         for name, parameter in frozen.net.named_parameters():
             value = stored.get(f"net.{name}")
+            if value is None and parameter.numel() < SMALLEST:
+                continue  # equal numbers become one, under one name: at their initial value if nobody trained them
             if value is None and name.endswith("bias"):
                 parameter.zero_()  # the exporter leaves out what changes nothing
             elif value is None:

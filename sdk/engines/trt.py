@@ -20,6 +20,8 @@ PACKAGES = ("tensorrt", "tensorrt_rtx")
 """In order of preference: the first has plugins and serves every GPU of a data centre."""
 Progress = Callable[[str, int, int], None]
 """Called with the phase, the steps done and all steps."""
+Declare = Callable[[Any, Any, Profile], None]
+"""Called with the package's optimisation profile, an input of the network, and ours."""
 _logger = logging.getLogger("imdl.tensorrt")
 
 
@@ -85,10 +87,12 @@ def build(
     target: str | None = None,
     progress: Progress | None = None,
     timings: bytes = b"",
+    declare: Declare | None = None,
 ) -> tuple[bytes, bytes]:
     """The engine of the ONNX graph in ``file`` for the frames of ``profile``, and what was learned about timings.
 
     ``target`` names a GPU that need not be here, for packages that can do that; None is the one that is here.
+    ``declare`` gives the extents of one input to the package, for graphs that take something else than frames.
     """
     module, logger = library.module, library.logger()
     builder = module.Builder(logger)
@@ -105,7 +109,7 @@ def build(
         config.set_compute_capability(getattr(module.ComputeCapability, target.replace("sm_", "SM")), 0)
     shapes = builder.create_optimization_profile()
     for index in range(network.num_inputs):
-        _declare(shapes, network.get_input(index), profile)
+        (declare or frames)(shapes, network.get_input(index), profile)
     config.add_optimization_profile(shapes)
     cache = config.create_timing_cache(timings)
     if cache is not None:
@@ -127,7 +131,7 @@ def _flags(module: Any) -> int:  # noqa: ANN401
     return 1 << int(flags.STRONGLY_TYPED) if hasattr(flags, "STRONGLY_TYPED") else 0
 
 
-def _declare(shapes: Any, tensor: Any, profile: Profile) -> None:  # noqa: ANN401
+def frames(shapes: Any, tensor: Any, profile: Profile) -> None:  # noqa: ANN401
     """Extents of a frame; of a scalar that decides shapes, the values."""
     if len(tensor.shape) == 4:
         sides = (profile.smallest, profile.usual, profile.largest)

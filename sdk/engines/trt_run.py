@@ -92,13 +92,13 @@ class Engine:
 class Running:
     """A run that was queued; holds its inputs, which the GPU may still read."""
 
-    def __init__(self, engine: Engine, slot: Slot, feeds: tuple[object, ...]) -> None:
-        self._engine, self._slot, self._feeds = engine, slot, feeds
+    def __init__(self, owner: Engine, slot: Slot, feeds: tuple[object, ...]) -> None:
+        self._owner, self._slot, self._feeds = owner, slot, feeds
 
     def result(self) -> Arrays:
         """Wait for the outputs; in arrays of the caller's own."""
         found = self._slot.finish()
-        self._engine.give_back(self._slot)
+        self._owner.give_back(self._slot)
         return found
 
 

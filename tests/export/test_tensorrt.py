@@ -1,0 +1,187 @@
+"""NVIDIA's own parser and builder accept every graph that is exported, for frames up to 4K lying and standing.
+
+tensorrt-rtx builds on machines without a GPU. It is run in a process of its own: where it fails it may end that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import inliner
+
+from export.engines import gate, graphs
+from export.engines.thaw import thaw
+from export.freeze import freeze, settle
+from export.targets import tensorrt
+from sdk import artifact
+from sdk.engines import onepiece
+from sdk.engines.profile import Profile
+from sdk.errors import ArtifactInvalid, ParityFailed
+from training import models
+
+SHIPPED = artifact.SHIPPED / artifact.DEFAULT
+needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed")
+
+
+def built(repository: Path, *files: Path) -> list[dict]:
+    """What came of building each file; a process that was ended answers for fewer."""
+    program = Path(__file__).with_name("rtx_build.py")
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    done = subprocess.run(
+        [sys.executable, program, *files], env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(answers) == len(files), done.stderr[-2000:]
+    return answers
+
+
+def frozen(name: str, **settings: object) -> object:
+    torch.manual_seed(0)
+    detector = models.create(name, **settings)
+    settle(detector, [torch.randint(0, 256, (2, 64, 64, 3)).to(torch.uint8)])
+    return freeze(detector)
+
+
+def saved(detector: object, folder: Path, precision: str) -> list[Path]:
+    files = []
+    for graph, model in graphs.engine_graphs(tensorrt.typed(detector, precision)).items():
+        files.append(folder / f"{onepiece.named(graph, precision)}.onnx")
+        onnx.save(inliner.inline_local_functions(model), files[-1])
+    return files
+
+
+@pytest.fixture(scope="module")
+def small_mantranet():
+    return frozen("mantranet", body="lite", channels=8, windows="3-5")
+
+
+@pytest.fixture(scope="module")
+def small_graphs(small_mantranet, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mantranet")
+    return {precision: saved(small_mantranet, folder, precision) for precision in ("f32", "fp16")}
+
+
+@needs_rtx
+def test_every_stage_of_the_shipped_artifact_builds(repository):
+    files = [SHIPPED / f"{stage}.onnx" for stage in ("shrink", "local", "rest", "locate")]
+    assert [answer.get("problem") for answer in built(repository, *files)] == [None] * len(files)
+
+
+@needs_rtx
+@pytest.mark.xfail(reason="tensorrt-rtx 1.7 fails inside on an If that reads a map", strict=True)
+def test_the_whole_graph_with_its_branch_builds(repository):
+    (answer,) = built(repository, SHIPPED / "model.onnx")
+    assert "problem" not in answer
+
+
+@needs_rtx
+@pytest.mark.parametrize("precision", ["f32", "fp16"])
+def test_mantranet_builds_in_one_piece(repository, small_graphs, precision):
+    answers = built(repository, *small_graphs[precision])
+    assert [answer.get("problem") for answer in answers] == [None, None]
+
+
+@needs_rtx
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["f32", "fp16"])
+def test_psccnet_builds_in_one_piece(repository, tmp_path, precision):
+    """The paper's model: weights do not matter to a builder, so they are fresh."""
+    answers = built(repository, *saved(frozen("psccnet"), tmp_path, precision))
+    assert [answer.get("problem") for answer in answers] == [None, None]
+
+
+@needs_rtx
+def test_a_graph_that_cannot_be_read_is_a_sentence(repository, tmp_path):
+    node = onnx.helper.make_node("Det", ["frame"], ["d"])
+    value = onnx.helper.make_tensor_value_info("frame", onnx.TensorProto.FLOAT, [1, 2, 2])
+    output = onnx.helper.make_tensor_value_info("d", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([node], "det", [value], [output])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "det.onnx")
+    (answer,) = built(repository, tmp_path / "det.onnx")
+    assert answer["problem"].startswith("tensorrt_rtx cannot read det.onnx: ")
+
+
+@pytest.mark.parametrize("precision", ["f32", "fp16"])
+def test_one_piece_answers_as_the_model_does(small_mantranet, small_graphs, photographs, precision):
+    """In ONNX Runtime, at an odd size, shrunk or not; a CPU computes fp16 in float32, so both may be judged as such."""
+    native, shrunk = (onnxruntime.InferenceSession(file) for file in small_graphs[precision])
+    frame = photographs[0][None, :75, :97]
+    for session, feeds, size in ((native, {}, 0), (shrunk, {"working_size": np.array(48, np.int64)}, 48)):
+        score, heatmap = session.run(["score", "heatmap"], {"frame": frame, **feeds})
+        with torch.inference_mode():
+            truth, level = small_mantranet(torch.from_numpy(frame.copy()), size)
+        np.testing.assert_allclose(heatmap, truth.numpy(), atol=gate.budget(precision))
+        np.testing.assert_allclose(score, level.numpy(), atol=gate.budget(precision))
+
+
+@pytest.mark.parametrize("precision", ["f32", "fp16"])
+def test_answers_are_float32_and_arithmetic_is_what_is_written(small_graphs, precision):
+    model = onnx.load(small_graphs[precision][0])
+    assert {output.type.tensor_type.elem_type for output in model.graph.output} == {onnx.TensorProto.FLOAT}
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    weights = {kinds[node.input[1]] for node in model.graph.node if node.op_type == "Conv" and node.input[1] in kinds}
+    assert weights == {onnx.TensorProto.FLOAT16 if precision == "fp16" else onnx.TensorProto.FLOAT}
+    assert not model.functions
+
+
+def test_an_artifact_gives_its_model_back(exported):
+    """Weights, calibration and settings: the torch model that is made of an artifact answers as the artifact does."""
+    folder, _ = exported
+    loaded = artifact.read(folder)
+    frame = np.random.default_rng(5).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    row = gate.thawed_row(thaw(loaded), loaded, [frame])
+    assert max(row.max_abs_heatmap, row.max_abs_score) <= row.budget
+
+
+def test_a_weight_that_is_not_there_is_named(exported, monkeypatch):
+    loaded = artifact.read(exported[0])
+    terms = dataclasses.replace(loaded.contract, graphs={"rest": loaded.contract.graphs["rest"]})
+    with pytest.raises(ArtifactInvalid, match=r"does not hold these weights .*: trunk\.conv1\.weight"):
+        thaw(dataclasses.replace(loaded, contract=terms))
+
+
+def test_export_adds_graphs_over_the_same_weights_and_writes_nothing_it_may_not(
+    exported, small_graphs, photographs, tmp_path, monkeypatch
+):
+    """With the graphs of a small model in place of a trace of the real one, which is tested above."""
+    loaded = artifact.read(exported[0])
+    small = [onnx.load(file) for file in small_graphs["fp16"]]
+    monkeypatch.setattr(tensorrt, "engine_graphs", lambda detector: dict(zip(onepiece.GRAPHS, small, strict=True)))
+    written = tensorrt.export(loaded, tmp_path / "new", precisions=["fp16"], photographs=photographs)
+    added = set(written.contract.sha256) - set(loaded.contract.sha256)
+    assert added == {"native.fp16.onnx", "shrunk.fp16.onnx"}
+    before, after = ((place / "weights.bin").read_bytes() for place in (loaded.path, written.path))
+    assert after.startswith(before)
+    for name in ("native", "shrunk"):
+        session = onnxruntime.InferenceSession(written.path / f"{name}.fp16.onnx")
+        assert [value.name for value in session.get_outputs()] == ["score", "heatmap"]
+    monkeypatch.setattr(
+        gate, "thawed_row", lambda *_: dataclasses.replace(loaded.contract.parity[0], max_abs_score=1.0)
+    )
+    with pytest.raises(ParityFailed, match="differ from the torch model"):
+        tensorrt.export(loaded, tmp_path / "other", precisions=["f32"], photographs=photographs)
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_gate_tries_the_ends_of_a_profile_and_judges_what_is_no_number(photographs):
+    profile = Profile(smallest=(64, 64), usual=(75, 97), largest=(128, 160))
+    detector = frozen("mantranet", body="lite", channels=8, windows="3")
+
+    def wrong(frame, size):
+        return np.full(frame.shape[:2], np.nan, np.float32), 0.5
+
+    rows = gate.rows(wrong, detector, photographs, backend="tensorrt", precision="fp16", profile=profile)
+    assert [row.size for row in rows] == [(64, 64), (75, 97), (128, 160)]
+    assert {row.max_abs_heatmap for row in rows} == {1.0}
