@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import functools
 import hashlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -83,6 +84,24 @@ def compiled(source: Path, architectures: tuple[int, ...] = ARCHITECTURES) -> tu
         if not (target.exists() and report.exists()):
             report.write_text(_nvcc(*options, "-c", str(source), "-o", str(target)), encoding="utf-8")
     return target, report.read_text(encoding="utf-8")
+
+
+def cubin(source: Path, architecture: int) -> bytes:
+    """Machine code of ``source`` for one architecture: what TensorRT's ahead-of-time plugins carry into an engine.
+
+    Raises :class:`kernels.errors.CannotBuild`.
+    """
+    lacking = missing()
+    if lacking:
+        raise CannotBuild("kernels cannot be compiled", remedy="; ".join(lacking))
+    content = fingerprint(source, _nvcc("--version"), *_OPTIONS, str(architecture))
+    BUILDS.mkdir(parents=True, exist_ok=True)
+    target = BUILDS / f"{source.parent.name}-{source.stem}-{content}.cubin"
+    if not target.exists():
+        fresh = target.with_suffix(f".{os.getpid()}")
+        _nvcc(*_OPTIONS, f"-arch=sm_{architecture}", "-cubin", "-x=cu", str(source), "-o", str(fresh))
+        fresh.replace(target)
+    return target.read_bytes()
 
 
 def build(target: Path, architectures: tuple[int, ...] = ARCHITECTURES) -> Path:

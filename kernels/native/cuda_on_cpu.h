@@ -260,6 +260,7 @@ inline cudaError_t run_grid(dim3 grid, dim3 shape, size_t shared_bytes, const st
 }  // namespace cuda_on_cpu
 
 #define __global__
+#define __host__
 #define __device__
 #define __forceinline__ inline
 #define __restrict__ __restrict

@@ -115,7 +115,7 @@ def test_refuses_with_a_reason(
         work.launch(library, (0, 0, 0), workspace=0)
 
 
-@pytest.mark.parametrize("barrier", cuda_on_cpu.barriers(SOURCE), ids=str)
+@pytest.mark.parametrize("barrier", cuda_on_cpu.barriers(SOURCE.with_suffix(".cuh")), ids=str)
 def test_a_barrier_that_is_left_out_is_noticed(
     library: ctypes.CDLL, barrier: tuple[str, int], rng: np.random.Generator
 ) -> None:
