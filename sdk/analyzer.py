@@ -151,7 +151,7 @@ class Analyzer:
         self._here()
         if errors not in ("raise", "return"):
             raise UnknownName("way with errors", errors, ("raise", "return"))
-        if isinstance(sources, str | bytes | os.PathLike):
+        if not isinstance(sources, Iterable) or batches.is_one(sources):
             raise BadSetting("analyze_batch was given one source", remedy="give a list of sources, or call analyze")
         if min_score is not None:
             check_score("min_score", min_score)

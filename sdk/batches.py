@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,11 @@ def _answers(inputs: list[Input], together: Together, *, keeps_errors: bool) -> 
         if len(inputs) == 1:
             return [error]
         return [answer for item in inputs for answer in _answers([item], together, keeps_errors=True)]
+
+
+def is_one(sources: object) -> bool:
+    """Whether ``sources`` is one source: a path, a file, or an array of which every row would be taken for a frame."""
+    return isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike) or getattr(sources, "ndim", 4) < 4
 
 
 def groups(shapes: Sequence[tuple[int, ...]], working_size: int) -> list[list[int]]:

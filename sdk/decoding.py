@@ -161,12 +161,14 @@ def _close_pools(pools: dict[int, _Pool]) -> None:
 def _checked(source: Source, limits: Limits) -> tuple[str, Path | memoryview]:
     """A name for messages and the source, after what can be known without reading it."""
     if isinstance(source, bytes | bytearray | memoryview):
-        data = memoryview(source).cast("B")
+        view = memoryview(source)
+        data = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
         name, size = f"the file given as {len(data):,} bytes", len(data)
         checked: Path | memoryview = data
     else:
         checked = Path(source).absolute()
-        name, size = pillow.readable(source), file_size(checked, pillow.readable(source))
+        name = pillow.readable(source) if str(source) else "the empty path"
+        size = file_size(checked, name)
     if size == 0:
         raise DecodeFailed(f"{name} is empty", remedy="fetch the file again from its source")
     check_bytes(name, size, limits)

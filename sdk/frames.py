@@ -114,7 +114,7 @@ def _pil_array(image: Image.Image) -> tuple[NDArray[np.uint8], list[str]]:
 
 def _host_array(source: object) -> NDArray[Any]:
     if isinstance(source, np.ndarray):
-        return source
+        return np.asarray(source)  # of a matrix or a masked array what every array has
     if is_on_cuda(source):
         return to_host(source)
     if not isinstance(source, OnDlpack):
@@ -123,24 +123,25 @@ def _host_array(source: object) -> NDArray[Any]:
             remedy="give a path, bytes (of an open file: what its read() returns), a uint8 array [H, W, 3], a PIL "
             "image, or a DLPack or CUDA array",
         )
-    kind = int(source.__dlpack_device__()[0])
-    if kind not in HOST_DEVICES:
-        raise BadFrame(
-            f"the array lies on a device that is not read here (DLPack type {kind})", remedy="copy it to the host first"
-        )
     try:
-        return np.from_dlpack(cast(Any, source))
+        kind = int(source.__dlpack_device__()[0])
+        array = np.from_dlpack(cast(Any, source)) if kind in HOST_DEVICES else None
     except (RuntimeError, TypeError, ValueError, BufferError) as error:
         raise BadFrame(
             f"the array cannot be read through DLPack: {error}",
             remedy="detach it from gradients and give uint8 samples",
         ) from error
+    if array is None:
+        raise BadFrame(
+            f"the array lies on a device that is not read here (DLPack type {kind})", remedy="copy it to the host first"
+        )
+    return array
 
 
 def _dtype_remedy(dtype: np.dtype[Any]) -> str:
     if dtype.kind == "f":
         return "if its values are 0..1: (255 * array).round().astype('uint8')"
-    if dtype == np.uint16:
+    if dtype.kind == "u" and dtype.itemsize == 2:  # in either order of bytes
         return "drop the low byte: (array >> 8).astype('uint8')"
     return "convert it to uint8 with values 0..255"
 

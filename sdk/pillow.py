@@ -162,6 +162,8 @@ def _converted(image: Image.Image) -> tuple[Image.Image, list[str]]:
         return image, []
     if image.mode in ("F", "I"):
         image = _narrowed(image)
+    if image.mode == "La":  # premultiplied grey, which Pillow converts to nothing else
+        image = image.convert("LA")
     if image.mode.startswith("I;16"):
         high = image.tobytes("raw", "I;16B")[::2]
         return Image.frombytes("L", image.size, high).convert("RGB"), ["16 bits reduced to 8 by dropping the low byte"]

@@ -40,8 +40,19 @@ def test_without_being_asked_the_first_error_ends_the_call(analyzer, sources):
 def test_what_concerns_the_whole_call_is_raised_all_the_same(analyzer, sources):
     with pytest.raises(sdk.UnknownName, match="no colour order named 'gbr'"):
         analyzer.analyze_batch(sources[1:2], color="gbr", errors="return")
-    with pytest.raises(sdk.BadSetting, match="was given one source"):
-        analyzer.analyze_batch("a.png", errors="return")
+
+
+@pytest.mark.parametrize(
+    "one", ["a.png", b"file", memoryview(b"file"), np.zeros((4, 4, 3), np.uint8), None, 5], ids=repr
+)
+def test_one_source_is_no_batch(analyzer, one):
+    with pytest.raises(sdk.BadSetting, match="was given one source\n  -> give a list of sources, or call analyze"):
+        analyzer.analyze_batch(one, errors="return")
+
+
+def test_an_array_of_frames_is_a_batch(analyzer, rng):
+    frames = np.stack([scene(rng, 64, 80), scene(rng, 64, 80)])
+    assert [one.latency.batch for one in analyzer.analyze_batch(frames)] == [2, 2]
 
 
 def test_inputs_that_fail_together_are_tried_alone(rng):

@@ -61,6 +61,17 @@ def test_eight_threads_get_what_one_gets(worker, rng):
             np.testing.assert_array_equal(answer.result().frame, picture)
 
 
+def test_bytes_that_do_not_lie_together_are_a_file(decoder, picture):
+    data = saved(picture, "PNG")
+    apart = memoryview(np.frombuffer(data, np.uint8).repeat(2))[::2]
+    np.testing.assert_array_equal(decoder.decode(apart).frame, picture)
+
+
+def test_an_empty_path_is_named(decoder):
+    with pytest.raises(DecodeFailed, match="the empty path is a folder\n  -> give the path of an image file"):
+        decoder.decode("")
+
+
 def test_one_thread_starts_one_worker(picture):
     with Decoder(workers=4) as decoder:
         for _ in range(3):

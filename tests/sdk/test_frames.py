@@ -74,6 +74,7 @@ def test_compositing_is_exact_to_one_level(alpha, value):
     [
         (np.zeros((4, 4, 3), np.float32), r"dtype float32\n  -> if its values are 0..1: \(255 \* array\)"),
         (np.zeros((4, 4, 3), np.uint16), r"dtype uint16\n  -> drop the low byte"),
+        (np.zeros((4, 4, 3), ">u2"), r"dtype >u2\n  -> drop the low byte"),
         (np.zeros((4, 4, 3), np.bool_), r"dtype bool\n  -> convert it to uint8"),
         (np.zeros((3, 5, 6), np.uint8), r"shape \[3, 5, 6\]\n  -> channels come last"),
         (np.zeros((1, 4, 4, 3), np.uint8), r"shape \[1, 4, 4, 3\]\n  -> give one frame at a time"),
@@ -130,6 +131,28 @@ def test_an_array_on_another_device_is_refused():
         as_frame(Elsewhere())
 
 
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, TypeError, BufferError])
+def test_an_array_that_does_not_say_where_it_lies_is_refused(error):
+    class Unwilling:
+        def __dlpack__(self):
+            return None
+
+        def __dlpack_device__(self):
+            raise error("on no device")
+
+    with pytest.raises(BadFrame, match="cannot be read through DLPack: on no device"):
+        as_frame(Unwilling())
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_subclasses_of_arrays_are_arrays(rng):
+    grey = rng.integers(0, 256, (5, 4), np.uint8)
+    for array in (np.asmatrix(grey), np.ma.masked_array(grey, grey > 9)):
+        found = as_frame(array)
+        assert type(found) is np.ndarray
+        np.testing.assert_array_equal(found, as_frame(grey))
+
+
 class OnGpu:
     """What a CUDA array shows of itself."""
 
@@ -164,6 +187,11 @@ def test_opaque_pil_images_keep_their_colours(mode):
     image = Image.new("RGB", (3, 2), (255, 255, 255))
     image.putpixel((1, 1), (0, 0, 0))
     np.testing.assert_array_equal(as_frame(image.convert(mode)), np.array(image))
+
+
+def test_premultiplied_grey_is_composited_as_grey_is():
+    grey = Image.new("LA", (3, 2), (200, 100))
+    np.testing.assert_allclose(as_frame(grey.convert("La")).astype(int), as_frame(grey), atol=1)
 
 
 def test_colour_order_is_for_arrays_only():
