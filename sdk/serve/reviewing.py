@@ -23,7 +23,7 @@ from sdk.serve.service import Service
 from sdk.serve.uploading import JobId, Model, heatmap_of, missing, png
 
 PAGE = Path(__file__).parent / "page"
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
 POLICY += "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """Nothing but the page's own files, no frame around it, and pictures that the script fetched with the key."""
 _REFUSALS: dict[int | str, dict[str, Any]] = {

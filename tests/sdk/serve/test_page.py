@@ -1,0 +1,232 @@
+"""The review page in a browser: by keyboard, on a telephone's width, without colour."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+import uvicorn  # noqa: E402
+from sqlalchemy import delete  # noqa: E402
+
+from sdk.serve import app  # noqa: E402
+from sdk.serve.access import Keys  # noqa: E402
+from sdk.serve.tables import decisions  # noqa: E402
+from tests.sdk import toy  # noqa: E402
+from tests.sdk.serve.conftest import BRIGHT, DIM, WHITE, picture  # noqa: E402
+
+OFF = ("gpu", "quic", "background-networking", "component-update", "sync")
+FLAGS = ["--no-sandbox", "--no-first-run", *(f"--disable-{part}" for part in OFF)]
+NO_CHROMIUM = "no browser: apt-get install chromium"
+WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+UPLOADS = [BRIGHT, WHITE, picture(81, low=100, high=250), picture(82, low=110, high=250), DIM]
+"""One that is blocked, three to be reviewed, one that passes."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.skip(NO_CHROMIUM)
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def started(make_settings, toy_path, tmp_path_factory) -> Iterator[dict]:
+    """A service on a port with two models, its uploads, and a key that reviews."""
+    second = toy.build(tmp_path_factory.mktemp("artifacts") / "second", name="second")
+    settings = make_settings(models=(str(toy_path), str(second)))
+    server = uvicorn.Server(uvicorn.Config(app.create(settings), access_log=False, log_config=None))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        deadline = time.monotonic() + 60
+        while not (server.started and server.config.app.state.service.is_ready):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        service = server.config.app.state.service
+        keys = Keys(service.database)
+        tenant = keys.tenant(keys.add("alice", role="submit"))
+        for data in UPLOADS:
+            service.desk.at_once(service.desk.job(tenant, "default", data), data).result(20)
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/review"
+        yield {"url": address, "key": keys.add("carol", role="review"), "service": service}
+        server.should_exit = True
+        thread.join(20)
+
+
+@pytest.fixture
+def site(started) -> dict:
+    """The same, with nothing decided."""
+    with started["service"].database.write() as connection:
+        connection.execute(delete(decisions))
+    return started
+
+
+@pytest.fixture
+def page(browser, site) -> Iterator[sync_api.Page]:
+    """The page, with the queue open; whatever it complained of fails the test."""
+    context = browser.new_context(viewport=WIDE, accept_downloads=True)
+    opened, complaints = context.new_page(), []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    opened.on("request", lambda asked: complaints.append(asked.url) if not own(asked.url, site["url"]) else None)
+    opened.goto(site["url"])
+    opened.fill("#key", site["key"])
+    opened.keyboard.press("Enter")
+    opened.wait_for_selector("#case[data-id] .model canvas")
+    yield opened
+    context.close()
+    assert [each for each in complaints if "401" not in each] == []  # the queue was asked for before there was a key
+
+
+def own(url: str, site: str) -> bool:
+    return url.startswith((site.removesuffix("/review"), "blob:", "data:"))
+
+
+def case(page) -> str:
+    return page.get_attribute("#case", "data-id")
+
+
+def next_case(page, before: str) -> str:
+    page.wait_for_function("before => document.getElementById('case').dataset.id !== before", arg=before)
+    return case(page)
+
+
+def test_an_upload_is_shown_with_every_model_and_its_record(page):
+    assert page.inner_text("#status") == "4 waiting"
+    assert page.inner_text("#action").lower() == "block"
+    assert page.locator(".model").count() == 2
+    assert [name.split(" ")[0] for name in page.locator(".model h3").all_inner_texts()] == ["toy", "second"]
+    assert "0.0.0" not in page.inner_text("#reasons")
+    page.keyboard.press("e")
+    record = json.loads(page.inner_text("#record"))
+    assert record["decision"]["action"] == "block"
+    assert len(record["results"]) == 2
+
+
+def test_everything_is_decided_with_the_keyboard(page, site):
+    seen = [case(page)]
+    for key in ("c", "d", "u"):
+        page.keyboard.press("n")
+        page.keyboard.type(f"{key} because")  # letters in a note decide nothing
+        page.keyboard.press("Escape")
+        page.keyboard.press(key)
+        seen.append(next_case(page, seen[-1]))
+    page.keyboard.press("d")
+    page.wait_for_selector("#empty:not([hidden])")
+    decided = list(site["service"].reviews.all())
+    assert [each.job_id for each in decided] == seen
+    assert [each.decision for each in decided] == ["confirm", "dismiss", "unsure", "dismiss"]
+    assert [each.note for each in decided] == ["c because", "d because", "u because", ""]
+    assert {each.reviewer for each in decided} == {"carol"}
+
+
+def test_one_can_go_back_and_decide_anew(page, site):
+    first = case(page)
+    page.keyboard.press("d")
+    next_case(page, first)
+    page.keyboard.press("k")
+    page.wait_for_function("id => document.getElementById('case').dataset.id === id", arg=first)
+    assert page.inner_text("#decisions") == "dismissed by carol"
+    page.keyboard.press("c")
+    next_case(page, first)
+    assert [each.decision for each in site["service"].reviews.of(first)] == ["dismiss", "confirm"]
+
+
+def test_the_heatmap_is_faded_and_hidden(page):
+    def opacity() -> str:
+        return page.eval_on_selector(".model canvas", "canvas => canvas.style.opacity")
+
+    assert opacity() == "0.6"
+    page.keyboard.press("ArrowLeft")
+    assert opacity() == "0.5"
+    page.keyboard.press("h")
+    assert (opacity(), page.inner_text("#share")) == ("0", "0 %")
+    page.keyboard.press("h")
+    assert opacity() == "0.5"
+    page.locator("#opacity").fill("100")
+    assert opacity() == "1"
+    page.keyboard.press("r")
+    assert page.eval_on_selector(".model svg", "svg => getComputedStyle(svg).display") == "none"
+
+
+def test_a_region_lies_over_the_pixels_that_it_names(page):
+    """The box of the first region is where the heatmap's canvas says that the mask is."""
+    record = json.loads(page.text_content("#record"))
+    box = page.eval_on_selector(".model svg rect", "rect => { const b = rect.getBoundingClientRect(); "
+                                "return [b.left, b.top, b.right, b.bottom]; }")  # fmt: skip
+    laid = page.eval_on_selector(".model .laid", "laid => { const b = laid.getBoundingClientRect(); "
+                                 "return [b.left, b.top, b.right, b.bottom]; }")  # fmt: skip
+    region, size = record["results"][0]["regions"][0], record["input"]
+    scale = (laid[2] - laid[0]) / size["width"]
+    wanted = [laid[0] + scale * region["x0"], laid[1] + scale * region["y0"],
+              laid[0] + scale * region["x1"], laid[1] + scale * region["y1"]]  # fmt: skip
+    assert np.abs(np.subtract(box, wanted)).max() < 1.5
+
+
+def test_decisions_are_saved_as_files(page):
+    first = case(page)
+    page.keyboard.press("c")
+    next_case(page, first)
+    for button, name in (("#csv", "decisions.csv"), ("#jsonl", "decisions.jsonl")):
+        with page.expect_download() as download:
+            page.click(button)
+        assert download.value.suggested_filename == name
+        assert first in Path(download.value.path()).read_text()
+
+
+def test_it_fits_a_telephone(page):
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    buttons = page.locator("#decide button")
+    boxes = [buttons.nth(number).bounding_box() for number in range(3)]
+    assert all(box["height"] >= 40 and box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"] for box in boxes)
+    assert all(box["y"] + box["height"] <= PHONE["height"] for box in boxes)  # they stay in sight
+    first = case(page)
+    buttons.nth(1).click()
+    next_case(page, first)
+
+
+def test_it_is_readable_without_colour(page):
+    """Actions are words, and the edge of the mask is black on white: in grey it still stands out."""
+    assert page.locator("#entries button").first.inner_text().startswith("block")
+    page.locator("#opacity").fill("100")
+    shot = page.locator(".model .laid").first.screenshot()
+    grey = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert {0, 255} <= set(np.unique(grey))
+    assert np.percentile(grey, 99.9) - np.percentile(grey, 0.1) > 200
+
+
+def test_words_of_others_stay_words(page, site):
+    first = case(page)
+    site["service"].reviews.decide(first, "unsure", reviewer="<img src=x onerror=alert(1)>", note="<b>bold</b>")
+    page.keyboard.press("j")
+    next_case(page, first)
+    page.keyboard.press("k")
+    page.wait_for_function("id => document.getElementById('case').dataset.id === id", arg=first)
+    assert page.inner_text("#decisions") == "unsure by <img src=x onerror=alert(1)>: <b>bold</b>"
+
+
+def test_a_wrong_key_is_told(browser, site):
+    context = browser.new_context()
+    opened = context.new_page()
+    opened.goto(site["url"])
+    opened.fill("#key", "imdl_wrong")
+    opened.keyboard.press("Enter")
+    opened.wait_for_function("document.getElementById('status').textContent.includes('no valid key')")
+    assert opened.is_visible("#login")
+    context.close()
