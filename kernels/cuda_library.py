@@ -86,10 +86,10 @@ def compiled(source: Path, architectures: tuple[int, ...] = ARCHITECTURES) -> tu
     return target, report.read_text(encoding="utf-8")
 
 
-def cubin(source: Path, architecture: int) -> bytes:
-    """Machine code of ``source`` for one architecture: what TensorRT's ahead-of-time plugins carry into an engine.
+def cubin(source: Path, architecture: int) -> tuple[bytes, str]:
+    """Machine code of ``source`` for one architecture, and what ptxas said of its kernels.
 
-    Raises :class:`kernels.errors.CannotBuild`.
+    It is what TensorRT's ahead-of-time plugins carry into an engine. Raises :class:`kernels.errors.CannotBuild`.
     """
     lacking = missing()
     if lacking:
@@ -97,11 +97,13 @@ def cubin(source: Path, architecture: int) -> bytes:
     content = fingerprint(source, _nvcc("--version"), *_OPTIONS, str(architecture))
     BUILDS.mkdir(parents=True, exist_ok=True)
     target = BUILDS / f"{source.parent.name}-{source.stem}-{content}.cubin"
+    report = target.with_suffix(".txt")
     if not target.exists():
         fresh = target.with_suffix(f".{os.getpid()}")
-        _nvcc(*_OPTIONS, f"-arch=sm_{architecture}", "-cubin", "-x=cu", str(source), "-o", str(fresh))
+        to = ("-cubin", "-x=cu", str(source), "-o", str(fresh))
+        report.write_text(_nvcc(*_OPTIONS, f"-arch=sm_{architecture}", *to), encoding="utf-8")
         fresh.replace(target)
-    return target.read_bytes()
+    return target.read_bytes(), report.read_text(encoding="utf-8")
 
 
 def build(target: Path, architectures: tuple[int, ...] = ARCHITECTURES) -> Path:

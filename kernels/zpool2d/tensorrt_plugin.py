@@ -89,8 +89,8 @@ def scores(
 def register(code: bytes, *, lazily: bool = False) -> None:
     """Register both plugins with TensorRT, with ``code`` of the kernels for the GPU that engines are built for.
 
-    ``code`` is what :func:`kernels.cuda_library.cubin` makes of :data:`KERNELS`. Once in a process. ``lazily`` leaves
-    out TensorRT's own registry, which the parser looks into.
+    ``code`` is the first thing that :func:`kernels.cuda_library.cubin` makes of :data:`KERNELS`. Once in a process.
+    ``lazily`` leaves out TensorRT's own registry, which the parser looks into.
     """
     plugin: Any = import_module("tensorrt.plugin")
     types = import_module("tensorrt").DataType

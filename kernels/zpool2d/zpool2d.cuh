@@ -321,7 +321,9 @@ __host__ __device__ inline Pass plan(const ZPool2DCuda& p, int first_window, siz
   pass.first_slice = first_window;
   pass.windows = p.window_count - first_window < kWindows ? p.window_count - first_window : kWindows;
   int widest = 0;
-  for (int k = 0; k < pass.windows; ++k) {
+#pragma unroll  // on the device no place is then computed, and the arrays are registers
+  for (int k = 0; k < kWindows; ++k) {
+    if (k >= pass.windows) break;
     const int half = p.windows[first_window + k] / 2;
     pass.half_h[k] = half < p.h ? half : pass.h - 1;
     pass.half_w[k] = half < p.w ? half : pass.w - 1;
