@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import fps
 from sdk import artifact as artifacts
 from sdk.artifact import Artifact
 
@@ -63,7 +64,8 @@ def latency(folder: Path = RESULTS) -> str:
         rows = sorted(result["rows"], key=lambda row: (row["height"] * row["width"], -row["median_ms"]))
         shown = [row | {"frame": f"{row['width']}x{row['height']}", "speedup": _times(row)} for row in rows]
         absent = "".join(f"Not run: {name} ({why}).\n" for name, why in result["absent"].items())
-        parts += [f"{_caption(result)}\n\n{markdown(headings, shown)}", _savings(shown), absent]
+        what = f"one frame per call, median of {result['protocol']['rounds']} interleaved rounds"
+        parts += [f"{_caption(result, what)}\n\n{markdown(headings, shown)}", _savings(shown), absent]
     return "\n".join(part for part in parts if part)
 
 
@@ -86,14 +88,53 @@ def _percent(share: float | None) -> str | None:
     return None if share is None else f"{share:.1%}"
 
 
-def _caption(result: Mapping[str, Any]) -> str:
+def _caption(result: Mapping[str, Any], what: str) -> str:
     machine, protocol = result["provenance"], result["protocol"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     return (
-        f"`{result['model']}` {result['version']} ({result['status']}), {protocol['threads']} threads, one frame per "
-        f"call, median of {protocol['rounds']} interleaved rounds; {machine['cpu']}, {machine['cores']} cores; "
+        f"`{result['model']}` {result['version']} ({result['status']}), {protocol['threads']} threads, {what}; "
+        f"{machine['cpu']}, {machine['cores']} cores; "
         f"{packages}; commit {machine['commit']}, {machine['date']}."
     )
+
+
+def throughput(folder: Path = RESULTS) -> str:
+    """Frames per second three ways, the stream's, and what the device was seen to do."""
+    parts = []
+    for result in results("throughput", folder):
+        what = f"median of all calls of {result['protocol']['rounds']} interleaved rounds, on {result['device']}"
+        parts += [f"{_caption(result, what)} {_rates(result)}\n\n{markdown(fps.HEADINGS, fps.rows(result))}"]
+        if result["streams"]:
+            parts += [markdown(fps.STREAMS, fps.streams(result))]
+        parts += ["".join(f"Not run: {name} ({why}).\n" for name, why in result["absent"].items())]
+    return "\n".join(part for part in parts if part)
+
+
+def _rates(result: Row) -> str:
+    """What the bound is made of."""
+    seen = ", ".join(
+        f"{name} {found['flops_per_s'] / 1e12:.3g} TFLOP/s and {found['bytes_per_s'] / 1e9:.3g} GB/s"
+        for name, found in result["rates"].items()
+    )
+    return f"Bound by a matrix product and a copy on this machine: {seen}."
+
+
+def steady(folder: Path = RESULTS) -> str:
+    """Memory of a long stream."""
+    headings = {
+        "model": "model", "analysed": "frames", "working_size": "analysed at, px", "fps": "FPS",
+        "quarters": "median MiB held in each quarter", "growth_mib": "last less second, MiB",
+        "peak_rss_mib": "peak MiB",
+    }  # fmt: skip
+    rows = [
+        {
+            **result,
+            "model": f"`{result['model']}`",
+            "quarters": ", ".join(f"{one:.0f}" for one in result["quarters_mib"]),
+        }
+        for result in results("steady", folder)
+    ]
+    return markdown(headings, rows) if rows else ""
 
 
 def memory(folder: Path = RESULTS) -> str:
@@ -156,7 +197,8 @@ def _model(artifact: Artifact) -> Row:
 
 
 TABLES: Mapping[str, Callable[[Path], str]] = {
-    "latency": latency, "memory": memory, "accuracy": accuracy, "models": models,
+    "latency": latency, "throughput": throughput, "steady": steady, "memory": memory, "accuracy": accuracy,
+    "models": models,
 }  # fmt: skip
 
 

@@ -1,0 +1,112 @@
+"""What of a result of :mod:`benchmarks.throughput` is shown: rows of a table, and pictures.
+
+    python -m benchmarks.fps
+
+draws ``benchmarks/results/throughput-<artifact>-<host>.png`` beside each committed result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.entry import RESULTS
+
+HEADINGS = {
+    "frame_size": "frame", "network": "the network sees", "batch": "batch", "run_by": "run by",
+    "precision": "precision", "engine_fps": "graphs alone, FPS", "frame_fps": "frame to result, FPS",
+    "file_fps": "JPEG to result, FPS",
+    "p50": "p50 ms", "p95": "p95 ms", "p99": "p99 ms", "speedup": "× eager torch", "reached": "of the bound",
+    "accounted": "told by stages", "peak": "peak MiB", "device": "GPU MiB",
+}  # fmt: skip
+STREAMS = {
+    "frame_size": "frame", "network": "the network sees", "run_by": "run by", "precision": "precision",
+    "stream_fps": "video file to JSON, FPS", "p50": "p50 ms", "p95": "p95 ms", "p99": "p99 ms", "peak": "peak MiB",
+}  # fmt: skip
+Row = Mapping[str, Any]
+
+
+def rows(result: Row) -> Iterator[dict[str, object]]:
+    """Rows of the table: small frames first, the fastest last."""
+    for row in sorted(result["rows"], key=lambda row: (*_setting(row), row["frame"]["fps"])):
+        base = _base(result, row)
+        yield {
+            **_named(row),
+            "batch": row["batch"],
+            "engine_fps": row["engine"] and float(row["engine"]["fps"]),
+            "frame_fps": float(row["frame"]["fps"]),
+            "file_fps": row["file"] and float(row["file"]["fps"]),
+            **{name: float(row["frame"][f"{name}_ms"]) for name in ("p50", "p95", "p99")},
+            "speedup": base and f"{row['frame']['fps'] / base['frame']['fps']:.1f}",
+            "reached": None if row["reached"] is None else f"{row['reached']:.0%}",
+            "accounted": None if row["accounted"] is None else f"{row['accounted']:.1%}",
+            "peak": row["peak_rss_mib"],
+            "device": row["device_mib"],
+        }
+
+
+def streams(result: Row) -> Iterator[dict[str, object]]:
+    """Rows of the table of streams; one that failed has no figures."""
+    for row in result["streams"]:
+        figures = {name: row.get(f"{name}_ms") for name in ("p50", "p95", "p99")}
+        yield {**_named(row), "stream_fps": row.get("fps"), **figures, "peak": row.get("peak_rss_mib")}
+
+
+def _named(row: Row) -> dict[str, object]:
+    return {
+        "frame_size": f"{row['width']}x{row['height']}",
+        "network": f"{row['network_width']}x{row['network_height']}",
+        "run_by": row["run_by"],
+        "precision": row["precision"],
+    }
+
+
+def _setting(row: Row) -> tuple[int, ...]:
+    return row["network_height"] * row["network_width"], row["height"] * row["width"], row["batch"]
+
+
+def _base(result: Row, row: Row) -> Row | None:
+    """Eager torch in the same setting: in the same precision where it ran, else in f32."""
+    same = [one for one in result["rows"] if one["run_by"] == "eager torch" and _setting(one) == _setting(row)]
+    by_precision = {one["precision"]: one for one in same}
+    return by_precision.get(row["precision"]) or by_precision.get("f32")
+
+
+def draw(result: Row, path: Path) -> Path:
+    """FPS over the size that the network sees, and percentiles of the latency at the largest, one frame a call."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    over, within = figure.subplots(1, 2)
+    alone = [row for row in result["rows"] if row["batch"] == 1]
+    largest = max((_setting(row) for row in alone), default=())
+    names = sorted({(row["run_by"], row["precision"]) for row in alone})
+    for place, (run_by, precision) in enumerate(names):
+        mine = sorted((row for row in alone if (row["run_by"], row["precision"]) == (run_by, precision)), key=_setting)
+        sizes = [(row["network_height"] * row["network_width"]) / 1e6 for row in mine]
+        (line,) = over.plot(sizes, [row["frame"]["fps"] for row in mine], "o-", label=f"{run_by} {precision}")
+        for row in mine:
+            if _setting(row) == largest:
+                times = [row["frame"][f"{name}_ms"] for name in ("p50", "p95", "p99")]
+                within.plot(times, [place] * 3, "-", color=line.get_color())
+                for ms, mark in zip(times, "o|x", strict=True):
+                    within.plot([ms], [place], mark, color=line.get_color())
+    over.set(xlabel="megapixels that the network sees", ylabel="frames per second", xscale="log", yscale="log")
+    over.legend(fontsize="small")
+    within.set(xlabel="ms a frame: o p50, | p95, x p99", yticks=range(len(names)), xscale="log")
+    within.set_yticklabels([" ".join(name) for name in names], fontsize="small")
+    figure.suptitle(f"{result['model']} {result['version']} on {result['device']}, frame in host memory to result")
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def main() -> None:
+    """Draw every committed result."""
+    for file in sorted(RESULTS.glob("throughput-*.json")):
+        print(draw(json.loads(file.read_text(encoding="utf-8")), file.with_suffix(".png")))
+
+
+if __name__ == "__main__":
+    main()
