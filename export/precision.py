@@ -32,7 +32,7 @@ def activation_peaks(detector: Detector, frame: Tensor) -> dict[str, float]:
     peaks: dict[str, float] = {}
     hooks = []
     for name, module in detector.named_modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | nn.Linear):
             hooks.append(module.register_forward_hook(_recorder(peaks, name)))
     try:
         with torch.inference_mode():

@@ -22,6 +22,8 @@ DROPPED = 3
 """Upward steps with dropout: those from map to map of the widest, but for the innermost and the last."""
 DEVIATION = 0.02
 """Standard deviation of fresh weights."""
+TAPS = ([3, 1], [2, 0])
+"""Rows of a doubled 4x4 kernel that meet a pixel and the next: for even and for odd rows of the answer."""
 TRACES = 0.75
 """Share of the first layer that is high-pass filters, where it is to see traces."""
 
@@ -71,11 +73,33 @@ class DoublingConv(nn.Conv2d):
         """``[N, inputs, h, w]`` to ``[N, outputs, 2 h, 2 w]``."""
         return F.conv_transpose2d(repeated(x), self.kernel(), self.bias, stride=2, padding=3)
 
-    def merged(self) -> nn.Sequential:
-        """The same with the sums as its weights, for inference."""
-        conv = nn.ConvTranspose2d(self.in_channels, self.out_channels, 4, stride=2, padding=3)
-        conv.weight, conv.bias = nn.Parameter(self.kernel().detach().clone()), self.bias
-        return nn.Sequential(nn.ReplicationPad2d(1), conv)
+    def merged(self) -> Phases:
+        """The same for inference, with the sums as its weights."""
+        return Phases(self)
+
+
+class Phases(nn.Module):
+    """A :class:`DoublingConv` as four 2x2 convolutions, of whose answers every 2x2 pixels consist.
+
+    As much work as the transposed convolution, and with it OpenVINO in bf16 is twice as fast.
+    """
+
+    def __init__(self, doubling: DoublingConv) -> None:
+        super().__init__()
+        kernel = doubling.kernel().detach().transpose(0, 1)
+        taps = [kernel[:, :, rows][..., columns] for rows in TAPS for columns in TAPS]
+        self.pad = nn.ReplicationPad2d(1)
+        self.conv = nn.Conv2d(doubling.in_channels, 4 * doubling.out_channels, 2)
+        self.conv.weight = nn.Parameter(torch.cat(taps).contiguous())
+        self.conv.bias = None if doubling.bias is None else nn.Parameter(doubling.bias.detach().repeat(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, inputs, h, w]`` to ``[N, outputs, 2 h, 2 w]``."""
+        answers = self.conv(self.pad(x)).chunk(4, dim=1)
+        sides = (slice(None, -1), slice(1, None))
+        places = [(rows, columns) for rows in sides for columns in sides]
+        phases = [answer[:, :, rows, columns] for answer, (rows, columns) in zip(answers, places, strict=True)]
+        return F.pixel_shuffle(torch.stack(phases, dim=2).flatten(1, 2), 2)
 
 
 def repeated(x: Tensor) -> Tensor:
