@@ -64,11 +64,14 @@ def test_nothing_is_tiled(folder: Path) -> None:
     ]  # fmt: skip
 
 
-def test_every_normalisation_is_one_node_and_no_map_has_all_channels_at_full_size(folder: Path) -> None:
+def test_no_sum_is_over_more_than_one_axis_and_no_map_has_all_channels_at_full_size(folder: Path) -> None:
+    """Runtimes' own normalisations add up millions of pixels in single precision."""
     model = onnx.load(folder / "local.onnx")
     kinds = [node.op_type for node in model.graph.node]
-    assert kinds.count("InstanceNormalization") == 13
-    assert "BatchNormalization" not in kinds
+    assert not {"InstanceNormalization", "GroupNormalization", "BatchNormalization"} & set(kinds)
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    means = [values[node.input[1]].tolist() for node in model.graph.node if node.op_type == "ReduceMean"]
+    assert sorted(means) == 26 * [[2]] + 26 * [[3]]
     resized = [node for node in model.graph.node if node.op_type == "Resize"]
     assert len(resized) == 4
     shapes = [tuple(tensor.dims) for tensor in model.graph.initializer]

@@ -129,8 +129,18 @@ def test_normalisation_is_by_the_frame_alone(size: tuple[int, int], rng: np.rand
     mean, var = x.mean((2, 3), keepdims=True), x.var((2, 3), keepdims=True)
     scale, shift = (part.detach().numpy()[:, None, None] for part in (norm.weight, norm.bias))
     expected = (x - mean) / np.sqrt(var + 1e-5) * scale + shift
-    for module in (norm.train(), norm.eval()):
-        np.testing.assert_allclose(module(torch.from_numpy(x)).detach().numpy(), expected, atol=1e-12)
+    frames = torch.from_numpy(x)
+    for answer in (norm(frames), norm(frames.clone().requires_grad_())):
+        np.testing.assert_allclose(answer.detach().numpy(), expected, atol=1e-12)
+
+
+def test_normalisation_is_right_on_two_million_pixels(rng: np.random.Generator) -> None:
+    """In single precision, where a mean far from zero would spoil sums that are taken in one go."""
+    x = (10 + 0.1 * rng.standard_normal((1, 1, 1080, 1920))).astype(np.float32)
+    with torch.inference_mode():
+        made = FrameNorm(1)(torch.from_numpy(x)).numpy()
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(made, (exact - exact.mean()) / np.sqrt(exact.var() + 1e-5), atol=2e-5)
 
 
 def test_a_frame_is_answered_alike_alone_and_in_a_batch(rng: np.random.Generator) -> None:

@@ -26,6 +26,10 @@ TAPS = 4
 """Side of the heads' kernels, px."""
 
 
+_OF_THE_BATCH = (None, None, True, 0.0)
+"""No running statistics, those of the batch, no momentum."""
+
+
 class FrameNorm(nn.Module):
     """Every channel to mean 0 and deviation 1 over the frame, then a learned scale and shift.
 
@@ -40,17 +44,21 @@ class FrameNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[N, C, H, W]`` to the same; one ``InstanceNormalization`` when exported to ONNX."""
-        if torch.onnx.is_in_onnx_export():
-            operands, attributes = (x, self.weight, self.bias), {"epsilon": self.eps}
-            return torch.onnx.ops.symbolic(
-                "InstanceNormalization", operands, attributes, dtype=x.dtype, shape=x.shape, version=18
+        """``[N, C, H, W]`` to the same.
+
+        Where nothing is learned, in steps whose sums are over one axis at a time: single-precision sums over the two
+        million pixels of full HD, which runtimes' own normalisations and torch's take, are off in the third digit.
+        """
+        if x.requires_grad:  # several times as fast on CPUs as torch's instance normalisation, and the same
+            frames = x.split(1)
+            return torch.cat(
+                [torch.batch_norm(frame, self.weight, self.bias, *_OF_THE_BATCH, self.eps, False) for frame in frames]
             )
-        single = [
-            torch.batch_norm(frame, self.weight, self.bias, None, None, True, 0.0, self.eps, False)
-            for frame in x.split(1)
-        ]  # on CPUs several times as fast as instance or group normalisation, whose values are the same
-        return single[0] if len(single) == 1 else torch.cat(single)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        centred = wide - wide.mean(3, keepdim=True).mean(2, keepdim=True)
+        variance = centred.square().mean(3, keepdim=True).mean(2, keepdim=True)
+        scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
+        return (centred * scale + self.bias[:, None, None]).to(x.dtype)
 
 
 class SameConv(nn.Conv2d):
