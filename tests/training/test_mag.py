@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from training import models
 from training.models.mag import Config, simplified
-from training.nn.retoucher import Retoucher
+from training.nn.retoucher import THIN, Retoucher
 from training.nn.unet_uc import DoublingConv, UNetUC, extended
 from training.recipes.mag import discriminator
 
@@ -177,8 +177,9 @@ def test_retouching_is_a_blend() -> None:
     torch.manual_seed(0)
     net = Retoucher(widths=(4, 8)).eval()
     x = torch.rand(2, 3, 16, 20)
-    made = torch.sigmoid(net.unet(x)).detach().double().numpy()
-    colours, alpha = made[:, :3], made[:, 3:]
+    made = net.unet(x).detach().double().numpy()
+    colours, alpha = 1 / (1 + np.exp(-made[:, :3])), 1 / (1 + np.exp(THIN - made[:, 3:]))
+    assert alpha.max() < 0.1  # a thin layer to begin with
     np.testing.assert_allclose(net(x).detach(), alpha * colours + (1 - alpha) * x.double().numpy(), atol=1e-6)
     net.unet.forward = lambda x: torch.full((len(x), 4, *x.shape[2:]), -200.0)
     frame = torch.randint(0, 256, (2, 16, 20, 3), dtype=torch.uint8)

@@ -1,6 +1,7 @@
 """MAG's retoucher G_R: a frame in which a manipulation is better hidden.
 
-Kniaz, Knyaz, Remondino, "The Point Where Reality Meets Fantasy", NeurIPS 2019, section 3.1.
+Kniaz, Knyaz, Remondino, "The Point Where Reality Meets Fantasy", NeurIPS 2019, section 3.1. Where we differ: it begins
+with a thin layer, so that it has to learn what to lay over a frame and not first what to leave of it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from training.nn.pixels import unit_range
 from training.nn.unet_uc import UNetUC
 
 COLOURS = 3
+THIN = 4.0
+"""Taken from the logit of the layer's opacity: 0.02 at the start in place of a half."""
 
 
 class Retoucher(nn.Module):
@@ -24,8 +27,8 @@ class Retoucher(nn.Module):
 
     def forward(self, frame: Tensor) -> Tensor:
         """Equation 1: ``alpha * colours + (1 - alpha) * frame``; float ``[N, 3, H, W]`` in [0, 1], any H and W."""
-        made = torch.sigmoid(self.unet(frame).float())
-        colours, alpha = made[:, :COLOURS], made[:, COLOURS:]
+        made = self.unet(frame).float()
+        colours, alpha = torch.sigmoid(made[:, :COLOURS]), torch.sigmoid(made[:, COLOURS:] - THIN)
         return alpha * colours + (1 - alpha) * frame
 
     @torch.no_grad()
