@@ -16,9 +16,9 @@ from sdk import bar, options
 from sdk.engines import commands as engines
 from sdk.errors import BadSetting, SdkError, UnknownName
 from sdk.evidence import commands as evidence
-from sdk.serve import commands as service
 from sdk.overlay_mark import is_overlay
 from sdk.paths import Skipped, check_not_a_folder, expand, overlay_path
+from sdk.serve import commands as service
 from sdk.streaming import commands as streaming
 
 FAILED, FOUND, CLEAN = 2, 1, 0
@@ -223,6 +223,9 @@ def verb(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; the exit code is its answer."""
+    for stream in ("stdout", "stderr"):  # None where the caller closed it, and print would take stdout for stderr
+        if getattr(sys, stream) is None:
+            setattr(sys, stream, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     args = parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files need not be text: they leave as they came

@@ -220,11 +220,23 @@ def _refusal(reply: dict[str, Any]) -> SdkError:
 
 
 def _anonymous_file(name: str) -> int:
-    """Descriptor of a file without a path, in memory where the system has that."""
+    """Descriptor of a file without a path, in memory where the system has that; none of the three standard ones.
+
+    Where a service has closed those, the next file would get their numbers, and in the worker they are its streams.
+    """
     if hasattr(os, "memfd_create"):
-        return os.memfd_create(name)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+        descriptor = os.memfd_create(name)
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    if descriptor > 2:
+        return descriptor
+    import fcntl  # which only a Unix has
+
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(descriptor)
 
 
 def _write(descriptor: int, data: memoryview) -> None:

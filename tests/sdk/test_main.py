@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,17 @@ def test_an_overlay_that_cannot_be_written_fails_its_file_alone(imdl, photograph
     assert first["error"]["problem"].startswith("the overlay cannot be written: [Errno 36] File name too long")
     assert second["error"]["problem"].endswith("cannot be opened: File name too long")
     assert Path(last["overlay"]).is_file()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_answer(toy_path, photographs, repository, closed):
+    command = shlex.join([sys.executable, "-m", "sdk", "analyze", str(photographs / "a.png"), "--model", str(toy_path)])
+    done = subprocess.run(
+        f"exec {command} {closed}", shell=True, cwd=repository, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout.count("\n") == (0 if ">&-" in closed.replace("2>&-", "") else 1)
+    assert "Traceback" not in done.stderr
 
 
 def test_what_is_skipped_is_told_and_overlays_are_not_analysed_again(imdl, photographs):
