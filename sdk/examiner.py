@@ -58,7 +58,8 @@ class Examiner:
         start = time.perf_counter()
         self.policy.at(content)
         try:
-            analyses = {name: analyzer.analyze(data, min_score=0.0) for name, analyzer in self.analyzers.items()}
+            read = next(iter(self.analyzers.values())).read(data)  # decoded once for all
+            analyses = {name: analyzer.analyze(read, min_score=0.0) for name, analyzer in self.analyzers.items()}
         except REFUSALS as refusal:
             return self._refused(data, refusal, content, start)
         findings = {name: Finding.of(found, self.analyzers[name].artifact.contract) for name, found in analyses.items()}
