@@ -31,7 +31,7 @@ class Weights:
     realism: float = 0.25
     """Of the adversary D_R there."""
     identity: float = 0.0
-    """Of the mean change of a pixel there, from 0 to 1: not in the paper, 20 by the authors' default, 2 in their script.
+    """Of the mean change of a pixel there, 0 to 1: not in the paper, 20 by the authors' default, 2 in their script.
 
     Without it a retoucher that learns for hours and not for weeks paints whole frames over.
     """

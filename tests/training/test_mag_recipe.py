@@ -115,12 +115,17 @@ def test_losses_are_the_equations_with_the_papers_weights(rivals: Rivals) -> Non
 def test_without_a_retoucher_the_tampered_frames_are_judged() -> None:
     torch.manual_seed(0)
     rivals = Rivals(create("mag-lite", **NET, classes=0, edge=False).train().net, Weights(), retoucher=False)
-    assert list(rivals.partners()) == ["plausibility"]
+    assert list(rivals.partners(1e-3)) == ["plausibility"]
     data = batch()
     assert reached(rivals.judge_annotations(*data)["telling_annotations"], rivals.plausibility)
     terms = rivals.annotate(None, *data)
     assert set(terms) == {"balanced_tampered", "balanced_authentic", "plausible"}
     assert reached(terms["plausible"], rivals.annotator)
+
+
+def test_those_that_do_not_ship_learn_at_the_published_rate_at_most(rivals: Rivals) -> None:
+    for rate, share in ((1e-3, 0.2), (2e-4, 1.0), (1e-4, 1.0)):
+        assert [partner.rate for partner in rivals.partners(rate).values()] == pytest.approx([share] * 3)
 
 
 def test_pairs_are_a_forgery_and_an_authentic_frame_with_their_classes(named: Path) -> None:

@@ -33,6 +33,8 @@ from training.sheet import Sheet
 from training.synthesis import KINDS
 
 BETAS = (0.5, 0.999)
+RATE = 2e-4
+"""The published learning rate of all four networks, which those that do not ship never exceed."""
 OTHERS = 1 << 32
 """Added to a seed for the authentic frames, which are then of other photographs than the manipulated ones."""
 SHOWN = 6
@@ -81,7 +83,7 @@ def pairs(photographs: Photographs, recipe: Recipe, *, size: int, classes: Class
 
 
 class Rivals:
-    """The four networks and what each of them minimises; without ``retoucher`` the two that judge frames alone.
+    """The four networks and what each of them minimises; without ``retoucher`` there are G_A and D_A alone.
 
     D_A's turn is the first of a step: it retouches and annotates, and the others take over what it made.
     """
@@ -94,14 +96,15 @@ class Rivals:
         self.plausibility = discriminator(3 + config.channels, config.width)
         self.retouched = self.answer = torch.empty(0)
 
-    def partners(self) -> dict[str, Partner]:
-        """Those that do not ship, in the order of their turns."""
+    def partners(self, rate: float) -> dict[str, Partner]:
+        """Those that do not ship, in the order of their turns; ``rate`` is the annotator's."""
         turns: dict[str, tuple[nn.Module | None, object]] = {
             "plausibility": (self.plausibility, self.judge_annotations),
             "realism": (self.realism, self.judge_frames),
             "retoucher": (self.retoucher, self.retouch),
         }
-        return {name: Partner(net=net, loss=loss, betas=BETAS) for name, (net, loss) in turns.items() if net}
+        how = {"rate": min(RATE / rate, 1.0), "betas": BETAS}
+        return {name: Partner(net=net, loss=loss, **how) for name, (net, loss) in turns.items() if net}
 
     def judge_annotations(self, *batch: Tensor) -> dict[str, Tensor]:
         """D_A: which annotation of the retouched frame is the true one."""
@@ -206,7 +209,7 @@ def fit(
     if recipe.weights is not None:
         detector.load_state_dict(checkpoints.load(recipe.weights, model=name).state_dict())
     rivals = Rivals(detector.net, weights, retoucher=ABLATIONS[ablation].retoucher)
-    run = Fit(name, detector, folder, replace(settings, weight_decay=0.0), partners=rivals.partners())
+    run = Fit(name, detector, folder, replace(settings, weight_decay=0.0), partners=rivals.partners(settings.rate))
     run.optimiser.param_groups[0]["betas"] = BETAS
     for stage in recipe.stages:
         watch = partial(watched, run=run, rivals=rivals, held_out=held_out, recipe=recipe, size=stage.size)
