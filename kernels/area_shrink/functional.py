@@ -13,10 +13,11 @@ __all__ = ["area_shrink", "working_shape"]
 def area_weights(
     size: int,
     target: int,
+    device: torch.device | None = None,
 ) -> Tensor:  # float32 [target, size]
-    """:func:`.reference.area_weights`; coordinates in int64, cast last."""
-    start = torch.arange(target, dtype=torch.int64)[:, None] * size
-    sample = torch.arange(size, dtype=torch.int64)[None, :] * target
+    """:func:`.reference.area_weights`, made on ``device``; coordinates in int64, cast last."""
+    start = torch.arange(target, dtype=torch.int64, device=device)[:, None] * size
+    sample = torch.arange(size, dtype=torch.int64, device=device)[None, :] * target
     overlap = torch.minimum(start + size, sample + target) - torch.maximum(start, sample)
     return overlap.clamp(min=0).to(torch.float32) / size
 
@@ -28,7 +29,8 @@ def area_shrink(
     """:func:`.reference.area_shrink`, down first: both products then have long rows."""
     height, width = frame.shape[1:3]
     rows, columns = working_shape(height, width, working_size)
-    down = area_weights(height, rows).to(frame.device)
-    across = area_weights(width, columns).to(frame.device)
+    # Made where the frame is: what a CUDA graph captures copies nothing from the host.
+    down = area_weights(height, rows, frame.device)
+    across = area_weights(width, columns, frame.device)
     short = torch.matmul(down, frame.to(torch.float32).flatten(2)).unflatten(2, (width, 3))
     return torch.matmul(short.transpose(2, 3), across.T).transpose(2, 3)

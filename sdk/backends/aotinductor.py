@@ -106,9 +106,9 @@ class _Session:
     parallel = 2
 
     def __init__(self, artifact: Artifact, precision: str, device: str) -> None:
-        self._artifact, self._precision, self._device = artifact, precision, device
-        self._key = key(artifact, precision, Profile(working_size=0), target=target(device))
-        self._cache = Cache()
+        self._precision, self._device = precision, device
+        wanted = key(artifact, precision, Profile(working_size=0), target=target(device))
+        self._shelf = kept.Shelf(Cache(), wanted, verb=f"aotinductor {artifact.contract.name} --device {device}")
         self._packages: dict[str, Package] | None = {}
         self._lock = threading.Lock()
         forks.outlive(self)
@@ -121,12 +121,7 @@ class _Session:
         """Start on ``feeds``; a frame may lie on the GPU."""
         frame, working_size = feeds["frame"], int(feeds.get("working_size", np.zeros(())))
         shape = tuple(frame.__cuda_array_interface__["shape"] if is_on_cuda(frame) else frame.shape)
-        entries = kept.serving(self._cache, self._key)
-        entry = kept.chosen(entries, shape, working_size)
-        if entry is None:
-            verb = f"aotinductor {self._artifact.contract.name} --device {self._device}"
-            raise kept.missing(entries, shape, working_size, verb=verb)
-        return self._package(entry).start({"frame": frame})
+        return self._package(self._shelf.entry(shape, working_size)).start({"frame": frame})
 
     def close(self) -> None:
         """Let go of the packages; torch frees them with the last reference. Idempotent."""

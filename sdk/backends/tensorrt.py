@@ -107,6 +107,7 @@ class _Session:
         self._artifact, self._graph, self._precision = artifact, graph, precision
         self._library, self._cache = trt.load(gpu.target()), Cache()
         self._key = key(artifact, graph, precision, library=self._library, target=gpu.target() or "")
+        self._shelf = kept.Shelf(self._cache, self._key, verb=f"tensorrt {artifact.contract.name}")
         self._engines: dict[str, Engine] | None = {}
         self._lock = threading.Lock()
         forks.outlive(self)
@@ -119,17 +120,13 @@ class _Session:
         """Start on ``feeds``; a frame may lie on the GPU."""
         frame, working_size = feeds["frame"], int(feeds.get("working_size", np.zeros(())))
         shape = tuple(frame.__cuda_array_interface__["shape"] if is_on_cuda(frame) else frame.shape)
-        entries = kept.serving(self._cache, self._key)
-        entry = kept.chosen(entries, shape, working_size)
-        if entry is None:
-            verb = f"tensorrt {self._artifact.contract.name}"
-            raise kept.missing(entries, shape, working_size, verb=verb, why=self._cache.near(self._key))
-        return self._engine(entry).start(feeds)
+        return self._engine(self._shelf.entry(shape, working_size)).start(feeds)
 
     def build(self, profile: Profile) -> None:
         """Build an engine for ``profile`` unless one that loads is kept for its usual frame."""
         name = named(self._graph, self._precision)
         wanted = dataclasses.replace(self._key, profile=profile)
+        self._shelf.forget()
         with self._cache.building(wanted):
             entry = kept.chosen(kept.serving(self._cache, self._key), (1, *profile.usual, 3), 0)
             if entry and self._loads(entry):
@@ -152,6 +149,7 @@ class _Session:
         entry = self._cache.find(dataclasses.replace(self._key, profile=profile))
         if entry:
             self._cache.remove(entry)
+        self._shelf.forget()
 
     def close(self) -> None:
         """Give back what the engines hold, and keep the kernels that they compiled. Idempotent."""

@@ -26,6 +26,30 @@ def serving(cache: Cache, wanted: Key) -> list[Entry]:
     return sorted(alike, key=lambda entry: (not entry.key.profile.is_fixed, _area(entry.key.profile)))
 
 
+class Shelf:
+    """The engines for one graph on this machine; which serves a kind of frame is looked up once."""
+
+    def __init__(self, cache: Cache, wanted: Key, *, verb: str) -> None:
+        self._cache, self._wanted, self._verb = cache, wanted, verb
+        self._known: dict[tuple[tuple[int, ...], int], Entry] = {}
+
+    def entry(self, shape: tuple[int, ...], working_size: int) -> Entry:
+        """The engine for frames of ``shape`` [N, H, W, 3]; :class:`DeviceUnavailable` says why there is none."""
+        kind = (shape, working_size)
+        if kind not in self._known:
+            entries = serving(self._cache, self._wanted)
+            found = chosen(entries, shape, working_size)
+            if found is None:
+                why = self._cache.near(self._wanted)
+                raise missing(entries, shape, working_size, verb=self._verb, why=why)
+            self._known = {**self._known, kind: found}
+        return self._known[kind]
+
+    def forget(self) -> None:
+        """Look again: engines came or went."""
+        self._known = {}
+
+
 def chosen(entries: Sequence[Entry], shape: tuple[int, ...], working_size: int) -> Entry | None:
     """The first engine that takes frames of ``shape`` [N, H, W, 3] at ``working_size``."""
     return next((entry for entry in entries if entry.key.profile.admits(shape, working_size)), None)

@@ -136,16 +136,15 @@ def test_answers_are_float32_and_arithmetic_is_what_is_written(small_graphs, pre
     assert not model.functions
 
 
-def test_an_artifact_gives_its_model_back(exported):
+def test_an_artifact_gives_its_model_back(exported, photographs):
     """Weights, calibration and settings: the torch model that is made of an artifact answers as the artifact does."""
     folder, _ = exported
     loaded = artifact.read(folder)
-    frame = np.random.default_rng(5).integers(0, 256, (96, 128, 3), dtype=np.uint8)
-    row = gate.thawed_row(thaw(loaded), loaded, [frame])
+    row = gate.thawed_row(thaw(loaded), loaded, photographs)
     assert max(row.max_abs_heatmap, row.max_abs_score) <= row.budget
 
 
-def test_a_weight_that_is_not_there_is_named(exported, monkeypatch):
+def test_a_weight_that_is_not_there_is_named(exported):
     loaded = artifact.read(exported[0])
     terms = dataclasses.replace(loaded.contract, graphs={"rest": loaded.contract.graphs["rest"]})
     with pytest.raises(ArtifactInvalid, match=r"does not hold these weights .*: trunk\.conv1\.weight"):

@@ -1,0 +1,185 @@
+"""Everything that has to be measured on a GPU, in one go and under eight minutes.
+
+    python -m benchmarks.gpu --artifact artifacts/psccnet --host h200
+
+First looks at what is there, and says what is left out for want of what. Then engines are made and pass the gate,
+the kernels' own tests run, ``benchmarks.throughput`` races engines, eager and compiled PyTorch and counts the share of
+the roofline that is reached. Writes ``gpu-<artifact>-<host>.json`` with what came of every step, beside
+``throughput-<artifact>-<host>.json``. Nothing is downloaded. A step that fails does not stop the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks.entry import RESULTS, heading, write
+from benchmarks.turn import ROOT
+from sdk import artifact as artifacts
+from sdk.artifact import Artifact
+from sdk.engines import gpu, trt
+
+BUDGET_S = 470.0
+"""Seconds for all steps together: what a lent machine gives a command, less what writing takes."""
+TOLD = 12
+"""Last lines of a step's output that are kept."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One command of the suite."""
+
+    name: str
+    command: tuple[str, ...]
+    lacking: tuple[str, ...] = ()
+    """Why it is left out, one sentence each; none if it is run."""
+    limit_s: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Came:
+    """What came of a step."""
+
+    name: str
+    seconds: float
+    outcome: str
+    """"done", "failed", "not in time", or why it was left out."""
+    told: tuple[str, ...]
+
+
+def facts(device: str) -> dict[str, str]:
+    """What there is of all that could be measured, by name; "" is what is missing."""
+    packages = ("torch", "triton", "onnx", "onnxruntime", *trt.PACKAGES)
+    found = {name: "yes" if find_spec(name) else "" for name in packages}
+    found["gpu"] = (gpu.target() or "") if device == "cuda" else "none asked for"
+    found["nvcc"] = "yes" if shutil.which("nvcc") else ""
+    if found["onnxruntime"]:
+        import onnxruntime
+
+        providers = onnxruntime.get_available_providers()
+        found["onnxruntime on CUDA"] = "yes" if "CUDAExecutionProvider" in providers else ""
+    return found
+
+
+def steps(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, str]) -> list[Step]:
+    """The suite, in the order in which its figures are wanted most."""
+    python, path = sys.executable, str(artifact.path)
+    no_gpu = () if there["gpu"] else ("no NVIDIA GPU was found",)
+    no_torch = tuple(f"{name} is not installed" for name in ("torch", "onnx") if not there[name])
+    size = f"{options.size[0]}x{options.size[1]}"
+    common = ("--photographs", str(options.photographs))
+    engine = (python, "-m", "export", "aotinductor", path, "--device", options.device, "--frame", size, *common)
+    made = [
+        Step(
+            name=f"aotinductor {precision} at {working_size or 'native'}",
+            command=(*engine, "--precision", precision, "--working-size", str(working_size)),
+            lacking=no_gpu + no_torch,
+            limit_s=150,
+        )
+        for working_size in options.working_size
+        for precision in options.precision
+    ]
+    no_trt = () if any(there[name] for name in trt.PACKAGES) else ("TensorRT is not installed",)
+    build = (python, "-m", "export", "tensorrt", path, "--frame", size, *common, "--precision", *options.precision)
+    made.append(Step(name="tensorrt", command=build, lacking=no_gpu + no_trt + no_torch, limit_s=150))
+    raced = race(path, options, there)
+    made.append(Step(name="throughput", command=raced, lacking=no_gpu + no_torch, limit_s=300))
+    no_nvcc = () if there["nvcc"] else ("nvcc was not found",)
+    tests = (python, "-m", "pytest", "-q", "-m", "gpu", "tests/kernels")
+    no_card = no_gpu if options.device == "cuda" else ("the kernels' tests need a GPU",)
+    made.append(Step(name="kernels", command=tests, lacking=no_card + no_nvcc, limit_s=120))
+    return made
+
+
+def race(path: str, options: argparse.Namespace, there: Mapping[str, str]) -> tuple[str, ...]:
+    """The command that times all that can run here."""
+    backends = ["aotinductor"]
+    backends += ["tensorrt"] if any(there[name] for name in trt.PACKAGES) and there["gpu"].startswith("sm") else []
+    backends += ["onnxruntime"] if there.get("onnxruntime on CUDA") else []
+    height, width = options.size
+    return (
+        sys.executable, "-m", "benchmarks.throughput", "--artifact", path, "--host", options.host,
+        "--device", options.device, "--backend", *backends, "--precision", *options.precision,
+        "--size", f"{width}x{height}", "--working-size", *map(str, options.working_size), "--batch", "1",
+        "--frames", str(options.frames), "--rounds", "2", "--calls", str(options.calls), "--warmup", "3",
+        "--limit", "120", "--results", str(options.results),
+    )  # fmt: skip
+
+
+def carried_out(planned: Sequence[Step], *, budget_s: float) -> list[Came]:
+    """Run every step that nothing is lacking for, one after the other, while there is time."""
+    start, came = time.monotonic(), []
+    for step in planned:
+        left = budget_s - (time.monotonic() - start)
+        if step.lacking or left <= 0:
+            reason = "; ".join(step.lacking) or "no time was left"
+            came.append(Came(name=step.name, seconds=0.0, outcome=f"left out: {reason}", told=()))
+        else:
+            came.append(_run(step, limit_s=min(left, step.limit_s)))
+        print(f"{came[-1].name}: {came[-1].outcome} ({came[-1].seconds:.0f} s)", file=sys.stderr, flush=True)
+    return came
+
+
+def _run(step: Step, *, limit_s: float) -> Came:
+    start = time.monotonic()
+    try:
+        done = subprocess.run(
+            step.command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=limit_s, errors="replace"
+        )
+        outcome, said = "failed" if done.returncode else "done", done.stderr + done.stdout
+    except subprocess.TimeoutExpired as late:
+        outcome, said = "not in time", _text(late.stderr) + _text(late.stdout)
+    told = tuple(line[:300] for line in said.splitlines() if line.strip())[-TOLD:]
+    return Came(name=step.name, seconds=time.monotonic() - start, outcome=outcome, told=told)
+
+
+def _text(output: bytes | str | None) -> str:
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+
+
+def sides(text: str) -> tuple[int, int]:
+    """``1080x1920`` as height and width, px."""
+    height, _, width = text.partition("x")
+    return int(height), int(width)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    root = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    root.add_argument("--artifact", default="psccnet-lite", help="name of a shipped artifact, or a directory")
+    root.add_argument("--host", required=True, help="kind of machine, for the files' names")
+    root.add_argument("--device", choices=["cpu", "cuda"], default="cuda", help="cpu is for trying the suite itself")
+    root.add_argument("--precision", nargs="+", default=["fp16"], choices=["f32", "bf16", "fp16"])
+    root.add_argument("--size", type=sides, default=(1080, 1920), metavar="HxW", help="of the frames, px")
+    root.add_argument("--working-size", type=int, nargs="+", default=[0, 512], metavar="PX")
+    root.add_argument("--frames", type=int, default=300, help="length of the clip; 0 leaves the stream out")
+    root.add_argument("--calls", type=int, default=50)
+    root.add_argument("--photographs", type=Path, default=ROOT / "sdk" / "samples", help="for the parity gate")
+    root.add_argument("--budget", type=float, default=BUDGET_S, help="seconds for all")
+    root.add_argument("--results", type=Path, default=RESULTS)
+    return root
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Look, measure, write; 1 if a step that could be run failed."""
+    options = parser().parse_args(arguments)
+    artifact = artifacts.read(artifacts.find(options.artifact).resolve())
+    there = facts(options.device)
+    for name, value in sorted(there.items()):
+        print(f"{name}: {value or 'missing'}", file=sys.stderr)
+    came = carried_out(steps(artifact, options, there), budget_s=options.budget)
+    result = heading("gpu", artifact) | {"device": options.device, "there": there}
+    result["steps"] = [dataclasses.asdict(one) | {"told": list(one.told)} for one in came]
+    print(write(result, options.results, host=options.host, hide=artifact.path))
+    return int(any(one.outcome in {"failed", "not in time"} for one in came))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
