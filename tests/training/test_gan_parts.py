@@ -55,3 +55,12 @@ def test_the_generator_sees_the_mask() -> None:
     net, frame = UNet(width=2, levels=5), 255 * torch.rand(1, 3, 32, 32)
     marked, unmarked = (net(frame, mask) for mask in (torch.ones(1, 1, 32, 32), torch.zeros(1, 1, 32, 32)))
     assert (marked - unmarked).abs().max() > 0.1
+
+
+def test_a_residual_generator_starts_with_no_change_and_learns() -> None:
+    torch.manual_seed(0)
+    net, frame, mask = UNet(width=2, levels=5, residual=True), 255 * torch.rand(1, 3, 32, 40), torch.ones(1, 1, 32, 40)
+    made = net(frame, mask)
+    assert torch.equal(made, frame)
+    (made - 100).abs().mean().backward()
+    assert net.up[0].weight.grad.abs().max() > 0

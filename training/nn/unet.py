@@ -28,9 +28,11 @@ class UNet(nn.Module):
     normalisation narrow networks let pix2pix's deviation of 0.02 fade.
     """
 
-    def __init__(self, width: int = 64, levels: int = 8) -> None:
+    def __init__(self, width: int = 64, levels: int = 8, *, residual: bool = False) -> None:
+        """With ``residual`` the outputs are changes of the frame, none at the start, and not the frame painted anew."""
         super().__init__()
-        self.settings = {"width": width, "levels": levels}
+        self.residual = residual
+        self.settings = {"width": width, "levels": levels, "residual": residual}
         widths = [4, *(width * min(2**level, WIDEST) for level in range(levels))]
         self.down = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1, bias=False) for a, b in pairwise(widths))
         inner = [3, *widths[1:]]
@@ -40,7 +42,7 @@ class UNet(nn.Module):
         )
         for conv in (*self.down, *self.up):
             nn.init.kaiming_normal_(conv.weight, a=SLOPE)
-        nn.init.normal_(self.up[0].weight, std=0.02)
+        nn.init.normal_(self.up[0].weight, std=0.0 if residual else 0.02)
 
     def forward(
         self,
@@ -59,7 +61,8 @@ class UNet(nn.Module):
             x = self.up[level](F.relu(x))
             if level:
                 x = torch.cat([x, maps.pop()], dim=1)
-        return (torch.tanh(x.float())[:, :, :height, :width] + 1) * 127.5
+        made = torch.tanh(x.float())[:, :, :height, :width]
+        return (frame + 127.5 * made).clamp(0, 255) if self.residual else (made + 1) * 127.5
 
     @torch.no_grad()
     def pixels(

@@ -8,7 +8,8 @@ boundary was overwritten (equations 8 and 9). The ablations of table 2 are :data
 Where we differ: weights are fresh instead of ImageNet's, with a first convolution as PSCC-Net's here; there is one
 schedule for all, that of :mod:`training.fit`; the generator learns from equation 7 alone, as in the paper and unlike in
 the authors' code; masks count by :func:`training.losses.balanced_bce`; what was generated is rounded to grey levels
-before it is shown, as any frame is; S may be authentic, and then so is all that is made of it.
+before it is shown, as any frame is; S may be authentic, and then so is all that is made of it. The generator of
+gsrnet-lite changes frames and does not paint them anew, which a narrow one takes days to learn.
 """
 
 from __future__ import annotations
@@ -91,9 +92,9 @@ class Triples(Dataset[tuple[Tensor, ...]]):
 class Rivals:
     """The three networks and what each of them minimises. The discriminator's turn generates; the others take over."""
 
-    def __init__(self, net: GSRNet, ablation: Ablation) -> None:
+    def __init__(self, net: GSRNet, ablation: Ablation, *, residual: bool = False) -> None:
         self.net, self.ablation = net, ablation
-        self.generator = UNet(net.config.width, LEVELS)
+        self.generator = UNet(net.config.width, LEVELS, residual=residual)
         self.discriminator = PatchGAN(4, width=net.config.width)
         self.made = torch.empty(0)
 
@@ -165,7 +166,7 @@ def fit(
         start(detector)
     else:
         detector.load_state_dict(checkpoints.load(recipe.weights, model=name).state_dict())
-    rivals = Rivals(detector.net, ABLATIONS[ablation])
+    rivals = Rivals(detector.net, ABLATIONS[ablation], residual=name != "gsrnet")
     run = Fit(name, detector, folder, settings, partners=rivals.partners())
     photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
     for stage in recipe.stages:
