@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import table
+from benchmarks import clip, table
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,10 +23,11 @@ FOUND_OR_CLEAN = (0, 1)
 
 @pytest.fixture
 def desk(tmp_path) -> Path:
-    """A folder with the photographs that the examples name."""
+    """A folder with the photographs and the clip that the examples name."""
     (tmp_path / "photos").mkdir()
     for name in ("photo.jpg", "photos/first.jpg", "photos/second.jpg"):
         shutil.copy(ROOT / "sdk" / "samples" / "gun.jpg", tmp_path / name)
+    clip.synthesise(tmp_path / "clip.mp4", height=96, width=128, frames=4)
     return tmp_path
 
 
@@ -35,8 +36,8 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_three_examples_are_given():
-    assert len(PYTHON) == 2
+def test_examples_are_given():
+    assert len(PYTHON) == 3
     assert any(line.startswith("imdl analyze") for line in SHELL)
 
 
