@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.entry import RESULTS, heading, write
@@ -102,8 +103,27 @@ def startup(artifact: Path, file: Path, *, threads: int, repeats: int) -> dict[s
     }
 
 
-def peaks(artifact: Path, folder: Path, *, frames: Iterable[str], precision: str = "auto") -> dict[str, float | bool]:
-    """MiB and seconds that ``imdl analyze`` takes for one file at its own size, on all cores."""
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """Let what is started meanwhile use only the first ``count`` of this process's cores, where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(mine)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+def peaks(
+    artifact: Path, folder: Path, *, frames: Iterable[str], precision: str = "auto", cores: int = 2
+) -> dict[str, float | bool]:
+    """MiB and seconds that ``imdl analyze`` takes for one file at its own size, on ``cores`` cores.
+
+    Every core has a tile of its own, so that memory grows with them and not with the frame.
+    """
     found: dict[str, float | bool] = {}
     for name in frames:
         height, width = FRAMES[name]
@@ -111,7 +131,8 @@ def peaks(artifact: Path, folder: Path, *, frames: Iterable[str], precision: str
         save_jpeg(file, height=height, width=width)
         command = [sys.executable, "-m", "sdk", "analyze", str(file), "--model", str(artifact)]
         start = time.perf_counter()
-        peak = peak_rss_mib([*command, "--working-size", "native", "--precision", precision])
+        with on_cores(cores):
+            peak = peak_rss_mib([*command, "--working-size", "native", "--precision", precision])
         found[f"analyze_{name}_native_peak_rss_mib"] = peak
         found[f"analyze_{name}_native_s"] = time.perf_counter() - start
         if name in CEILING:
@@ -126,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--artifact", default="psccnet-lite", help="name of a shipped artifact, or a directory")
     parser.add_argument("--host", default="cpu", help="kind of machine, for the file's name")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="and cores, for the peaks")
     parser.add_argument("--repeats", type=int, default=5, help="fresh processes for the times")
     parser.add_argument("--frame", action="append", choices=FRAMES, help="analysed at its own size (default: 1080p)")
     parser.add_argument("--precision", default="auto", help="auto, f32 or bf16")
@@ -136,7 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
         artifact, precision = analyzer.artifact, analyzer.choice.precision
     with tempfile.TemporaryDirectory() as folder:
         frames = dict.fromkeys(options.frame or ["1080p"])
-        found = peaks(artifact.path, Path(folder), frames=frames, precision=options.precision)
+        found = peaks(artifact.path, Path(folder), frames=frames, precision=options.precision, cores=options.threads)
         file = Path(folder) / f"{next(iter(frames))}.jpg"
         found |= startup(artifact.path, file, threads=options.threads, repeats=options.repeats)
     result = heading("memory", artifact) | {"threads": options.threads, "precision": precision} | found

@@ -166,9 +166,9 @@ class Analysis:
 def regions(heatmap: NDArray[np.float32], threshold: float) -> tuple[Region, ...]:
     """Connected parts of ``heatmap >= threshold`` from ``MIN_REGION`` on, ``MAX_REGIONS`` at most."""
     mask = (heatmap >= threshold).view(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA]
-    large = [label for label in range(1, count) if areas[label] >= MIN_REGION * heatmap.size]
+    large = 1 + np.flatnonzero(areas[1:] >= MIN_REGION * heatmap.size)
     found = []
     for label in sorted(large, key=lambda label: -areas[label])[:MAX_REGIONS]:
         x, y, width, height, area = (int(value) for value in stats[label])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -25,6 +27,15 @@ def test_a_command_that_fails_is_an_error():
     program = "import sys, time; time.sleep(0.1); print('no such thing', file=sys.stderr); sys.exit(3)"
     with pytest.raises(RuntimeError, match=r"(?s)ended with 3.*no such thing"):
         peak_rss_mib([sys.executable, "-c", program])
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity of processes")
+def test_what_is_measured_has_the_cores_that_were_asked_for():
+    mine = os.sched_getaffinity(0)
+    with memory.on_cores(1):
+        count = subprocess.check_output([sys.executable, "-c", "import os; print(len(os.sched_getaffinity(0)))"])
+    assert int(count) == 1
+    assert os.sched_getaffinity(0) == mine
 
 
 def test_the_high_water_mark_stays_when_memory_is_returned():
