@@ -17,7 +17,8 @@ from sdk.engines import commands as engines
 from sdk.errors import BadSetting, SdkError, UnknownName
 from sdk.evidence import commands as evidence
 from sdk.overlay_mark import is_overlay
-from sdk.paths import Skipped, check_not_a_folder, expand, overlay_path
+from sdk.paths import Skipped, check_not_a_folder, expand, make, overlay_path
+from sdk.pillow import readable
 from sdk.serve import commands as service
 from sdk.streaming import commands as streaming
 
@@ -36,6 +37,8 @@ def analyze(args: argparse.Namespace) -> int:
     """
     status, skipped = CLEAN, Skipped()
     paths = expand(args.paths, skipped)
+    if args.save:
+        make(args.save)
     with loaded_all(args) if args.model == "all" else loaded(args) as analyzer:
         for path in progress(paths, sys.stderr):
             if is_overlay(path):
@@ -168,7 +171,8 @@ def print_failure(path: Path, error: SdkError | OSError, *, as_json: bool) -> No
         print(json.dumps({"path": str(path), "error": failure}), flush=True)
         return
     print(f"failed\t-\t{path}", flush=True)
-    subject = "" if problem.startswith(str(path)) else f"{path}: "
+    name = readable(str(path))
+    subject = "" if problem.startswith(name) else f"{name}: "
     print(f"{subject}{problem}\n  -> {remedy}", file=sys.stderr)
 
 

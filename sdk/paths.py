@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import zlib
@@ -9,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sdk.errors import UnsupportedImage
+from sdk.errors import BadSetting, UnsupportedImage
 
 SUFFIXES = {
     ".avif",
@@ -44,9 +45,16 @@ class Skipped(Counter[str]):
 
 
 def expand(patterns: Sequence[str], skipped: Skipped) -> list[Path]:
-    """The files that the arguments stand for, none twice; an argument that stands for nothing stays, to be reported."""
-    files = [path for pattern in patterns for path in _expanded(pattern, skipped) or [Path(pattern)]]
-    return list(dict.fromkeys(files))
+    """The files that the arguments stand for, none twice; an argument that stands for nothing stays, to be reported.
+
+    Of several ways to one file, through links to folders that may run in circles, the shortest is taken.
+    """
+    found: dict[tuple[str, str], Path] = {}
+    real = functools.cache(os.path.realpath)
+    for path in (path for pattern in patterns for path in _expanded(pattern, skipped) or [Path(pattern)]):
+        file = real(path.parent), path.name
+        found[file] = min(found.get(file, path), path, key=lambda way: len(way.parts))
+    return list(found.values())
 
 
 def _expanded(pattern: str, skipped: Skipped) -> list[Path]:
@@ -82,6 +90,16 @@ def check_not_a_folder(path: Path) -> None:
             f"{path} is a folder without images",
             remedy=f"name the files, or give them a suffix that is known: {' '.join(sorted(SUFFIXES))}",
         )
+
+
+def make(folder: Path) -> None:
+    """Make the folder for overlays, so that one that cannot be made is told before anything is analysed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSetting(
+            f"the folder {folder} cannot be made: {error.strerror}", remedy="name another folder: --save DIR"
+        ) from error
 
 
 def overlay_path(folder: Path, path: Path) -> Path:

@@ -212,9 +212,11 @@ def test_a_mistake_is_answered_not_traced(imdl, photographs, tmp_path):
     assert (status, lines) == (2, [])
     assert "no device named 'gpu'" in words
     (tmp_path / "file").write_text("in the way")
-    status, _, words = imdl("analyze", photographs / "a.png", "--save", tmp_path / "file")
-    assert status == 2
-    assert "file" in words
+    status, lines, words = imdl("analyze", photographs / "a.png", "--save", tmp_path / "file")
+    assert (status, lines) == (2, [])
+    assert (
+        words == f"the folder {tmp_path / 'file'} cannot be made: File exists\n  -> name another folder: --save DIR\n"
+    )
 
 
 def test_a_progress_bar_is_for_terminals(photographs):

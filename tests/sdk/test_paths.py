@@ -44,6 +44,16 @@ def test_links_to_folders_are_told_and_not_followed(tmp_path):
     assert skipped == {"link to a folder": 1, ".png": 1}
 
 
+def test_a_glob_that_runs_in_circles_names_every_file_once(tmp_path, monkeypatch):
+    touch(tmp_path / "a/b.png", tmp_path / "a/z.png")
+    (tmp_path / "a/loop").symlink_to(tmp_path)
+    (tmp_path / "a/linked.png").symlink_to(tmp_path / "a/b.png")
+    names = [tmp_path / "a" / name for name in ("b.png", "linked.png", "z.png")]
+    assert sorted(expand([f"{tmp_path}/**/*.png"], Skipped())) == names
+    monkeypatch.chdir(tmp_path)
+    assert expand(["a/b.png", "./a/b.png", str(tmp_path / "a/b.png")], Skipped()) == [Path("a/b.png")]
+
+
 def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
     touch(tmp_path / "a.png", tmp_path / "closed/b.png")
     scan = os.scandir
