@@ -21,6 +21,8 @@ from training import metrics
 from training.evaluation import items
 from training.nn.detector import Detector
 
+LARGEST_TRIED = (1080, 1920)
+"""Sides beyond which nobody waits for the torch model on a CPU, px; unless the engine takes no smaller frame."""
 LARGEST_FALL = 0.002
 """Of the mean pixel AUC on an evaluation folder, against float32."""
 Run = Callable[[Frame, int], tuple[NDArray[np.float32], float]]
@@ -29,9 +31,11 @@ Run = Callable[[Frame, int], tuple[NDArray[np.float32], float]]
 
 def sizes(profile: Profile) -> list[tuple[int, int]]:
     """Frames to try an engine on: the smallest, the usual and the largest, within what a test can wait for."""
-    most = min(profile.largest, (1080, 1920))
-    tried = (profile.smallest, profile.usual, max(most, profile.smallest))
-    return list(dict.fromkeys(tried))
+    height, width = (
+        max(least, min(most, enough))
+        for least, most, enough in zip(profile.smallest, profile.largest, LARGEST_TRIED, strict=True)
+    )
+    return list(dict.fromkeys((profile.smallest, profile.usual, (height, width))))
 
 
 def budget(precision: str) -> float:

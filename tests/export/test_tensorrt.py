@@ -95,10 +95,9 @@ def test_mantranet_builds_in_one_piece(repository, small_graphs, precision):
 
 @needs_rtx
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["f32", "fp16"])
-def test_psccnet_builds_in_one_piece(repository, tmp_path, precision):
-    """The paper's model: weights do not matter to a builder, so they are fresh."""
-    answers = built(repository, *saved(frozen("psccnet"), tmp_path, precision))
+def test_psccnet_builds_in_one_piece(repository, tmp_path):
+    """The paper's model, fresh, in fp16: in f32 its lighter variant is built above, stage by stage."""
+    answers = built(repository, *saved(frozen("psccnet"), tmp_path, "fp16"))
     assert [answer.get("problem") for answer in answers] == [None, None]
 
 
@@ -184,3 +183,17 @@ def test_the_gate_tries_the_ends_of_a_profile_and_judges_what_is_no_number(photo
     rows = gate.rows(wrong, detector, photographs, backend="tensorrt", precision="fp16", profile=profile)
     assert [row.size for row in rows] == [(64, 64), (75, 97), (128, 160)]
     assert {row.max_abs_heatmap for row in rows} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("profile", "tried"),
+    [
+        (Profile(), [(64, 64), (1080, 1920)]),
+        (Profile.only(720, 1280), [(720, 1280)]),
+        (Profile(usual=(500, 300), largest=(3000, 400)), [(64, 64), (500, 300), (1080, 400)]),
+        (Profile.only(4000, 6000), [(4000, 6000)]),
+    ],
+)
+def test_the_gate_tries_only_frames_that_the_engine_takes(profile, tried):
+    assert gate.sizes(profile) == tried
+    assert all(profile.admits((1, *sides, 3), 0) for sides in tried)
