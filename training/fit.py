@@ -130,14 +130,9 @@ class Fit:
     """
 
     def __init__(
-        self,
-        name: str,
-        detector: Detector,
-        folder: Path,
-        settings: FitSettings,
-        *,
+        self, name: str, detector: Detector, folder: Path, settings: FitSettings, *,
         partners: Mapping[str, Partner] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.name, self.folder, self.settings = name, folder, settings
         self.device = torch.device(settings.device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
@@ -231,6 +226,11 @@ class Fit:
     def _resume(self, saved: dict[str, object]) -> None:
         if saved["model"] != self.name:
             raise ValueError(f"{self.folder} holds a run of {saved['model']}\n  -> give another --out for {self.name}")
+        beside, mine = sorted(saved.get("partners", {})), sorted(self.partners)
+        if beside != mine:
+            raise ValueError(
+                f"{self.folder} learns beside {beside}, not {mine}\n  -> go on as it began, or give another --out"
+            )
         self.detector.load_state_dict(saved["state"])
         self.optimiser.load_state_dict(saved["optimiser"])
         for name, partner in self.partners.items():

@@ -138,6 +138,14 @@ def test_partners_resume_exactly_whatever_is_drawn_at_random(tmp_path):
         assert all(torch.equal(a[key], b[key]) for key in a)
 
 
+def test_a_run_goes_on_with_the_partners_it_had(tmp_path):
+    rivals(tmp_path, until=0.5)
+    with pytest.raises(
+        ValueError, match=r"learns beside \['hider'\], not \[\]\n  -> go on as it began, or give another"
+    ):
+        fitted(tmp_path)
+
+
 def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path):
     class Killed(Exception):
         pass
