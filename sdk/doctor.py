@@ -20,6 +20,7 @@ PACKAGES = (
     "openvino",
     "tensorrt",
     "pillow-heif",
+    "av",
 )
 
 CV2 = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")

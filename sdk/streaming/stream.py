@@ -62,6 +62,8 @@ def stream(
     ):
         if name not in known:
             raise UnknownName(kind, name, known)
+    if not isinstance(analyzer, Analyzer | None):
+        raise BadSetting(f"a stream cannot be analysed with {analyzer!r:.80}", remedy="give what sdk.load returns")
     if not isinstance(limits, VideoLimits | None):
         raise BadSetting(f"limits is {limits!r}", remedy="give sdk.VideoLimits(...), or None")
     sources.kind(source)

@@ -14,7 +14,6 @@ from sdk.decoding_process import WorkerProcess
 from sdk.pillow import readable
 from sdk.video.limits import VideoLimits
 
-
 SAID: Mapping[str, Callable[[Any], Any]] = {
     "time_s": float,
     "decode_ms": float,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -92,3 +94,11 @@ def test_localisation_takes_less_of_a_larger_frame(side, share):
         detector = models.create("psccnet")
     found = torch_side.localisation_share(detector, height=side, width=side)
     assert found == pytest.approx(share, rel=0.05)
+
+
+def test_layers_are_those_of_the_frame_that_the_network_sees_and_of_bringing_it_down(detector):
+    shrunk, small = (Counter(torch_side.listed(freeze(detector), text)) for text in ("256x128@64", "64x32@0"))
+    down, across = 2 * 32 * 128 * (3 * 256), 2 * (32 * 3) * 256 * 64  # the two products of averaging by area
+    assert sorted(layer.flops for layer in shrunk - small if layer.flops) == sorted([down, across])
+    assert not [layer for layer in small - shrunk if layer.flops]
+    assert sum((small & shrunk).values()) > 200

@@ -207,6 +207,11 @@ def test_limits_are_those_of_video(analyzer):
         sdk.stream([], analyzer, limits=sdk.Limits())
 
 
+def test_an_analyzer_is_one_of_ours():
+    with pytest.raises(BadSetting, match="a stream cannot be analysed with 'psccnet-lite'\n  -> give what sdk"):
+        sdk.stream([], "psccnet-lite")
+
+
 def test_addresses_that_are_not_read_are_refused(analyzer):
     with pytest.raises(BadSetting, match="https:// is not read\n  -> fetch the file first, or give an rtsp:// address"):
         next(sdk.stream("https://example.org/a.mp4", analyzer))

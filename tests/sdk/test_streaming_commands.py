@@ -122,6 +122,7 @@ def test_ctrl_c_at_a_terminal_leaves_no_process_behind(model, tmp_path, rng):
     command = [sys.executable, "-m", "sdk", "stream", str(clip), "--keep", "latest", "--json", "--model", str(model)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         first = process.stdout.readline()
+        assert first, process.stderr.read().decode()
         children = _children(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=30)
