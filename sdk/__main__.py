@@ -59,6 +59,8 @@ def analyze(args: argparse.Namespace) -> int:
                 continue
             for one, mark in by_model(analysis):
                 print(f"{one.verdict.name}\t{one.score:.3f}\t{path}{mark}", flush=True)
+                if one.verdict.name == "inconclusive":
+                    print(f"{readable(str(path))}: {one.verdict.reason}", file=sys.stderr)
             for model, reason in failures(analysis).items():
                 print(f"failed\t-\t{path}\t{model}", flush=True)
                 print(f"{path}, {model}: {reason}", file=sys.stderr)

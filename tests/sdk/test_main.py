@@ -185,6 +185,12 @@ def test_people_are_told_on_stderr(imdl, photographs):
     assert not any("->" in line for line in lines)
 
 
+def test_why_a_file_is_inconclusive_is_told(imdl, photographs):
+    status, lines, words = imdl("analyze", photographs / "a.png", "--working-size", 48)
+    assert (status, lines[0].split("\t")[0]) == (0, "inconclusive")
+    assert f"{photographs / 'a.png'}: accuracy at working size 48 was not measured" in words
+
+
 def test_json_has_a_line_for_every_file_failed_ones_too(imdl, photographs, tmp_path):
     status, lines, _ = imdl("analyze", photographs, "--json", "--save", tmp_path / "overlays")
     assert status == 2
