@@ -1,4 +1,4 @@
-"""The verbs ``record``, ``verify``, ``replay`` and ``report``: evidence on the command line."""
+"""The verbs ``record``, ``verify``, ``replay``, ``report`` and ``capacity``: what records are good for."""
 
 from __future__ import annotations
 
@@ -92,8 +92,23 @@ def report(args: argparse.Namespace) -> int:
     return SAME if all(each.matches for each in found) else DIFFERENT
 
 
+def capacity(args: argparse.Namespace) -> int:
+    """Tell how many machines a load needs, from the times in records that this machine wrote; the steps to stderr."""
+    from sdk.capacity import capacity as needed
+    from sdk.evidence.record import loads
+
+    texts = [line for line in args.records.read_text(encoding="ascii", errors="replace").splitlines() if line]
+    times = [float(loads(text)["timing_ms"].get("total") or 0.0) for text in texts]
+    rate, patience = _number(args.target, "target", "img/s"), _number(args.p99, "p99", "ms")
+    found = needed(times, per_second=rate, p99_ms=patience, workers=args.workers)
+    print("\n".join(found.arithmetic), file=sys.stderr)
+    told = {"machines": found.machines, "utilisation": found.utilisation, "wait_ms": found.wait_ms}
+    print(json.dumps(told | {"p99_ms": found.p99_ms}))
+    return SAME
+
+
 def add(verbs: Verbs, verb: Callable[[Verbs, Callable[[argparse.Namespace], int]], argparse.ArgumentParser]) -> None:
-    """Add the four verbs; ``verb`` makes one of a function."""
+    """Add the verbs; ``verb`` makes one of a function."""
     examining = verb(verbs, record)
     examining.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file")
     examining.add_argument("--model", action="append", help="name or path of an artifact; may be given several times")
@@ -112,6 +127,19 @@ def add(verbs: Verbs, verb: Callable[[Verbs, Callable[[argparse.Namespace], int]
         repeating.add_argument("--model", action="append", metavar="NAME=PATH", help="an artifact that does not ship")
         if repeating.get_default("run") is report:
             repeating.add_argument("--out", type=Path, metavar="HTML", help="default: beside the record")
+    planning = verb(verbs, capacity)
+    planning.add_argument("records", type=Path, metavar="RECORDS", help="20 or more, each on a line: imdl record")
+    planning.add_argument("--target", required=True, metavar='"N img/s"', help="uploads a second, on average")
+    planning.add_argument("--p99", required=True, metavar="Nms", help="time within which 99 of 100 are answered")
+    planning.add_argument("--workers", type=int, default=1, help="examined at once on one machine (default: 1)")
+
+
+def _number(text: str, name: str, unit: str) -> float:
+    """The number in "200 img/s" or "200"."""
+    try:
+        return float(text.strip().removesuffix(unit))
+    except ValueError as error:
+        raise BadSetting(f"--{name} {text} is no number", remedy=f'give --{name} "200 {unit}"') from error
 
 
 def _one(path: Path) -> str:

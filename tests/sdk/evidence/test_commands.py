@@ -117,3 +117,15 @@ def test_report_shows_words_of_the_record_as_words(imdl, recorded, toy_path):
     page = recorded.with_suffix(".html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_capacity_reads_times_from_records(imdl, tmp_path):
+    plain = {"schema": record.SCHEMA, "input": {}, "models": [], "results": [], "decision": {}, "runtime": {}}
+    lines = [record.dumps(plain | {"timing_ms": {"total": 90.0 + number}}) for number in range(20)]
+    (tmp_path / "records.jsonl").write_text("\n".join(lines))
+    status, (line,), words = imdl("capacity", tmp_path / "records.jsonl", "--target", "40 img/s", "--p99", "400ms")
+    found = json.loads(line)
+    assert (status, 4 < found["machines"] < 20, found["p99_ms"] <= 400) == (0, True, True)
+    assert "40 a second x 99.5 ms = 3.98 places busy" in words
+    status, _, words = imdl("capacity", tmp_path / "records.jsonl", "--target", "many", "--p99", "400ms")
+    assert (status, "--target many is no number" in words) == (2, True)

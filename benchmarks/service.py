@@ -1,0 +1,161 @@
+"""What the service costs: uploads over HTTP from another process, beside the bare Analyzer on the same uploads.
+
+    python -m benchmarks.service [--photograph FILE] [--calls 40] [--rounds 3] [--connections 1 2]
+
+The two take turns, so that a machine that grows slow is slow for both. Every upload has the photograph's pixels and a
+number in a comment: no two are the same file, so that none is answered from a record. Writes
+``benchmarks/results/service-<artifact>-<host>.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+import sdk
+from benchmarks.entry import RESULTS, heading, write
+from sdk import artifact as artifacts
+
+PHOTOGRAPH = Path(sdk.__file__).parent / "samples" / "gun.jpg"
+READY_SECONDS = 120
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, and write the results."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__)
+    parser.add_argument("--artifact", default="psccnet-lite", help="name of a shipped artifact, or a directory")
+    parser.add_argument("--host", default="cpu", help="kind of machine, for the file's name")
+    parser.add_argument("--photograph", type=Path, default=PHOTOGRAPH, help="a JPEG")
+    parser.add_argument("--calls", type=int, default=40, help="uploads of one turn")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    artifact = artifacts.read(artifacts.find(options.artifact).resolve())
+    files = uploads(options.photograph.read_bytes())
+    rows = []
+    for connections in options.connections:
+        with sdk.load(artifact.path) as analyzer, served(artifact.path, workers=connections) as port:
+            contenders = {"bare": analyzer.analyze, "service": lambda file, port=port: post(port, file)}
+            rows += measured(contenders, files, connections=connections, calls=options.calls, rounds=options.rounds)
+    protocol = {"photograph": options.photograph.name, "calls": options.calls, "rounds": options.rounds}
+    result = heading("service", artifact) | {"protocol": protocol, "rows": rows, "costs": costs(rows)}
+    print(write(result, options.results, host=options.host, hide=artifact.path))
+
+
+def measured(
+    contenders: dict[str, Callable[[bytes], object]],
+    files: Iterator[bytes],
+    *,
+    connections: int,
+    calls: int,
+    rounds: int,
+) -> list[dict[str, object]]:
+    """A row for each contender: quantiles over all its calls, and the median round's throughput."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    walls: dict[str, list[float]] = {name: [] for name in contenders}
+    for contender in contenders.values():
+        contender(next(files))
+    for name in itertools.chain.from_iterable(itertools.repeat(tuple(contenders), rounds)):
+        taken, wall = turn(contenders[name], [next(files) for _ in range(calls)], connections)
+        times[name] += taken
+        walls[name].append(wall)
+    return [
+        {"contender": name, "connections": connections, "calls": len(taken)}
+        | {f"p{rank}_ms": float(np.percentile(taken, rank)) for rank in (50, 95, 99)}
+        | {"per_s": calls / float(np.median(walls[name]))}
+        for name, taken in times.items()
+    ]
+
+
+def turn(call: Callable[[bytes], object], files: Sequence[bytes], connections: int) -> tuple[list[float], float]:
+    """Milliseconds of each call, and seconds of all, by ``connections`` threads."""
+
+    def timed(file: bytes) -> float:
+        start = time.perf_counter()
+        call(file)
+        return 1e3 * (time.perf_counter() - start)
+
+    with ThreadPoolExecutor(connections) as threads:
+        start = time.perf_counter()
+        taken = list(threads.map(timed, files))
+        return taken, time.perf_counter() - start
+
+
+def costs(rows: Sequence[dict[str, object]]) -> list[dict[str, float]]:
+    """What the service adds to the median, and what it takes of the throughput, by connections."""
+    found = []
+    for bare, service in zip(rows[::2], rows[1::2], strict=True):
+        added = float(str(service["p50_ms"])) - float(str(bare["p50_ms"]))
+        kept = float(str(service["per_s"])) / float(str(bare["per_s"]))
+        found.append({"connections": int(str(bare["connections"])), "p50_added_ms": added, "throughput_lost": 1 - kept})
+    return found
+
+
+def uploads(photograph: bytes) -> Iterator[bytes]:
+    """Files of the same pixels and different digests: a JPEG comment holds a number."""
+    for number in itertools.count():
+        comment = f"{number:08d}".encode()
+        yield photograph[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + photograph[2:]
+
+
+def post(port: int, file: bytes) -> dict[str, object]:
+    """The answer of the service to one upload."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    with contextlib.closing(connection):
+        connection.request("POST", "/v1/analyze", file)
+        answer = connection.getresponse()
+        document: dict[str, object] = json.loads(answer.read())
+        if answer.status != 200:
+            raise ValueError(f"the service answered {answer.status}: {document}\n  -> look at its standard error")
+        return document
+
+
+@contextlib.contextmanager
+def served(model: Path, *, workers: int) -> Iterator[int]:
+    """The port of a service in a process of its own, ready, with a database in a temporary folder."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    with tempfile.TemporaryDirectory() as folder:
+        settings = f"models = [{json.dumps(str(model))}]\nworkers = {workers}\nper_minute = 1000000\n"
+        (Path(folder) / "serve.toml").write_text(settings, encoding="utf-8")
+        command = [sys.executable, "-m", "sdk", "serve", "--config", "serve.toml", "--anyone", "--port", str(port)]
+        path = os.environ | {"PYTHONPATH": str(Path(sdk.__file__).parents[1])}
+        process = subprocess.Popen(command, cwd=folder, env=path, stderr=subprocess.DEVNULL)
+        try:
+            wait_until_ready(port, process)
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait for ``/readyz`` to answer 200."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with contextlib.closing(connection), contextlib.suppress(OSError):
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return
+        time.sleep(0.1)
+    raise ValueError("the service did not become ready\n  -> run it by hand: imdl serve --anyone")
+
+
+if __name__ == "__main__":
+    main()

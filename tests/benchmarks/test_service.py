@@ -1,0 +1,50 @@
+"""What the service costs is measured on uploads that are all different, and written with its provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
+from benchmarks import service
+from tests.sdk import toy
+
+
+def test_uploads_differ_in_nothing_that_is_seen():
+    files = list(itertools.islice(service.uploads(service.PHOTOGRAPH.read_bytes()), 3))
+    assert len({hashlib.sha256(file).digest() for file in files}) == 3
+    pixels = [np.asarray(Image.open(io.BytesIO(file))) for file in (*files, service.PHOTOGRAPH.read_bytes())]
+    assert all((each == pixels[0]).all() for each in pixels)
+
+
+def test_costs_are_differences_of_medians_and_shares_of_throughput():
+    rows = [{"connections": 2, "p50_ms": 80.0, "per_s": 20.0}, {"connections": 2, "p50_ms": 83.0, "per_s": 19.0}]
+    (cost,) = service.costs(rows)
+    assert cost == {"connections": 2, "p50_added_ms": 3.0, "throughput_lost": pytest.approx(0.05)}
+
+
+def test_both_take_turns_on_files_of_their_own():
+    order = []
+    contenders = {name: lambda file, name=name: order.append((name, file)) for name in ("bare", "service")}
+    rows = service.measured(contenders, iter(map(str, range(100))), connections=1, calls=3, rounds=2)
+    assert [name for name, _ in order[2:]] == ["bare"] * 3 + ["service"] * 3 + ["bare"] * 3 + ["service"] * 3
+    assert len({file for _, file in order}) == len(order)
+    assert [(row["contender"], row["calls"]) for row in rows] == [("bare", 6), ("service", 6)]
+
+
+@pytest.mark.slow
+def test_results_are_written(tmp_path):
+    model = toy.build(tmp_path / "toy")
+    service.main(["--artifact", str(model), "--results", str(tmp_path), "--calls", "2", "--rounds", "1",
+                  "--connections", "1"])  # fmt: skip
+    result = json.loads((tmp_path / "service-toy-cpu.json").read_text())
+    assert [row["contender"] for row in result["rows"]] == ["bare", "service"]
+    assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in result["rows"])
+    assert result["provenance"]["cpu"]
