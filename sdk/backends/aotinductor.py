@@ -13,8 +13,7 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +42,7 @@ GRAPHS = 8
 
 def reasons_against(artifact: Artifact, *, device: str) -> list[str]:
     """Why this machine cannot run ``artifact`` on ``device``; torch itself is not asked, it takes seconds to import."""
-    if find_spec("torch") is None:
+    if _version() is None:
         return ["torch is not installed"]
     if device == "cuda" and not gpu.count():
         return ["no NVIDIA driver with a GPU was found"]
@@ -85,7 +84,7 @@ def key(artifact: Artifact, precision: str, profile: Profile, *, target: str) ->
         source=artifact.digest,
         graph="frame",
         module="torch",
-        version=version("torch") if find_spec("torch") else "none",
+        version=_version() or "none",
         precision=precision,
         profile=profile,
         target=target,
@@ -259,6 +258,14 @@ class Slot:
             enabled=True, benchmark=False, deterministic=False, allow_tf32=False
         )
         return context
+
+
+def _version() -> str | None:
+    """Version of the torch that is installed; asked of its metadata, so that nothing looks for the module."""
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return None
 
 
 def _torch() -> Any:  # noqa: ANN401  torch has no types
