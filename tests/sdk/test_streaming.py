@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 import weakref
 
 import cv2
@@ -15,70 +14,17 @@ from PIL import Image
 import sdk
 from sdk import sources
 from sdk.analyzer import Input
-from sdk.backends import onnxruntime
-from sdk.contract import Thresholds
 from sdk.errors import BadFrame, BadSetting, DecodeFailed, DeviceUnavailable, UnknownName, UnsupportedImage
 from sdk.streaming import stream as streaming
-from sdk.streaming.latest import Latest
-from tests.sdk import toy
+from tests.sdk.clips import Clip, fail, grey, interrupt, level, toy_of_video
 from tests.sdk.videos import make, noise
 
-STILL, VIDEO = {"0.01": 0.8, "0.05": 0.6}, {"0.01": 0.3, "0.05": 0.2}
-
 
 @pytest.fixture(scope="module")
-def toy_of_video(tmp_path_factory):
-    thresholds = {"0": Thresholds(photographs=STILL, video=VIDEO)}
-    return toy.build(tmp_path_factory.mktemp("toy") / "toy", thresholds=thresholds)
-
-
-@pytest.fixture(scope="module")
-def analyzer(toy_of_video):
-    with sdk.load(toy_of_video, backend="onnxruntime", decode="inline", threads=1) as loaded:
+def analyzer(tmp_path_factory):
+    path = toy_of_video(tmp_path_factory.mktemp("toy"))
+    with sdk.load(path, backend="onnxruntime", decode="inline", threads=1) as loaded:
         yield loaded
-
-
-def grey(level: int) -> np.ndarray:
-    """A frame whose score is about its level, with waves and grain as photographs have them."""
-    rows, columns = np.mgrid[:64, :64]
-    wave = 6 * np.sin(rows / 12) * np.cos(columns / 12) + (7 * rows + 11 * columns + rows * columns) % 5 - 2
-    return (level + (wave - wave.mean())[..., None].repeat(3, 2)).round().astype(np.uint8)
-
-
-def level(moment) -> int:
-    return round(float(moment.analysis.frame.mean()))
-
-
-class Clip:
-    """Frames 10, 11, 12, ... whose arrays it keeps count of; ``at`` calls something before a frame."""
-
-    def __init__(self, count: int, at: dict[int, object] | None = None) -> None:
-        self.count, self.at = count, at or {}
-        self.alive: set[int] = set()
-        self.most, self.given, self.closed = 0, 0, False
-
-    def __iter__(self):
-        try:
-            for index in range(self.count):
-                if index in self.at:
-                    self.at[index]()
-                frame = grey(10 + index % 200)
-                self.alive.add(index)
-                weakref.finalize(frame, self.alive.discard, index)
-                self.most = max(self.most, len(self.alive))
-                self.given += 1
-                yield Input(frame, 1, "none: made", (), 0.0, is_video=True)
-                del frame
-        finally:
-            self.closed = True
-
-
-def fail() -> None:
-    raise DecodeFailed("the cable was pulled", remedy="put it back")
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 # What is given
@@ -282,11 +228,11 @@ def test_a_loop_that_is_left_lets_go_of_everything(analyzer, tmp_path, rng):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("imdl-stream", "imdl-latest"))]
 
 
-def test_without_an_analyzer_one_is_loaded_and_closed(monkeypatch, toy_of_video):
+def test_without_an_analyzer_one_is_loaded_and_closed(monkeypatch, analyzer):
     made = []
 
     def load():
-        made.append(sdk.load(toy_of_video, backend="onnxruntime", threads=1))
+        made.append(sdk.load(analyzer.artifact.path, backend="onnxruntime", threads=1))
         return made[-1]
 
     monkeypatch.setattr(streaming, "load", load)
@@ -295,184 +241,6 @@ def test_without_an_analyzer_one_is_loaded_and_closed(monkeypatch, toy_of_video)
     assert len(list(stream)) == 1
     with pytest.raises(sdk.AnalyzerClosed, match="was closed"):
         made[0].analyze(grey(10))
-
-
-# How much it holds
-
-
-class Simulated:
-    """A device with one engine each for copies up, arithmetic and copies down, and places for ``parallel`` frames."""
-
-    parallel = 3
-    UP, RUN, DOWN = 0.002, 0.004, 0.002
-
-    def __init__(self, real) -> None:
-        self.real, self.log, self.running, self.most = real, [], 0, 0
-        self.places = threading.Semaphore(self.parallel)
-        self.engines = {name: threading.Lock() for name in ("up", "run", "down")}
-        self.counting = threading.Lock()
-
-    def run(self, feeds):
-        with self.places:
-            return self.submit(feeds).result()
-
-    def submit(self, feeds):
-        with self.counting:
-            self.running += 1
-            self.most = max(self.most, self.running)
-        device, box = self, {}
-
-        def work() -> None:
-            for name, seconds in (("up", self.UP), ("run", self.RUN), ("down", self.DOWN)):
-                with device.engines[name]:
-                    start = time.monotonic()
-                    time.sleep(seconds)
-                    if name == "run":
-                        box["outputs"] = device.real.run(feeds)
-                    device.log.append((name, start, time.monotonic()))
-
-        thread = threading.Thread(target=work)
-        thread.start()
-
-        class Pending:
-            def result(self):
-                thread.join()
-                with device.counting:
-                    device.running -= 1
-                return box["outputs"]
-
-        return Pending()
-
-    def close(self) -> None:
-        self.real.close()
-
-
-@pytest.fixture
-def simulated(toy_of_video, monkeypatch):
-    """An Analyzer on a device of which every graph is a session; the ones of the graph ``rest`` are looked at."""
-    devices, real = {}, onnxruntime.open
-
-    def opened(artifact, graph, **settings):
-        devices[graph] = Simulated(real(artifact, graph, **settings))
-        return devices[graph]
-
-    monkeypatch.setattr(onnxruntime, "open", opened)
-    with sdk.load(toy_of_video, backend="onnxruntime", decode="inline", threads=1) as loaded:
-        yield loaded, devices
-
-
-def test_copies_and_arithmetic_of_different_frames_overlap_and_order_stays(simulated):
-    analyzer, devices = simulated
-    moments = sdk.stream(Clip(12), analyzer)
-    assert [level(moment) for moment in moments] == list(range(10, 22))
-    device = devices["rest"]
-    assert 1 < device.most <= device.parallel
-    runs = [(start, end) for name, start, end in device.log if name == "run"]
-    copies = [(start, end) for name, start, end in device.log if name != "run"]
-    assert any(a < end and start < b for a, b in runs for start, end in copies)
-
-
-def test_what_is_held_is_bounded_by_the_lanes_whatever_the_length(simulated):
-    analyzer, _ = simulated
-    lanes = analyzer.parallel
-    clip = Clip(40)
-    for count, moment in enumerate(sdk.stream(clip, analyzer)):
-        assert clip.given <= count + lanes + 2
-        del moment
-    assert lanes + 1 <= clip.most <= lanes + 3  # in flight, one that waits, the caller's and the one just made
-
-
-def test_a_slow_caller_is_waited_for(simulated):
-    analyzer, _ = simulated
-    clip = Clip(50)
-    with sdk.stream(clip, analyzer) as moments:
-        next(moments)
-        time.sleep(0.2)
-        assert clip.given <= analyzer.parallel + 1
-
-
-# keep="latest"
-
-
-class Live:
-    """A camera that waits for nobody: frame ``n`` comes when ``show`` says so."""
-
-    def __init__(self) -> None:
-        self.shown = threading.Semaphore(0)
-        self.taken = threading.Semaphore(0)
-        self.ended = self.closed = False
-
-    def __iter__(self):
-        try:
-            index = 0
-            while True:
-                self.shown.acquire()
-                if self.ended:
-                    return
-                yield grey(10 + index)
-                index += 1
-                self.taken.release()
-        finally:
-            self.closed = True
-
-    def show(self, count: int) -> None:
-        """Let frames come, and wait until the next one is waited for."""
-        for _ in range(count):
-            self.shown.release()
-            assert self.taken.acquire(timeout=10)
-
-    def end(self) -> None:
-        self.ended = True
-        self.shown.release()
-
-
-def test_latest_passes_over_what_comes_meanwhile_and_says_so(analyzer):
-    camera = Live()
-    moments = sdk.stream(camera, analyzer, keep="latest")
-    camera_thread = threading.Thread(target=camera.show, args=(1,))
-    camera_thread.start()
-    first = next(moments)
-    camera_thread.join()
-    camera.show(4)
-    second = next(moments)
-    camera.show(1)
-    third = next(moments)
-    camera.end()
-    assert next(moments, None) is None
-    got = [(moment.index, level(moment), moment.dropped) for moment in (first, second, third)]
-    assert got == [(0, 10, 0), (4, 14, 3), (5, 15, 0)]
-    assert (moments.summary.frames, moments.summary.dropped) == (3, 3)
-    assert camera.closed
-
-
-def test_latest_gives_the_last_frame_before_an_error(analyzer):
-    moments = sdk.stream(Clip(6, {5: fail}), analyzer, keep="latest")
-    got = []
-    with pytest.raises(DecodeFailed, match="the cable was pulled"):
-        got.extend(moments)
-    assert got[-1].index == 4
-    assert moments.summary.frames + moments.summary.dropped == 5
-
-
-def test_a_file_plays_at_its_own_pace(tmp_path, rng, analyzer):
-    path = make(tmp_path / "a.mp4", noise(rng, 6), times=[0, 0.05, 0.1, 0.15, 0.2, 0.3])
-    start = time.monotonic()
-    moments = list(sdk.stream(path, analyzer, keep="latest"))
-    assert time.monotonic() - start >= 0.3
-    assert moments[-1].index == 5
-    assert moments[-1].dropped + sum(moment.dropped for moment in moments[:-1]) == 6 - len(moments)
-
-
-def test_latest_is_closed_while_its_source_is_waited_for(monkeypatch):
-    monkeypatch.setattr("sdk.streaming.latest.PATIENCE_S", 0.05)
-    camera = Live()
-    captured = sources.read(camera, streaming.Settings())
-    latest = Latest(captured)
-    latest.close()
-    assert not camera.closed  # its thread still waits
-    camera.end()
-    latest._thread.join(10)
-    assert camera.closed
 
 
 def test_a_stream_holds_no_cycle_that_only_the_collector_breaks(analyzer):
