@@ -193,7 +193,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--precision", nargs="+", default=["f32", "bf16"])
     root.add_argument("--size", type=size, nargs="+", default=[(512, 512), (1080, 1920)], metavar="WxH")
     root.add_argument("--working-size", type=int, nargs="+", default=[0, 512], metavar="PX")
-    root.add_argument("--batch", type=int, nargs="+", default=[1, 4])
+    root.add_argument("--batch", type=int, nargs="+", default=[1])
     root.add_argument("--frames", type=int, default=60, help="length of the clips; 0 leaves the stream out")
     root.add_argument("--threads", type=int, default=2)
     root.add_argument("--rounds", type=int, default=3)

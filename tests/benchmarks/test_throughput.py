@@ -60,7 +60,7 @@ def test_torch_that_does_not_know_the_model_is_absent_with_the_reason(result):
 
 
 def test_a_working_size_that_changes_nothing_is_left_out():
-    options = throughput.parser().parse_args(["--size", "256x128", "1920x1080", "--working-size", "0", "512"])
+    options = throughput.parser().parse_args(["--size", "256x128", "1920x1080", "--batch", "1", "4"])
     found = {(one.width, one.working_size, one.batch) for one in throughput.settings(options)}
     assert found == {(width, size, batch) for width, size in ((256, 0), (1920, 0), (1920, 512)) for batch in (1, 4)}
 
