@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sdk.evidence import chain, record
+from tests.sdk.files import saved, scene
 from tests.sdk.serve.conftest import BRIGHT, DIM, WHITE, finished, picture, served
 
 
@@ -64,6 +65,17 @@ def test_a_file_that_cannot_be_analysed_is_decided_about(post):
     document = post(b"\xff\xd8\xff no image").json()
     assert (document["action"], document["error"]["type"]) == ("review", "DecodeFailed")
     assert document["models"] == []
+
+
+def test_damaged_files_are_answered_and_end_nothing(service, post, rng):
+    whole = saved(scene(rng, 96, 120), "JPEG")
+    for _ in range(60):
+        damaged = bytearray(whole[: rng.integers(len(whole) // 4, len(whole) + 1)])
+        for place in rng.integers(0, len(damaged), rng.integers(1, 12)):
+            damaged[place] = rng.integers(0, 256)
+        answer = post(bytes(damaged))
+        assert (answer.status_code, answer.json()["state"]) == (200, "done")
+    assert service.get("/readyz").status_code == 200
 
 
 def test_the_same_upload_again_costs_no_examination(service, post):
