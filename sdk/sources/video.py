@@ -57,6 +57,11 @@ def read(source: object, settings: Settings) -> Generator[Captured]:
             yield Captured(item, time_s=said["time_s"], damage=said["damage"], live=bool(place.url))
 
 
+def without_password(text: str) -> str:
+    """An address without what stands before its host; anything else as it is."""
+    return re.sub(r"^(\w+://)[^/]*@", r"\1", text)
+
+
 def _place(source: object) -> _Place:
     text = os.fspath(source) if isinstance(source, os.PathLike) else str(source)
     scheme = re.match(r"(\w+)://", text)
@@ -64,7 +69,7 @@ def _place(source: object) -> _Place:
         return _Place(readable(text), Path(text).absolute(), "")
     if scheme[1].lower() not in {"rtsp", "rtsps"}:
         raise BadSetting(f"{scheme[1]}:// is not read", remedy="fetch the file first, or give an rtsp:// address")
-    return _Place(re.sub(r"//[^/@]*@", "//", text), None, text)
+    return _Place(without_password(text), None, text)
 
 
 def _in_worker(place: _Place, matrix: Matrix, limits: VideoLimits) -> Generator[Frame]:

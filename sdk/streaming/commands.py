@@ -38,9 +38,11 @@ def stream(args: argparse.Namespace) -> int:
     Exit code: 2 if the source failed, else 1 if a frame is judged manipulated or suspicious, else 0. Thresholds are
     shares of single frames: a flagged frame is a place to look at.
     """
+    from sdk.sources.video import without_password
     from sdk.streaming.recording import Recording
     from sdk.streaming.stream import stream as opened
 
+    source = without_password(args.source)
     with contextlib.ExitStack() as held:
         recording = held.enter_context(Recording(args.save)) if args.save else None
         analyzer = held.enter_context(args.loaded(args))
@@ -52,7 +54,7 @@ def stream(args: argparse.Namespace) -> int:
                 if recording:
                     recording.add(moment)
                 if args.json:
-                    print(json.dumps({"source": args.source, **moment.to_dict()}), flush=True)
+                    print(json.dumps({"source": source, **moment.to_dict()}), flush=True)
         except SdkError as error:
             print("\n  -> ".join(options.in_words(error)), file=sys.stderr)
         except KeyboardInterrupt:  # how a live source is ended; what was found so far is the answer
@@ -60,7 +62,7 @@ def stream(args: argparse.Namespace) -> int:
         running.close()
     summary = running.summary
     if args.json:
-        print(json.dumps({"source": args.source, "summary": summary.to_dict()}), flush=True)
+        print(json.dumps({"source": source, "summary": summary.to_dict()}), flush=True)
     else:
         print_spans(summary)
     return FAILED if summary.ended == "failed" else FOUND if summary.found else CLEAN

@@ -86,6 +86,13 @@ def test_nothing_found_is_0_and_no_video_is_2_with_what_was_analysed_so_far(imdl
     assert "over the limit frames=3\n  -> if it is trusted, raise it: --max-frames 6" in words
 
 
+def test_a_password_is_not_printed(imdl):
+    status, lines, words = imdl("rtsp://user:secret@127.0.0.1:1/camera", "--json")
+    assert status == 2
+    assert json.loads(lines[0])["source"] == "rtsp://127.0.0.1:1/camera"
+    assert "secret" not in words + lines[0]
+
+
 def test_on_a_terminal_a_line_lives_below(model, capsys, clip):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
