@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import threading
 import time
@@ -16,7 +15,7 @@ import numpy as np
 from sdk import forks
 from sdk.cuda_arrays import is_on_cuda
 from sdk.engines import gpu, kept, trt
-from sdk.engines.cache import Cache, Entry, Key, write
+from sdk.engines.cache import Cache, Entry, Key
 from sdk.engines.onepiece import in_one_piece, named
 from sdk.engines.profile import Profile
 from sdk.engines.trt_run import Engine, Running
@@ -138,9 +137,9 @@ class _Session:
                 profile,
                 target=self._key.target,
                 progress=_tell,
-                timings=self._learned("timings"),
+                timings=self._cache.recall("timings", self._whose),
             )
-            self._keep("timings", timings)
+            self._cache.remember("timings", self._whose, timings)
             seconds = round(time.monotonic() - start, 1)
             self._cache.put(wanted, plan, facts={"model": self._artifact.name, "seconds": seconds})
 
@@ -156,7 +155,7 @@ class _Session:
         with self._lock:
             engines, self._engines = self._engines or {}, None
         for engine in engines.values():
-            self._keep("kernels", engine.kernels())
+            self._cache.remember("kernels", self._whose, engine.kernels())
             engine.close()
 
     def _engine(self, entry: Entry) -> Engine:
@@ -165,7 +164,8 @@ class _Session:
                 raise AnalyzerClosed("the session was closed during an analysis", remedy="close the Analyzer later")
             digest = entry.key.digest
             if digest not in self._engines:
-                self._engines[digest] = Engine(self._library, entry.read(), kernels=self._learned("kernels"))
+                kernels = self._cache.recall("kernels", self._whose)
+                self._engines[digest] = Engine(self._library, entry.read(), kernels=kernels)
             return self._engines[digest]
 
     def _loads(self, entry: Entry) -> bool:
@@ -180,19 +180,10 @@ class _Session:
             return False
         return True
 
-    def _learned(self, kind: str) -> bytes:
-        file = self._cache.folder / self._learned_file(kind)
-        return file.read_bytes() if file.is_file() else b""
-
-    def _keep(self, kind: str, content: bytes) -> None:
-        if content:
-            self._cache.folder.mkdir(parents=True, exist_ok=True)
-            write(self._cache.folder / self._learned_file(kind), content)
-
-    def _learned_file(self, kind: str) -> str:
+    @property
+    def _whose(self) -> str:
         """Timings and kernels are of a package and a GPU, not of a model."""
-        whose = f"{self._key.module} {self._key.version} {self._key.target}"
-        return f"{kind}-{hashlib.sha256(whose.encode()).hexdigest()[:16]}.learned"
+        return f"{self._key.module} {self._key.version} {self._key.target}"
 
 
 def _tell(phase: str, done: int, steps: int) -> None:

@@ -138,6 +138,7 @@ class Cache:
         """Drop engines, unused ones first, until the cap is kept; never that of the digest ``keep``."""
         self._sweep()
         total = sum(entry.size for entry in self.entries())
+        total += sum(file.stat().st_size for file in self.folder.glob("*.learned"))
         dropped = []
         for entry in reversed(self.entries()):
             if total <= self.cap:
@@ -147,6 +148,25 @@ class Cache:
                 total -= entry.size
                 dropped.append(entry)
         return dropped
+
+    def recall(self, kind: str, whose: str) -> bytes:
+        """What :meth:`remember` was given last, empty if nothing."""
+        file = self._remembered(kind, whose)
+        return file.read_bytes() if file.is_file() else b""
+
+    def remember(self, kind: str, whose: str, content: bytes) -> None:
+        """Keep what a package learned on a GPU (timings, kernels): it is no model's, and may be lost."""
+        if content:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write(self._remembered(kind, whose), content)
+
+    def forget(self) -> None:
+        """Drop all that was remembered."""
+        for file in self.folder.glob("*.learned"):
+            file.unlink(missing_ok=True)
+
+    def _remembered(self, kind: str, whose: str) -> Path:
+        return self.folder / f"{kind}-{hashlib.sha256(whose.encode()).hexdigest()[:16]}.learned"
 
     @contextlib.contextmanager
     def building(self, key: Key) -> Iterator[None]:

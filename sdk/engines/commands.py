@@ -31,6 +31,8 @@ def cache(args: argparse.Namespace) -> int:
         print(f"{line(entry)}\t{problem or args.action}" if args.action != "ls" else line(entry))
         if args.action == "rm":
             kept.remove(entry)
+    if args.action == "rm" and args.all:
+        kept.forget()
     if args.action == "ls":
         total = sum(entry.size for entry in chosen) / 2**20
         print(f"{len(chosen)} engines, {total:.1f} MiB of at most {kept.cap >> 20} in {kept.folder}", file=sys.stderr)

@@ -138,6 +138,11 @@ def test_without_a_package_the_reason_says_how_to_compile_one(loaded):
     assert reason == "no package is compiled for this machine: python -m export aotinductor toy --device cpu"
 
 
+def test_without_torch_the_reason_is_that(loaded, monkeypatch):
+    monkeypatch.setattr(aotinductor, "_version", lambda: None)
+    assert aotinductor.reasons_against(loaded, device="cpu") == ["torch is not installed"]
+
+
 def test_a_package_of_another_torch_or_cpu_says_so(loaded, monkeypatch):
     key = aotinductor.key(loaded, "f32", PROFILE, target=aotinductor.target("cpu"))
     Cache().put(dataclasses.replace(key, version="2.11.0+cu130"), b"1")

@@ -16,6 +16,7 @@ from export import artifact
 from export.freeze import freeze
 from export.targets import onnx as target
 from sdk.backends import openvino
+from tests.export.test_tensorrt import built, needs_rtx
 from training import models
 from training.card import Card
 from training.nn.detector import Detector
@@ -75,6 +76,12 @@ def test_the_whole_graph_answers_as_torch_does(folder: Path, frozen: Detector) -
         answer = model(feeds | {"frame": frame})
         np.testing.assert_allclose(answer["heatmap"], heatmap.numpy(), atol=2e-5)
         np.testing.assert_allclose(answer["score"], score.numpy(), atol=2e-5)
+
+
+@needs_rtx
+def test_every_stage_is_accepted_by_nvidias_builder(folder: Path, repository: Path) -> None:
+    files = [folder / f"{stage}.onnx" for stage in ("local", "rest", "locate")]
+    assert [answer.get("problem") for answer in built(repository, *files)] == [None] * len(files)
 
 
 def test_only_the_mask_is_computed_and_nothing_is_upsampled_before_it_is_convolved(folder: Path) -> None:

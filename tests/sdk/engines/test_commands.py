@@ -55,5 +55,8 @@ def test_rm_removes_what_is_named_and_wants_a_word_for_all(kept, capsys):
     assert main(["cache", "rm", kept[1].key.digest[:8]]) == 0
     assert [entry.key for entry in Cache().entries()] == [KEY]
     assert main(["cache", "rm", "ffff"]) == 2
+    Cache().remember("timings", "tensorrt 11.4 sm_90", b"fast")
+    assert Cache().recall("timings", "tensorrt 11.4 sm_90") == b"fast"
     assert main(["cache", "rm", "--all"]) == 0
     assert Cache().entries() == []
+    assert Cache().recall("timings", "tensorrt 11.4 sm_90") == b""

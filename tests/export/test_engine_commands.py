@@ -1,0 +1,93 @@
+"""``python -m export tensorrt`` and ``aotinductor``: what is asked for is built, and what is lacking is said."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+
+from export import commands
+from export.engines import commands as engines
+from export.targets import aotinductor, tensorrt
+from sdk import artifact
+from sdk.engines.profile import Profile
+from sdk.errors import ArtifactInvalid
+from tests.sdk import toy
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A working folder with ``artifacts/mine`` in it."""
+    monkeypatch.chdir(tmp_path)
+    toy.build(tmp_path / "artifacts" / "mine", name="mine", precisions=("f32", "fp16"))
+    return tmp_path
+
+
+def parsed(*arguments: str):
+    return commands.parser().parse_args(list(arguments))
+
+
+def test_a_name_is_first_looked_for_where_exports_go(home):
+    assert engines.find("mine").path == home / "artifacts" / "mine"
+    assert engines.find(artifact.DEFAULT).path.parent == artifact.SHIPPED
+    with pytest.raises(ArtifactInvalid, match=r"no model named 'psccnet'[\s\S]*python -m export onnx psccnet"):
+        engines.find("psccnet")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "profile"),
+    [
+        ((), Profile()),
+        (("--frame", "720x1280", "--batch", "4"), Profile.only(720, 1280, batch=4)),
+        (("--largest", "600x800"), Profile(usual=(600, 800), largest=(600, 800))),
+    ],
+)
+def test_frames_that_are_asked_for_are_the_profile(arguments, profile):
+    assert engines.profile(parsed("tensorrt", "mine", *arguments)) == profile
+    built_in = dataclasses.replace(profile, working_size=512)
+    assert engines.profile(parsed("aotinductor", "mine", "--working-size", "512", *arguments)) == built_in
+
+
+def test_precisions_are_those_the_model_bears_unless_others_are_named(home):
+    found = engines.find("mine")
+    assert engines.precisions(parsed("aotinductor", "mine"), found) == ["f32", "fp16"]
+    assert engines.precisions(parsed("tensorrt", "mine", "--precision", "f32"), found) == ["f32"]
+
+
+def test_without_a_gpu_graphs_are_written_and_no_engine_is_built(home, monkeypatch, capsys):
+    asked = []
+
+    def export(found, target, **settings):
+        asked.append((found.contract.name, target, settings["precisions"]))
+        return found
+
+    monkeypatch.setattr(tensorrt, "export", export)
+    monkeypatch.setattr(engines.gpu, "count", lambda: 0)
+    assert commands.main(["tensorrt", "mine"]) == 0
+    assert asked == [("mine", home / "artifacts" / "mine", ["f32", "fp16"])]
+    said = capsys.readouterr()
+    assert said.out.strip() == str(home / "artifacts" / "mine")
+    assert "no engine was built" in said.err
+
+
+def test_a_shipped_artifact_is_never_written_to(home, monkeypatch):
+    targets = []
+    monkeypatch.setattr(tensorrt, "export", lambda found, target, **_: targets.append(target) or found)
+    assert commands.main(["tensorrt", artifact.DEFAULT, "--no-build"]) == 0
+    assert targets == [engines.HOME / artifact.DEFAULT]
+
+
+def test_each_precision_is_compiled_for_the_device_that_was_named(home, monkeypatch, capsys):
+    compiled = []
+
+    def export(found, **settings):
+        compiled.append((settings["device"], settings["precision"], settings["profile"]))
+        return SimpleNamespace(key=SimpleNamespace(digest="abc")), []
+
+    monkeypatch.setattr(aotinductor, "export", export)
+    command = ["aotinductor", "mine", "--device", "cpu", "--frame", "64x64", "--precision", "bf16", "fp16"]
+    assert commands.main(command) == 0
+    profile = Profile.only(64, 64, working_size=0)
+    assert compiled == [("cpu", "bf16", profile), ("cpu", "fp16", profile)]
+    assert capsys.readouterr().out == "abc\nabc\n"
