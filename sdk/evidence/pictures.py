@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIDE = 1024
-"""Long side of what is shown to people, px; a model's own map is coarser."""
+"""Long side of what is shown to people, px."""
+MAP_SIDE = 512
+"""Long side of a heatmap that is kept, px; a model's own map is coarser."""
 QUALITY = 90
 
 
@@ -23,7 +25,7 @@ def frame_jpeg(frame: NDArray[np.uint8], *, side: int = SIDE) -> bytes:  # [H, W
     return _encoded(".jpg", small[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
 
 
-def heatmap_png(heatmap: NDArray[np.float32], *, side: int = SIDE) -> bytes:  # [H, W] in [0, 1]
+def heatmap_png(heatmap: NDArray[np.float32], *, side: int = MAP_SIDE) -> bytes:  # [H, W] in [0, 1]
     """A grey PNG of ``heatmap``, ``side`` px long at most: 0 is probability 0, 255 is 1."""
     return _encoded(".png", levels(shrunk(heatmap, side)), [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
@@ -45,9 +47,12 @@ def frame_of(data: bytes) -> NDArray[np.uint8]:  # [H, W, 3] RGB
     return np.ascontiguousarray(_decoded(data, cv2.IMREAD_COLOR)[:, :, ::-1])
 
 
-def heatmap_of(data: bytes) -> NDArray[np.float32]:  # [H, W] in [0, 1]
-    """The probabilities of what :func:`heatmap_png` made, to 1/255."""
-    return np.divide(_decoded(data, cv2.IMREAD_GRAYSCALE), 255, dtype=np.float32)
+def heatmap_of(data: bytes, *, height: int, width: int) -> NDArray[np.float32]:  # [height, width] in [0, 1]
+    """The probabilities of what :func:`heatmap_png` made, to 1/255, over a frame of ``height`` and ``width`` px."""
+    grey: NDArray[np.uint8] = cv2.resize(
+        _decoded(data, cv2.IMREAD_GRAYSCALE), (width, height), interpolation=cv2.INTER_LINEAR
+    )
+    return np.divide(grey, 255, dtype=np.float32)
 
 
 def shrunk(array: NDArray[Any], side: int) -> NDArray[Any]:

@@ -123,7 +123,7 @@ async def record(job_id: JobId, here: Here, tenant: Submitter) -> Response:
 
 @router.get("/jobs/{job_id}/heatmap.png", responses=_MISSING | _PNG, response_class=Response)
 async def heatmap(job_id: JobId, here: Here, tenant: Submitter, model: Model = None) -> Response:
-    """The heatmap in grey, 1024 px long at most: 255 stands for probability 1."""
+    """The heatmap in grey, 512 px long at most: 255 stands for probability 1."""
     _, text = await run_in_threadpool(owned, here, tenant.name, job_id)
     return png(await run_in_threadpool(heatmap_of, here, job_id, text, model))
 
@@ -164,10 +164,12 @@ def heatmap_of(here: Service, job_id: str, text: str | None, model: str | None) 
 
 def drawn(here: Service, job_id: str, text: str | None, model: str | None) -> bytes:
     """The overlay, drawn from what was kept."""
-    heatmap = pictures.heatmap_of(heatmap_of(here, job_id, text, model))
-    frame = here.jobs.picture(job_id, "frame")
-    if frame is None:
+    kept = heatmap_of(here, job_id, text, model)
+    photograph = here.jobs.picture(job_id, "frame")
+    if photograph is None:
         raise missing("picture")
+    frame = pictures.frame_of(photograph)
+    heatmap = pictures.heatmap_of(kept, height=frame.shape[0], width=frame.shape[1])
     record = json.loads(text or "{}")
     result = next(each for each in record["results"] if model in (None, each["model"]))
     terms = next(each for each in record["models"] if each["name"] == result["model"])
@@ -177,7 +179,7 @@ def drawn(here: Service, job_id: str, text: str | None, model: str | None) -> by
         decoder=record["input"]["decoder"], against={}, **engine,
     )  # fmt: skip
     analysis = Analysis(
-        frame=pictures.frame_of(frame),
+        frame=frame,
         heatmap=heatmap,
         score=result["score"],
         mask_threshold=result["mask_threshold"],

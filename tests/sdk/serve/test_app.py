@@ -143,6 +143,15 @@ def test_pictures_of_a_flagged_upload_are_kept(service, post):
     assert cv2.imdecode(np.frombuffer(overlay, np.uint8), cv2.IMREAD_UNCHANGED).shape[1] == 540
 
 
+def test_pictures_of_a_large_upload_are_small_and_fit_each_other(service, post):
+    job = post(picture(4, low=100, high=250, size=(900, 1500))).json()["id"]
+    for name, size in (("heatmap", (307, 512)), ("overlay", (614, 1024))):
+        data = service.get(f"/v1/jobs/{job}/{name}.png", headers=service.keys["alice"]).content
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED).shape
+        assert found[1] == size[1]
+        assert found[0] == size[0] or (name == "overlay" and found[0] > size[0])  # its legend lies below the frame
+
+
 def test_of_an_upload_that_passes_no_picture_is_kept(service, post):
     job = post(DIM).json()["id"]
     assert service.get(f"/v1/jobs/{job}/overlay.png", headers=service.keys["alice"]).status_code == 404
