@@ -61,8 +61,9 @@ def test_every_command_of_the_suite_is_one_that_exists(shipped):
     for name, step in planned(shipped, HERE | {"tensorrt": "yes"}).items():
         if "export" in step.command:
             assert commands.parser().parse_args(list(step.command[3:])).artifact == str(shipped.path)
-        elif name == "throughput":
-            assert throughput.parser().parse_args(list(step.command[3:])).device == "cuda"
+        elif name.startswith("throughput"):
+            read = throughput.parser().parse_args(list(step.command[3:]))
+            assert (read.device, read.only) == ("cuda", ["torch" if "PyTorch" in name else "imdl"])
 
 
 def test_a_failure_and_a_delay_stop_nothing_else_and_the_budget_holds():
