@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -42,6 +43,7 @@ def create(settings: Settings) -> FastAPI:
     for routes in (uploading, reviewing, health):
         app.include_router(routes.router)
     app.add_exception_handler(SdkError, _refused)
+    app.add_exception_handler(DBAPIError, _away)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_middleware(Watched)
@@ -104,6 +106,12 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
             headers["WWW-Authenticate"] = "Bearer"
     request.app.state.service.metrics.rejects.labels(f"{status} {type(error).__name__}").inc()
     return JSONResponse(refusal(error).model_dump(), status, headers)
+
+
+async def _away(request: Request, error: Exception) -> JSONResponse:
+    logs.logger.error("the database does not answer", exc_info=error)
+    refused = ServiceRefused("the database does not answer", remedy="come again", status=503, retry_after=5.0)
+    return await _refused(request, refused)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

@@ -67,13 +67,13 @@ async def analyze(request: Request, here: Here, tenant: Submitter, content: Cont
 
     A file that cannot be analysed is answered, too: the policy decides about it, and `error` says why.
     """
+    desk, seconds = here.desk, here.settings.seconds  # refuses before anything is received
     here.quotas.take(tenant)
     with here.gate.entered() as place:
-        seconds = here.settings.seconds
         data = await received(request, place, max_bytes=here.settings.max_bytes, seconds=seconds)
-        job = await run_in_threadpool(here.desk.job, tenant, content, data)
+        job = await run_in_threadpool(desk.job, tenant, content, data)
         request.state.job = job.id
-        examined = asyncio.wrap_future(await run_in_threadpool(here.desk.at_once, job, data))
+        examined = asyncio.wrap_future(await run_in_threadpool(desk.at_once, job, data))
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.shield(examined)
@@ -91,12 +91,13 @@ async def hand_in(
     request: Request, response: Response, *, here: Here, tenant: Submitter, content: Content = "default"
 ) -> JobDocument:
     """Queue one file. The same file again is the same job, and costs no second examination."""
+    desk = here.desk
     here.quotas.take(tenant)
     with here.gate.entered() as place:
         data = await received(request, place, max_bytes=here.settings.max_bytes, seconds=here.settings.seconds)
-        job = await run_in_threadpool(here.desk.job, tenant, content, data)
+        job = await run_in_threadpool(desk.job, tenant, content, data)
         request.state.job = job.id
-        queued = await run_in_threadpool(here.desk.hand_in, job, data)
+        queued = await run_in_threadpool(desk.hand_in, job, data)
     response.headers["Location"] = f"/v1/jobs/{queued.id}"
     return await _document(here, queued.id)
 

@@ -267,6 +267,20 @@ def test_a_fault_of_the_machine_is_no_answer_and_is_tried_again(make_settings, m
         assert finished(client, job, {})["action"] == "review"
 
 
+def test_a_database_that_is_away_is_a_reason_to_come_again(service, post, monkeypatch):
+    from sqlalchemy.exc import OperationalError
+
+    def away(*_: object) -> None:
+        raise OperationalError("SELECT", {}, OSError("connection refused"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(service.app.state.service.jobs, "get", away)
+        answers = [post(DIM), post(DIM, "/v1/jobs"), service.get(f"/v1/jobs/{'0' * 32}", headers=service.keys["alice"])]
+    assert [(answer.status_code, answer.headers["retry-after"]) for answer in answers] == [(503, "5")] * 3
+    assert "SELECT" not in answers[0].text
+    assert post(DIM).status_code == 200
+
+
 def test_models_that_cannot_be_loaded_end_the_service(make_settings):
     from fastapi.testclient import TestClient
 
