@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import threading
 import time
@@ -88,7 +89,8 @@ class Desk:
             examined = self._now.get(job.id)
             if examined is not None:
                 return examined
-            examined = self._now[job.id] = self._threads.submit(self._examine, job, data)
+            within = contextvars.copy_context()  # the request's span, for those of the examination
+            examined = self._now[job.id] = self._threads.submit(within.run, self._examine, job, data)
         examined.add_done_callback(lambda _: self._now.pop(job.id, None))
         return examined
 

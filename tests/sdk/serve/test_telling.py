@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from sdk.serve import logs, tracing
-from tests.sdk.serve.conftest import DIM
+from tests.sdk.serve.conftest import DIM, picture
 
 
 def test_a_line_is_json_with_its_facts():
@@ -45,7 +45,9 @@ def test_requests_are_logged_without_names(service, caplog):
     assert not [name for name in ("holiday", "alice", "private", "secret", "imdl_") if name in told]
 
 
-def test_spans_are_made_where_opentelemetry_is(monkeypatch):
+@pytest.fixture
+def spans(monkeypatch):
+    """What OpenTelemetry is told."""
     pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -54,11 +56,17 @@ def test_spans_are_made_where_opentelemetry_is(monkeypatch):
     kept, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(kept))
     monkeypatch.setattr(tracing.trace, "get_tracer", provider.get_tracer)
-    with tracing.span("imdl.request", method="POST"), tracing.span("imdl.examine", job="a", bytes=3):
-        pass
-    inner, outer = kept.get_finished_spans()
-    assert (inner.name, dict(inner.attributes)) == ("imdl.examine", {"job": "a", "bytes": 3})
-    assert inner.parent.span_id == outer.context.span_id
+    return kept
+
+
+def test_the_examination_is_within_its_request(service, spans):
+    data = picture(91)
+    job = service.post("/v1/analyze", content=data, headers=service.keys["alice"]).json()["id"]
+    made = {span.name: span for span in spans.get_finished_spans()}
+    assert dict(made["imdl.examine"].attributes) == {"job": job, "bytes": len(data)}
+    assert dict(made["imdl.answer"].attributes) == {"job": job, "action": "pass"}
+    for name in ("imdl.examine", "imdl.answer"):
+        assert made[name].parent.span_id == made["imdl.request"].context.span_id
 
 
 def test_without_opentelemetry_there_are_no_spans(monkeypatch):

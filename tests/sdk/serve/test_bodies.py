@@ -1,0 +1,83 @@
+"""Bodies: counted as they come, and not waited for."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from sdk.errors import ServiceRefused
+from sdk.serve.bodies import received
+from sdk.serve.gate import Gate
+
+LIMIT = 100
+
+
+def take(pieces: list[bytes], *, ends: str = "well", kind: str = "", max_bytes: int = LIMIT, room: int = 1000) -> bytes:
+    """What is received of ``pieces``, after which the request ends well, stalls, or is broken off."""
+    messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    end = {"well": {"type": "http.request", "body": b"", "more_body": False}, "broken": {"type": "http.disconnect"}}
+
+    async def receive() -> dict:
+        if messages:
+            return messages.pop(0)
+        if ends == "stalls":
+            await asyncio.sleep(60)
+        return end[ends]
+
+    request = Request({"type": "http", "headers": [(b"content-type", kind.encode())], "method": "POST"}, receive)
+    gate = Gate(max_inflight=1, max_bytes=room)
+
+    async def run() -> bytes:
+        with gate.entered() as place:
+            data = await received(request, place, max_bytes=max_bytes, seconds=0.05)
+            assert gate.bytes == sum(map(len, pieces))
+            return data
+
+    try:
+        return asyncio.run(run())
+    finally:
+        assert (gate.bytes, gate.inflight) == (0, 0)
+
+
+def test_what_comes_in_pieces_is_put_together():
+    assert take([b"ab", b"", b"cd"]) == b"abcd"
+
+
+REFUSED = [
+    ([b"ab"], {"ends": "stalls"}, 408, "took longer than 0.05 seconds"),
+    ([b"ab"], {"ends": "broken"}, 400, "broken off"),
+    ([], {}, 422, "is empty"),
+    ([b"x" * 101], {}, 413, "has 101 bytes or more, the limit is 100"),
+    ([b"x" * 60, b"x" * 41], {}, 413, "has 101 bytes or more"),
+    ([b"x" * 60, b"x" * 30], {"room": 80}, 429, "60 bytes are under way"),
+]
+
+
+@pytest.mark.parametrize(("pieces", "options", "status", "words"), REFUSED, ids=[words for *_, words in REFUSED])
+def test_what_is_not_received_is_told_with_its_status(pieces, options, status, words):
+    with pytest.raises(ServiceRefused, match=words) as refused:
+        take(pieces, **options)
+    assert refused.value.status == status
+
+
+def form(data: bytes, name: str = "file", boundary: str = "edge") -> bytes:
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="a"\r\n\r\n'
+    return head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
+
+
+@given(data=st.binary(min_size=1, max_size=LIMIT).filter(lambda data: b"--edge" not in data), cut=st.integers(1, 200))
+def test_a_form_brings_the_file_whatever_is_in_it(data, cut):
+    body = form(data)
+    pieces = [body[:cut], body[cut:]]
+    assert take([piece for piece in pieces if piece], kind="multipart/form-data; boundary=edge") == data
+
+
+@given(body=st.binary(max_size=300))
+def test_a_form_that_is_none_is_refused_and_nothing_worse(body):
+    with pytest.raises(ServiceRefused, match=r"the form |is empty") as refused:
+        take([body], kind="multipart/form-data; boundary=edge")
+    assert refused.value.status == 422
