@@ -155,11 +155,10 @@ class Desk:
         return seal(found.record, previous=previous, signer=self._signer)
 
     def _pictures(self, found: Examination) -> dict[str, bytes]:
-        """The heatmaps, which show nobody, and the frame where it is to be looked at."""
-        if self._settings.keep == "none" or not found.analyses:
+        """Heatmaps and frame, small, where they are to be looked at."""
+        keep = self._settings.keep
+        if not found.analyses or keep == "none" or (keep == "flagged" and found.decision.action == "pass"):
             return {}
         maps = {name: analysis.heatmap for name, analysis in found.analyses.items()}
         kept = {f"heatmap:{name}": pictures.heatmap_png(found) for name, found in maps.items() if found is not None}
-        if self._settings.keep == "all" or found.decision.action != "pass":
-            kept["frame"] = pictures.frame_jpeg(next(iter(found.analyses.values())).frame)
-        return kept
+        return kept | {"frame": pictures.frame_jpeg(next(iter(found.analyses.values())).frame)}

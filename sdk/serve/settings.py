@@ -57,7 +57,7 @@ class Settings:
     max_attempts: int = 5
     """How often a job is begun that ends with the server's death or a fault of the machine."""
     keep: Keep = "flagged"
-    """Of which uploads a small picture is kept for review. The uploaded file itself is never kept."""
+    """Of which uploads small pictures, of frame and heatmaps, are kept. The uploaded file itself never is."""
     retain_days: float = 30.0
     """Days after which pictures are deleted; records stay."""
     webhook_attempts: int = 8

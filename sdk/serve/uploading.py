@@ -124,7 +124,7 @@ async def record(job_id: JobId, here: Here, tenant: Submitter) -> Response:
 
 @router.get("/jobs/{job_id}/heatmap.png", responses=_MISSING | _PNG, response_class=Response)
 async def heatmap(job_id: JobId, here: Here, tenant: Submitter, model: Model = None) -> Response:
-    """The heatmap in grey, 512 px long at most: 255 stands for probability 1."""
+    """The heatmap in grey, 512 px long at most: 255 stands for probability 1. Kept of uploads that were flagged."""
     _, text = await run_in_threadpool(owned, here, tenant.name, job_id)
     return png(await run_in_threadpool(heatmap_of, here, job_id, text, model))
 

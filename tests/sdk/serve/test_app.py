@@ -152,12 +152,16 @@ def test_pictures_of_a_large_upload_are_small_and_fit_each_other(service, post):
         assert found[0] == size[0] or (name == "overlay" and found[0] > size[0])  # its legend lies below the frame
 
 
-def test_of_an_upload_that_passes_no_picture_is_kept(service, post):
+def test_of_an_upload_that_passes_no_picture_is_kept_unless_all_are(service, post, make_settings):
     job = post(DIM).json()["id"]
-    assert service.get(f"/v1/jobs/{job}/overlay.png", headers=service.keys["alice"]).status_code == 404
-    assert service.get(f"/v1/jobs/{job}/heatmap.png", headers=service.keys["alice"]).status_code == 200
-    unknown = service.get(f"/v1/jobs/{job}/heatmap.png?model=none", headers=service.keys["alice"])
-    assert unknown.status_code == 404
+    for name in ("heatmap", "overlay"):
+        assert service.get(f"/v1/jobs/{job}/{name}.png", headers=service.keys["alice"]).status_code == 404
+    for keep, data, status in (("all", DIM, 200), ("none", BRIGHT, 404)):
+        with served(make_settings(anyone=True, keep=keep)) as client:
+            job = client.post("/v1/analyze", content=data).json()["id"]
+            assert client.get(f"/v1/jobs/{job}/heatmap.png").status_code == status
+            assert client.get(f"/v1/jobs/{job}/overlay.png").status_code == status
+            assert client.get(f"/v1/jobs/{job}/heatmap.png?model=none").status_code == 404
 
 
 def test_no_file_is_kept_after_its_answer(service, post):
