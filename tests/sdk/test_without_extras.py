@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 PROGRAM = """
 import sys
@@ -23,6 +26,12 @@ sys.exit(main(sys.argv[1:]))
 def run(repository, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", PROGRAM, *arguments]
     return subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+
+
+def test_the_service_is_tested():
+    """Where it is installed: its tests in ``tests/sdk/serve`` are left out where it is not."""
+    pytest.importorskip("fastapi", reason="the extra serve is not installed")
+    assert (Path(__file__).parent / "serve" / "test_app.py").is_file()
 
 
 def test_the_service_names_its_extra(repository):
