@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -128,6 +129,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; 2 where it failed for a reason that can be told."""
     args = parser().parse_args(argv)
+    # torch.onnx warns of torchvision's operators, four lines a graph, where torchvision is not installed.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     try:
         return args.run(args)
     except (SdkError, ValueError, OSError) as error:
