@@ -102,8 +102,12 @@ def case(page) -> str:
 
 
 def next_case(page, before: str) -> str:
-    page.wait_for_function("before => document.getElementById('case').dataset.id !== before", arg=before)
+    page.locator(f"#case:not([data-id='{before}'])").wait_for(state="attached")
     return case(page)
+
+
+def back_to(page, one: str) -> None:
+    page.locator(f"#case[data-id='{one}']").wait_for(state="attached")
 
 
 def test_an_upload_is_shown_with_every_model_and_its_record(page):
@@ -140,7 +144,7 @@ def test_one_can_go_back_and_decide_anew(page, site):
     page.keyboard.press("d")
     next_case(page, first)
     page.keyboard.press("k")
-    page.wait_for_function("id => document.getElementById('case').dataset.id === id", arg=first)
+    back_to(page, first)
     assert page.inner_text("#decisions") == "dismissed by carol"
     page.keyboard.press("c")
     next_case(page, first)
@@ -217,7 +221,7 @@ def test_words_of_others_stay_words(page, site):
     page.keyboard.press("j")
     next_case(page, first)
     page.keyboard.press("k")
-    page.wait_for_function("id => document.getElementById('case').dataset.id === id", arg=first)
+    back_to(page, first)
     assert page.inner_text("#decisions") == "unsure by <img src=x onerror=alert(1)>: <b>bold</b>"
 
 
@@ -227,6 +231,6 @@ def test_a_wrong_key_is_told(browser, site):
     opened.goto(site["url"])
     opened.fill("#key", "imdl_wrong")
     opened.keyboard.press("Enter")
-    opened.wait_for_function("document.getElementById('status').textContent.includes('no valid key')")
+    opened.locator("#status", has_text="no valid key").wait_for()
     assert opened.is_visible("#login")
     context.close()
