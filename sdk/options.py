@@ -13,8 +13,8 @@ from sdk.limits import Limits
 LIMITS = {
     "bytes": "size of a file",
     "pixels": "width times height of a picture",
-    "frames": "frames or pages of a file, of which the first is analysed",
-    "seconds": "time to decode a file",
+    "frames": "frames or pages of a file; of a picture the first is analysed",
+    "seconds": "time to decode a picture",
     "memory": "bytes of memory to decode a file in",
 }
 """What each option ``--max-...`` bounds."""
@@ -23,8 +23,8 @@ _SETTING = re.compile(r"\b(device|backend|precision|working_size|threads|min_sco
 _NAME = re.compile(r"\b(working_size|min_score)\b")
 
 
-def add(options: argparse.ArgumentParser) -> None:
-    """The settings of ``sdk.load``, by their own names."""
+def add(options: argparse.ArgumentParser, *, limits: type[Limits] = Limits) -> None:
+    """The settings of ``sdk.load``, by their own names; ``limits`` are those that hold where none are given."""
     options.add_argument("--model", help="name of a shipped model, path of an artifact; analyze: or all")
     options.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     options.add_argument("--backend", help="name of a runtime (default: the fastest that runs the model)")
@@ -33,7 +33,7 @@ def add(options: argparse.ArgumentParser) -> None:
     options.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: what the runtime takes)")
     options.add_argument("--min-score", type=float, default=0.0, help="localise from this score on (default: 0)")
     options.add_argument("--decode", default="worker", help="worker, or inline for trusted files (default: worker)")
-    for field in fields(Limits):
+    for field in fields(limits):
         number = float if field.name == "seconds" else int
         told = f"{LIMITS[field.name]} (default: {field.default:,})"
         options.add_argument(f"--max-{field.name}", type=number, metavar="N", help=told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 import time
 from collections import deque
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from sdk import options
-from sdk.errors import SdkError
+from sdk.errors import BadSetting, SdkError
 from sdk.video.limits import VideoLimits
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def stream(args: argparse.Namespace) -> int:
     from sdk.streaming.stream import stream as opened
 
     source = without_password(args.source)
+    _check_not_the_source(args.source, args.save)
     with contextlib.ExitStack() as held:
         recording = held.enter_context(Recording(args.save)) if args.save else None
         analyzer = held.enter_context(args.loaded(args))
@@ -119,8 +121,14 @@ def add(
     one.add_argument(
         "--matrix", choices=["bt601", "bt709"], default="bt601", help="of a video that names none (default: bt601)"
     )
-    options.add(one)
+    options.add(one, limits=VideoLimits)
     one.set_defaults(loaded=loaded)
+
+
+def _check_not_the_source(source: str, save: Path | None) -> None:
+    """Refuse to write the overlays over the video that they are drawn on."""
+    if save and os.path.exists(source) and save.exists() and save.samefile(source):  # noqa: PTH110  as in sdk.paths
+        raise BadSetting(f"{save} is the source itself", remedy="name another file: --save FILE")
 
 
 def _limits(args: argparse.Namespace) -> VideoLimits:

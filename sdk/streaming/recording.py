@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sdk.streaming.results import Moment
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-CLOCK = 90_000
-"""Ticks a second."""
+CLOCK = 60_000
+"""Ticks a second; mpeg4, for where x264 is missing, takes no more than 65,535."""
 RATE = 25
 """Frames a second of sources without times."""
 BT709, LIMITED = 1, 1

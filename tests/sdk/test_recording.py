@@ -51,6 +51,11 @@ def test_frames_without_times_are_25_a_second_and_other_sizes_are_brought_to_the
     assert got[0][1].shape == got[1][1].shape
 
 
+def test_without_x264_the_codec_that_every_ffmpeg_has_writes_it(tmp_path, analyzer, frame, monkeypatch):
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
+    assert [time for time, _ in recorded(tmp_path / "a.mp4", [(0.0, frame), (0.5, frame)], analyzer)] == [0.0, 0.5]
+
+
 def test_what_was_recorded_before_an_error_is_a_whole_file(tmp_path, analyzer, frame):
     def failing():
         yield frame

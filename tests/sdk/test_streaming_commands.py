@@ -15,6 +15,7 @@ import av
 import numpy as np
 import pytest
 
+import sdk
 from sdk import __main__ as cli
 from sdk.contract import Thresholds
 from sdk.sources import frames
@@ -75,6 +76,18 @@ def test_json_lines_are_as_the_schema_has_them(imdl, clip, tmp_path):
         assert sum(1 for _ in file.decode(video=0)) == 7
 
 
+def test_the_source_is_never_written_over(imdl, clip):
+    before = clip.read_bytes()
+    assert imdl(clip, "--save", clip)[0] == 2
+    assert clip.read_bytes() == before
+
+
+def test_help_tells_the_limits_of_video(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["stream", "--help"])
+    assert f"(default: {sdk.VideoLimits().frames:,})" in " ".join(capsys.readouterr().out.split())
+
+
 def test_nothing_found_is_0_and_no_video_is_2_with_what_was_analysed_so_far(imdl, clip, tmp_path, rng):
     assert imdl(make(tmp_path / "dark.mp4", noise(rng, 2, top=100)))[0] == 0
     status, lines, words = imdl(tmp_path / "missing.mp4", "--json")
@@ -91,6 +104,7 @@ def test_a_password_is_not_printed(imdl):
     assert status == 2
     assert json.loads(lines[0])["source"] == "rtsp://127.0.0.1:1/camera"
     assert "secret" not in words + lines[0]
+    assert "\n  -> see whether the camera is reached from here" in words
 
 
 def test_on_a_terminal_a_line_lives_below(model, capsys, clip):
