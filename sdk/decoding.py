@@ -185,7 +185,7 @@ def file_size(path: Path, name: str) -> int:
         ) from error
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise DecodeFailed(f"{name} is {kind}", remedy="give the path of an image file, or its bytes")
+        raise DecodeFailed(f"{name} is {kind}", remedy="give the path of a file, or the bytes of an image")
     return status.st_size
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sdk.source import Settings
 
 RANK = 10
+MOST = 2**31 - 1
+"""Largest number that OpenCV takes; no camera has it."""
 
 
 def claims(source: object) -> bool:
@@ -28,7 +30,7 @@ def read(source: object, settings: Settings) -> Generator[Captured]:
     import cv2
 
     number = int(cast("int | str", source))
-    camera = cv2.VideoCapture(number)
+    camera = cv2.VideoCapture(min(number, MOST))
     try:
         if not camera.isOpened():
             raise DeviceUnavailable(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from numbers import Real
 from typing import TYPE_CHECKING, cast
 
+from sdk.batches import is_one
 from sdk.source import Captured
 
 if TYPE_CHECKING:
@@ -14,8 +16,8 @@ RANK = 40
 
 
 def claims(source: object) -> bool:
-    """Whether ``source`` can be iterated over; text and bytes are names or files, not frames."""
-    return isinstance(source, Iterable) and not isinstance(source, str | bytes | bytearray | memoryview)
+    """Whether ``source`` can be iterated over; of a path, a file or one frame the elements are no frames."""
+    return isinstance(source, Iterable) and not is_one(source)
 
 
 def read(source: object, settings: Settings) -> Generator[Captured]:
@@ -23,9 +25,9 @@ def read(source: object, settings: Settings) -> Generator[Captured]:
     elements = iter(cast("Iterable[object]", source))
     try:
         for element in elements:
-            is_pair = isinstance(element, tuple) and len(element) == 2 and isinstance(element[0], int | float)
+            is_pair = isinstance(element, tuple) and len(element) == 2 and isinstance(element[0], Real)
             time_s, picture = cast("tuple[float, object]", element) if is_pair else (None, element)
-            yield Captured(picture, time_s=time_s)
+            yield Captured(picture, time_s=None if time_s is None else float(time_s))  # PyAV's are fractions
     finally:
         if hasattr(elements, "close"):
             elements.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -189,7 +190,7 @@ def _analysis(analyzer: Analyzer, captured: Captured, color: Color) -> Analysis:
     picture = captured.picture
     if not isinstance(picture, Input):
         item = analyzer.read(picture, color=color)
-        is_file = isinstance(picture, str | bytes) or hasattr(picture, "__fspath__")
+        is_file = isinstance(picture, str | os.PathLike | bytes | bytearray | memoryview)
         picture = dataclasses.replace(item, is_video=not is_file)
     analysis = analyzer.analyze(picture)
     if captured.damage:

@@ -68,7 +68,7 @@ def test_bytes_that_do_not_lie_together_are_a_file(decoder, picture):
 
 
 def test_an_empty_path_is_named(decoder):
-    with pytest.raises(DecodeFailed, match="the empty path is a folder\n  -> give the path of an image file"):
+    with pytest.raises(DecodeFailed, match="the empty path is a folder\n  -> give the path of a file, or the"):
         decoder.decode("")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import weakref
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -44,7 +46,7 @@ def test_frames_of_video_have_thresholds_of_their_own(analyzer, tmp_path):
     Image.fromarray(frame).save(tmp_path / "a.png")
     assert analyzer.analyze(frame).verdict.name == "no_evidence"
     assert [moment.analysis.verdict.name for moment in sdk.stream([frame], analyzer)] == ["manipulated"]
-    for stills in (tmp_path, [tmp_path / "a.png"]):
+    for stills in (tmp_path, [tmp_path / "a.png"], [memoryview((tmp_path / "a.png").read_bytes())]):
         assert [moment.analysis.verdict.name for moment in sdk.stream(stills, analyzer)] == ["no_evidence"]
 
 
@@ -98,6 +100,12 @@ def test_a_stack_of_frames_is_an_iterable(analyzer):
     assert [level(moment) for moment in sdk.stream(np.stack([grey(30), grey(40)]), analyzer)] == [30, 40]
 
 
+@pytest.mark.parametrize("time", [0.5, np.float32(0.5), Fraction(1, 2), 1], ids=repr)
+def test_times_are_numbers_of_any_kind(analyzer, time):
+    (moment,) = sdk.stream([(time, grey(30))], analyzer)
+    assert json.loads(moment.to_json())["time_s"] == float(time)
+
+
 class Camera:
     """What OpenCV has for a camera: three frames, then nothing."""
 
@@ -133,12 +141,17 @@ def test_a_camera_gives_frames_until_it_is_pulled(analyzer, monkeypatch, number)
         next(sdk.stream(7, analyzer))
 
 
+def test_a_number_that_no_camera_can_have_is_a_camera_that_cannot_be_opened(analyzer):
+    with pytest.raises(DeviceUnavailable, match="camera 99999999999 cannot be opened"):
+        next(sdk.stream(99_999_999_999, analyzer))
+
+
 # What is refused
 
 
-@pytest.mark.parametrize("source", [None, 1.5, -1, b"bytes of a video", True], ids=repr)
+@pytest.mark.parametrize("source", [None, 1.5, -1, b"bytes of a video", True, grey(30)], ids=lambda one: repr(one)[:20])
 def test_what_is_no_source_is_refused_at_once(analyzer, source):
-    with pytest.raises(BadSetting, match=r"a stream cannot be made of .*\n  -> give the path of a video or folder"):
+    with pytest.raises(BadSetting, match=r"(?s)a stream cannot be made of .*\n  -> give the path of a video or folder"):
         sdk.stream(source, analyzer)
 
 
@@ -161,6 +174,16 @@ def test_an_analyzer_is_one_of_ours():
 def test_addresses_that_are_not_read_are_refused(analyzer):
     with pytest.raises(BadSetting, match="https:// is not read\n  -> fetch the file first, or give an rtsp:// address"):
         next(sdk.stream("https://example.org/a.mp4", analyzer))
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("", "the empty path is a folder\n"), ("x" * 5000, "x cannot be opened: File name too long\n")],
+    ids=["empty", "long"],
+)
+def test_paths_that_no_file_has_are_refused(analyzer, path, said):
+    with pytest.raises(DecodeFailed, match=said):
+        next(sdk.stream(path, analyzer))
 
 
 def test_a_folder_without_images_is_refused(analyzer, tmp_path):
