@@ -61,7 +61,7 @@ def explain_unread(head: bytes, name: str) -> SdkError:
             remedy="the file is damaged or incomplete; fetch it again from its source",
         )
     if _is_video(head):
-        return UnsupportedImage(f"{name} is a video", remedy="extract the frames to be analysed first")
+        return UnsupportedImage(f"{name} is a video", remedy="give it to sdk.stream, or: imdl stream")
     other = next((OTHERS[mark] for mark in OTHERS if head.startswith(mark)), "of no kind that is known here")
     return UnsupportedImage(
         f"{name} is {other}", remedy="convert it to JPEG, PNG, WebP, TIFF, GIF, BMP, JPEG 2000, AVIF, HEIC or PPM"

@@ -18,12 +18,16 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
-from sdk.limits import check_pixels
+from sdk.limits import check_pixels, raising
 from sdk.video.limits import VideoLimits
 
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,ivf"
 """FFmpeg's names of what files may be; mov reads MP4 and matroska WebM."""
-READ = "videos are MP4, MOV, WebM, MKV, AVI, MPEG, FLV, OGG, WMV or rtsp://; a photograph is for analyze"
+READ = (
+    "videos are MP4, MOV, WebM, MKV, AVI, MPEG, FLV, OGG, WMV or rtsp://, and whole: an MP4 that is cut off has lost "
+    "its index; a photograph is for analyze"
+)
+REACH = "see whether the camera is reached from here, and its address with name and password"
 CODECS = {
     "av1", "dnxhd", "ffv1", "flv", "h263", "h264", "hevc", "libaom-av1", "libdav1d", "mjpeg", "mpeg1video",
     "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3", "prores", "theora", "vc1", "vp8", "vp9", "wmv1", "wmv2", "wmv3",
@@ -81,7 +85,7 @@ class Reader:
         self._count, self._time_s = 0, 0.0
         self._heard, self._damaged = heard, dict[int, str]()
         options = LIVE if live else {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}
-        with self._told("cannot be opened as a video", READ):
+        with self._told("cannot be opened as a video", REACH if live else READ):
             self._container = self._av.open(source, options={**options, "codec_whitelist": ",".join(sorted(CODECS))})
             self._stream = self._container.streams.best("video")
         if self._stream is None:
@@ -129,7 +133,7 @@ class Reader:
         if frames > self._limits.frames:
             raise LimitExceeded(
                 f"{self._name} has {frames:,} frames or more, over the limit frames={self._limits.frames:,}",
-                remedy=f"if it is trusted, raise it: VideoLimits(frames={max(frames, 2 * self._limits.frames)})",
+                remedy=raising(self._limits, frames=max(frames, 2 * self._limits.frames)),
             )
 
     def _decoded(self) -> Iterator[Any]:
@@ -231,7 +235,7 @@ class Reader:
         except MemoryError as error:
             raise LimitExceeded(
                 f"{self._name} needs more memory than the limit memory={self._limits.memory:,}",
-                remedy="if it is trusted, raise it: VideoLimits(memory=...)",
+                remedy=raising(self._limits, memory="..."),
             ) from error
         except (self._av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)

@@ -67,5 +67,5 @@ def test_bombs_are_refused_from_the_header(odd, rows, worker):
 def test_videos_say_what_to_do(odd, rows, worker):
     for row in rows:
         if row["category"] == "video":
-            with pytest.raises(UnsupportedImage, match="is a video\n  -> extract the frames to be analysed first"):
+            with pytest.raises(UnsupportedImage, match=r"is a video\n  -> give it to sdk\.stream, or: imdl stream"):
                 worker.decode(odd / row["file"])

@@ -13,7 +13,7 @@ from sdk.errors import DecodeFailed, UnsupportedImage
         (b"", DecodeFailed, "is empty"),
         (b"hello, world", UnsupportedImage, "of no kind that is known here\n  -> convert it to JPEG"),
         (b"%PDF-1.7", UnsupportedImage, "is a PDF document"),
-        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", UnsupportedImage, "is a video\n  -> extract the frames"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", UnsupportedImage, "is a video\n  -> give it to sdk.stream"),
         (b"G" + bytes(187) + b"G" + bytes(187), UnsupportedImage, "is a video"),
         (b"\x89PNGnonsense", DecodeFailed, "starts like a PNG file and has no header"),
         (b"\xff\xd8\xff\xe0", DecodeFailed, "starts like a JPEG file|cannot be decoded"),

@@ -142,6 +142,13 @@ def test_damage_is_named_on_the_frame_that_has_it_and_on_those_predicted_from_it
     assert len(frames) == 6
 
 
+def test_an_mp4_without_its_index_is_said_to_be_cut_off(tmp_path, rng):
+    path = make(tmp_path / "a.mp4", noise(rng, 5))
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(DecodeFailed, match=r"cannot be opened as a video: .*\n  -> .* an MP4 that is cut off has lost"):
+        read(path, decode="worker")
+
+
 def test_whole_packets_that_are_missing_are_counted(tmp_path, rng):
     path = make(tmp_path / "a.mp4", noise(rng, 20), options={"g": "1"}, container={"movflags": "faststart"})
     with av.open(str(path)) as file:
@@ -208,7 +215,7 @@ def test_a_codec_that_is_not_listed_is_refused(tmp_path, rng):
     [
         ({"bytes": 100}, r"bytes, over the limit bytes=100\n  -> .*VideoLimits\(bytes="),
         ({"pixels": 7000}, r"96 x 80 = 7,680 pixels, over the limit pixels=7,000\n  -> .*VideoLimits\(pixels=7680"),
-        ({"frames": 3}, r"has 5 frames or more, over the limit frames=3\n  -> .*VideoLimits\(frames="),
+        ({"frames": 3}, r"has 5 frames or more, over the limit frames=3\n  -> .*limits=sdk\.VideoLimits\(frames="),
     ],
     ids=["bytes", "pixels", "frames"],
 )
