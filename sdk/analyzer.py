@@ -228,6 +228,7 @@ class Analyzer:
 
     def read(self, source: object, *, color: Color = "rgb") -> Input:
         """``source`` as a frame, which any number of Analyzers may then analyse: nothing is decoded twice."""
+        self._here()  # one that is closed would start a decoding process that nobody stops
         start = time.perf_counter()
         if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
             decoded = self._decoder.decode(source)

@@ -31,6 +31,8 @@ REFUSALS: dict[str, type[SdkError]] = {
     kind.__name__: kind for kind in (DecodeFailed, LimitExceeded, MissingExtra, UnsupportedImage)
 }
 """Errors that a worker may name; it is not trusted to send objects."""
+NONSENSE = (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What reading an answer raises where the worker did not write what it should."""
 # The worker imports sdk's modules without running sdk/__init__, and finds the standard library before anything that
 # lies beside the user's script.
 BOOTSTRAP = """
@@ -98,7 +100,7 @@ class WorkerProcess:
             if isinstance(error, LimitExceeded) and not self.alive:
                 raise LimitExceeded(f"{name} {error.problem}", remedy=error.remedy) from None
             raise
-        except (_WorkerDied, OSError, ValueError, KeyError) as error:
+        except (_WorkerDied, *NONSENSE) as error:
             said = f" and printed: {self._said()}" if self._said() else ""
             self.close()
             raise DecodeFailed(
@@ -144,7 +146,9 @@ class WorkerProcess:
 
     def _reply(self) -> dict[str, Any]:
         """What the worker says, in time; a refusal is raised."""
-        reply: dict[str, Any] = json.loads(self._receive(self._limits.seconds))
+        reply = json.loads(self._receive(self._limits.seconds))
+        if not isinstance(reply, dict):
+            raise _WorkerDied("answered with no object")
         if "error" in reply:
             raise _refusal(reply)
         return reply

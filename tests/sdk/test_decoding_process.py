@@ -58,6 +58,21 @@ serve(start)"""
         np.testing.assert_array_equal(decoder.decode(saved(picture, "PNG")).frame, picture)
 
 
+@pytest.mark.parametrize("answer", ["[]", '{"width": null}', '{"width": 1e999}', "[" * 60_000], ids=lambda one: one[:9])
+def test_an_answer_that_is_none_is_an_error_of_ours(picture, monkeypatch, answer):
+    nonsense = f"""
+from sdk import decoding_worker
+decoding_worker._answer = lambda *_: None
+rightly = decoding_worker._reply
+decoding_worker._reply = lambda replies, said: (
+    rightly(replies, said) if said else __import__("os").write(replies, b'{answer}\\n'))
+serve(start)"""
+    bootstrap = decoding_process.BOOTSTRAP.replace("serve(start)", nonsense)
+    monkeypatch.setattr(decoding_process, "BOOTSTRAP", bootstrap)
+    with Decoder(workers=1) as decoder, pytest.raises(DecodeFailed, match="the decoding process "):
+        decoder.decode(saved(picture, "PNG"))
+
+
 def test_what_a_codec_prints_is_a_note(picture, monkeypatch):
     noisy = """
 from sdk import pillow
