@@ -63,7 +63,8 @@ def analyze(args: argparse.Namespace) -> int:
                     print(f"{readable(str(path))}: {one.verdict.reason}", file=sys.stderr)
             for model, reason in failures(analysis).items():
                 print(f"failed\t-\t{path}\t{model}", flush=True)
-                print(f"{path}, {model}: {reason}", file=sys.stderr)
+                told = "\n  -> ".join(options.in_words(reason))
+                print(f"{path}, {model}: {told}", file=sys.stderr)
     if skipped:
         print(skipped, file=sys.stderr)
     return status
@@ -236,7 +237,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files need not be text: they leave as they came
     try:
-        return int(args.run(args))
+        status = int(args.run(args))
+        sys.stdout.flush()  # here, where a reader that left is no surprise
+        return status
     except BrokenPipeError:  # the reader of stdout left; what Python would flush at exit has no reader either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED

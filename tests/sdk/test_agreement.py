@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -143,6 +145,15 @@ def test_what_is_wrong_with_the_input_is_raised_and_closed_is_closed(models, tmp
         analyzers.analyze(bright)
 
 
+def test_a_closed_one_starts_no_decoding_process(models, tmp_path, bright):
+    Image.fromarray(bright).save(tmp_path / "bright.png")
+    with sdk.load_all([models / "easy"], decode="worker") as analyzers:
+        pass
+    with pytest.raises(sdk.AnalyzerClosed, match="was closed"):
+        analyzers.analyze(tmp_path / "bright.png")
+    assert not analyzers.analyzers["easy"]._decoder._pools
+
+
 def test_two_models_of_one_name_and_none_at_all_are_refused(models):
     with pytest.raises(sdk.BadSetting, match="two models are called easy"):
         sdk.load_all([models / "easy", models / "easy"])
@@ -211,6 +222,15 @@ def test_the_command_line_says_a_line_for_each_model(shipped, bright, tmp_path, 
     said = capsys.readouterr()
     assert said.out.splitlines()[-1] == f"failed\t-\t{tmp_path / 'bright.png'}\teasy"
     assert "easy is damaged" in said.err
+
+
+def test_what_a_model_refuses_is_said_in_the_words_of_the_options(bright, tmp_path, monkeypatch, capsys):
+    failed = agreed(MASK, None, failures={"other": sdk.RunFailed("no memory", remedy="try a smaller working_size")})
+    Image.fromarray(bright).save(tmp_path / "bright.png")
+    models = SimpleNamespace(analyze=lambda *_, **__: failed)
+    monkeypatch.setattr(cli, "loaded_all", lambda _: contextlib.nullcontext(models))
+    assert cli.main(["analyze", str(tmp_path / "bright.png"), "--model", "all"]) == 2
+    assert "other: no memory\n  -> try a smaller --working-size" in capsys.readouterr().err
 
 
 def test_the_list_of_models_names_all(shipped, capsys):

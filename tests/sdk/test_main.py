@@ -115,6 +115,18 @@ def test_closed_streams_change_no_answer(toy_path, photographs, repository, clos
     assert "Traceback" not in done.stderr
 
 
+def test_a_reader_who_leaves_gets_no_trace(repository):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "sdk", "models"]
+    with open(writer, "w") as nobody:  # noqa: PTH123  a descriptor
+        done = subprocess.run(
+            command, cwd=repository, stdout=nobody, stderr=subprocess.PIPE, check=False, env=environment
+        )
+    assert (done.returncode, done.stderr) == (2, b"")
+
+
 def test_what_is_skipped_is_told_and_overlays_are_not_analysed_again(imdl, photographs):
     told = "skipped 1 file: .txt (1)\n"
     _, first, words = imdl("analyze", photographs, "--save", photographs / "deep")
