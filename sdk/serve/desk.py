@@ -38,6 +38,7 @@ class Desk:
         self._called = threading.Event()
         self._ending = threading.Event()
         self._now: dict[str, Future[None]] = {}
+        self._running: set[str] = set()
         self._lock = threading.Lock()
         self._mean = 1.0
         self._renewed = 0.0
@@ -104,6 +105,7 @@ class Desk:
                 self._free.release()
                 self._called.wait(POLL_SECONDS)
             else:
+                self._running.add(taken[0].id)
                 self._threads.submit(self._run, *taken).add_done_callback(lambda _: self._free.release())
 
     def _taken(self) -> tuple[Job, bytes] | None:
@@ -121,7 +123,7 @@ class Desk:
             return
         self._renewed = time.monotonic()
         try:
-            self._jobs.keep_leases()
+            self._jobs.keep_leases(self._running.copy())
         except Exception:  # the next time may be early enough
             logs.logger.exception("leases cannot be renewed")
 
@@ -136,6 +138,8 @@ class Desk:
                 self._jobs.fail(job, problem)
             else:
                 self._jobs.give_back(job)
+        finally:
+            self._running.discard(job.id)
 
     def _examine(self, job: Job, data: bytes, *, tell: bool = False) -> None:
         start = time.perf_counter()

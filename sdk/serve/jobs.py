@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,7 @@ class Jobs:
                 connection.execute(insert(uploads).values(job_id=job.id, data=data))
                 return self._get(connection, job.id) or job
             again = update(jobs).where(jobs.c.id == job.id, jobs.c.state == "failed")
-            if connection.execute(again.values(state="queued", attempts=0, problem=None)).rowcount:
+            if connection.execute(again.values(state="queued", attempts=0, problem=None, finished=None)).rowcount:
                 connection.execute(insert(uploads).values(job_id=job.id, data=data))
             return self._get(connection, job.id) or job
 
@@ -122,13 +122,13 @@ class Jobs:
             connection.execute(mine.values(state="queued", owner=None))
 
     def fail(self, job: Job, problem: str) -> None:
-        """End a job that cannot be answered because of ``problem``."""
+        """End a job that is ours and cannot be answered because of ``problem``."""
         with self._database.write() as connection:
             self._fail(connection, job.id, problem)
 
-    def keep_leases(self) -> None:
-        """Renew the leases of our jobs."""
-        mine = update(jobs).where(jobs.c.owner == self._owner, jobs.c.state == "running")
+    def keep_leases(self, running: Collection[str]) -> None:
+        """Renew the leases of those of our jobs that are ``running``; one that could not be given back runs out."""
+        mine = update(jobs).where(jobs.c.id.in_(running), jobs.c.owner == self._owner, jobs.c.state == "running")
         with self._database.write() as connection:
             connection.execute(mine.values(lease_until=time.time() + self._lease))
 
@@ -170,12 +170,12 @@ class Jobs:
         row = connection.execute(select(*_FIELDS).where(jobs.c.id == job_id)).one_or_none()
         return None if row is None else Job(*row)
 
-    @staticmethod
-    def _fail(connection: Connection, job_id: str, problem: str) -> None:
-        failing = update(jobs).where(jobs.c.id == job_id, jobs.c.state == "running")
-        connection.execute(failing.values(state="failed", finished=time.time(), problem=problem, owner=None))
-        connection.execute(delete(uploads).where(uploads.c.job_id == job_id))
-        _tell(connection, job_id, time.time())
+    def _fail(self, connection: Connection, job_id: str, problem: str) -> None:
+        mine = update(jobs).where(jobs.c.id == job_id, jobs.c.owner == self._owner, jobs.c.state == "running")
+        failing = mine.values(state="failed", finished=time.time(), problem=problem, owner=None)
+        if connection.execute(failing).rowcount:  # else another server has it by now, and needs the file
+            connection.execute(delete(uploads).where(uploads.c.job_id == job_id))
+            _tell(connection, job_id, time.time())
 
 
 def _tell(connection: Connection, job_id: str, now: float) -> None:

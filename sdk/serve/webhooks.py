@@ -73,10 +73,9 @@ class Sender:
         first = due.order_by(deliveries.c.next_at).limit(1).with_for_update(skip_locked=True).scalar_subquery()
         holding = update(deliveries).where(deliveries.c.job_id == first)
         columns = (deliveries.c.job_id, deliveries.c.url, deliveries.c.attempts)
+        until = now + HELD * self._timeout
+        held = holding.values(next_at=until, attempts=deliveries.c.attempts + 1).returning(*columns)
         with self._database.write() as connection:
-            held = holding.values(next_at=now + HELD * self._timeout, attempts=deliveries.c.attempts + 1).returning(
-                *columns
-            )
             row = connection.execute(held).one_or_none()
             if row is None:
                 return False
@@ -88,16 +87,17 @@ class Sender:
         problem = post(
             row.url, body, secret=secret_of(self._secret, job.tenant), delivery=row.job_id, timeout=self._timeout
         )
-        self._note(row.job_id, row.attempts, problem)
+        self._note(row.job_id, row.attempts, until, problem)
         return True
 
-    def _note(self, job_id: str, attempts: int, problem: str) -> None:
+    def _note(self, job_id: str, attempts: int, until: float, problem: str) -> None:
         outcome = "delivered" if not problem else "dead" if attempts >= self._attempts else "pending"
         self._metrics.deliveries.labels("failed" if outcome == "pending" else outcome).inc()
         logs.say("webhook", job=job_id, outcome=outcome, attempt=attempts, problem=problem)
         values = {"state": outcome, "problem": problem, "next_at": time.time() + pause(attempts, self._pause)}
-        with self._database.write() as connection:
-            connection.execute(update(deliveries).where(deliveries.c.job_id == job_id).values(**values))
+        mine = update(deliveries).where(deliveries.c.job_id == job_id, deliveries.c.next_at == until)
+        with self._database.write() as connection:  # the job may have ended anew meanwhile: that is still to be told
+            connection.execute(mine.values(**values))
 
 
 def pause(attempts: int, first: float) -> float:

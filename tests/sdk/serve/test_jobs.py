@@ -103,9 +103,29 @@ def test_a_server_that_lives_keeps_its_jobs(make, database):
     living.hand_in(job(), b"file")
     living.take()
     expire(database)
-    other.keep_leases()  # those of others stay as they are
-    living.keep_leases()
+    other.keep_leases({job().id})  # those of others stay as they are
+    living.keep_leases({job().id})
     assert other.take() is None
+
+
+def test_a_job_that_could_not_be_given_back_is_taken_in_the_end(make, database):
+    store = make()
+    store.hand_in(job(), b"file")
+    store.take()
+    expire(database)
+    store.keep_leases(set())
+    assert store.take()[0].attempts == 2
+
+
+def test_a_server_that_lost_a_job_cannot_fail_it(make, database):
+    slow, other = make("slow"), make("other")
+    slow.hand_in(job(), b"file")
+    lost, _ = slow.take()
+    expire(database)
+    taken, _ = other.take()
+    slow.fail(lost, "no memory")
+    other.give_back(taken)
+    assert other.take()[1] == b"file"
 
 
 def test_a_job_that_ends_no_server_well_is_given_up(make, database):
@@ -118,7 +138,8 @@ def test_a_job_that_ends_no_server_well_is_given_up(make, database):
     failed, text = store.get(job().id)
     assert (failed.state, text) == ("failed", None)
     assert "begun 2 times" in failed.problem
-    assert store.hand_in(job(), b"file").state == "queued"
+    again = store.hand_in(job(), b"file")
+    assert (again.state, again.finished) == ("queued", None)
     assert store.take()[1] == b"file"
 
 

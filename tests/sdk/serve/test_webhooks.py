@@ -127,6 +127,24 @@ def test_a_job_that_failed_is_told_too(database, receiver):
     assert json.loads(receiver.got[0][2]) == {"id": "2" * 32, "problem": "no memory", "record": None, "state": "failed"}
 
 
+def test_an_answer_that_comes_while_a_failure_is_told_is_told_too(database, receiver, monkeypatch):
+    Keys(database).add("alice", role="submit", webhook=f"http://127.0.0.1:{receiver.server_port}/")
+    store = Jobs(database, owner="o", lease_seconds=60, max_attempts=3)
+    one = Job("3" * 32, "alice", "default", "0" * 64, 4)
+    store.hand_in(one, b"file")
+    store.fail(store.take()[0], "no memory")
+
+    def answered_meanwhile(*_: object, **__: object) -> str:
+        store.answer(one, Answer("review", lambda _: "{}", {}), tell=True)
+        return ""
+
+    with monkeypatch.context() as patched:
+        patched.setattr(webhooks, "post", answered_meanwhile)
+        sender(database)._deliver_one()
+    assert sender(database)._deliver_one()
+    assert json.loads(receiver.got[0][2])["state"] == "done"
+
+
 def test_pauses_grow_and_are_spread_and_bounded():
     pauses = [[webhooks.pause(attempt, 1.0) for _ in range(50)] for attempt in (1, 2, 3, 40)]
     for wanted, found in zip((1, 2, 4, webhooks.LONGEST), pauses, strict=True):
