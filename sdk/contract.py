@@ -144,10 +144,10 @@ class Thresholds:
     photographs: Mapping[str, float]
     """Of photographs; both shares are named."""
     video: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Of frames of video, whose codec moves scores; empty where none were measured."""
+    """Of frames of video, whose codec moves scores: both shares, or none where none were measured."""
 
     def __post_init__(self) -> None:
-        lost = sorted({"0.01", "0.05"} - set(self.photographs))
+        lost = sorted({"0.01", "0.05"} - (set(self.photographs) & set(self.video or self.photographs)))
         if lost:
             raise ArtifactInvalid(f"score thresholds are missing for the rates {lost}", remedy=_REMEDY)
         levels = (*self.photographs.values(), *self.video.values())

@@ -21,6 +21,7 @@ ROW = ParityRow(
     budget=1e-4,
 )
 LEVELS = {"0.01": 0.5, "0.05": 0.25}
+VIDEO = {"0.01": 0.75, "0.05": 0.5}
 TERMS = dataclasses.replace(toy.TERMS, parity=(ROW,), settings={"grid": 128, "layout": "paper", "gain": 1.0, "a": True})
 
 
@@ -52,6 +53,7 @@ def test_text_is_the_same_every_time():
         ({"plan": [{"graph": "nope"}]}, r"does not have: \['nope'\]"),
         ({"mask_threshold": 1.5}, r"mask_threshold 1\.5 lies outside \[0, 1\]"),
         ({"thresholds": {"0": {"photographs": {"0.01": 0.5}}}}, r"missing for the rates \['0.05'\]"),
+        ({"thresholds": {"0": {"photographs": LEVELS, "video": {"0.01": 0.5}}}}, r"missing for the rates \['0.05'\]"),
         ({"thresholds": {"0": {"photographs": {"0.01": 1.5, "0.05": 1}}}}, r"score thresholds lie outside \[0, 1\]"),
         ({"thresholds": {"native": {"photographs": LEVELS}}}, r"no working sizes: \['native'\]"),
     ],
@@ -62,9 +64,9 @@ def test_refuses_what_it_does_not_know(fields, words):
 
 
 def test_thresholds_belong_to_a_working_size():
-    terms = Contract.from_json(changed(thresholds={"512": {"photographs": LEVELS, "video": {"0.01": 0.75}}}))
+    terms = Contract.from_json(changed(thresholds={"512": {"photographs": LEVELS, "video": VIDEO}}))
     assert terms.working_sizes == (512,)
-    assert terms.at(512) == Thresholds(photographs=LEVELS, video={"0.01": 0.75})
+    assert terms.at(512) == Thresholds(photographs=LEVELS, video=VIDEO)
     assert terms.at(0) is None
 
 
