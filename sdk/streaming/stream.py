@@ -48,8 +48,9 @@ def stream(
     Args:
         source: an iterable gives what ``analyze`` takes, or pairs (seconds from the start, frame).
         analyzer: what to analyse with; None loads the default model for the time of the stream.
-        keep: "all" waits for every frame; "latest" passes over those that come while another is analysed, so that the
-            answer is about now. A file's frames then come at their times.
+        keep: "all" waits for every frame, and gives what was found in one when the next was read; "latest" passes over
+            those that come while another is analysed, so that the answer is about now. A file's frames then come at
+            their times.
         color: channel order of arrays in an iterable.
         matrix: colour matrix of a video that names none; "bt601" is what training's video went through.
         limits: what a video may cost before it is refused.
