@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
+from fastapi import Response
+from fastapi.routing import APIRoute
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -19,6 +21,30 @@ ENVELOPE = 1 << 16
 """Bytes that a multipart form may add to a file."""
 FIELD = "file"
 """Name of the form's field that holds the file."""
+
+
+SMALL = 1 << 16
+"""Bytes of a document that is no upload, at most."""
+
+
+class SmallBody(APIRoute):
+    """A route that reads no long body: FastAPI reads all of it before it asks for the key."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers, after the declared length was looked at."""
+        answer = super().get_route_handler()
+
+        async def bounded(request: Request) -> Response:
+            declared = request.headers.get("content-length", "")
+            if request.method == "POST" and not (declared.isdecimal() and int(declared) <= SMALL):
+                raise ServiceRefused(
+                    f"the body has more than {SMALL:,} bytes, or does not say how many it has",
+                    remedy="send less, with a Content-Length",
+                    status=413,
+                )
+            return await answer(request)
+
+        return bounded
 
 
 class _Parser(MultiPartParser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,8 +30,14 @@ class Gate:
         try:
             yield place
         finally:
-            self.inflight -= 1
-            self.bytes -= place.bytes
+            if place.until is None or place.until.done():
+                self._leave(place)
+            else:  # nobody waits any longer, but what was received is still in memory
+                place.until.add_done_callback(lambda _: self._leave(place))
+
+    def _leave(self, place: Place) -> None:
+        self.inflight -= 1
+        self.bytes -= place.bytes
 
     def hold(self, count: int) -> None:
         """Count ``count`` more bytes, or refuse them."""
@@ -48,6 +55,8 @@ class Place:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self.bytes = 0
+        self.until: asyncio.Future[None] | None = None
+        """What has to end before the place is free."""
 
     def hold(self, count: int) -> None:
         """Count ``count`` more bytes of this upload."""

@@ -15,6 +15,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
+from sdk.serve.bodies import SmallBody
 from sdk.serve.caller import Here, Reviewer
 from sdk.serve.documents import Action, Document, JobDocument, Refusal, job_document, moment
 from sdk.serve.jobs import Job
@@ -32,9 +33,10 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     404: {"model": Refusal, "description": "No such upload was flagged, or no such picture was kept."},
     422: {"model": Refusal, "description": "The request makes no sense as it is."},
 }
+_LONG: dict[int | str, dict[str, Any]] = {413: {"model": Refusal, "description": "The body is too long."}}
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 
-router = APIRouter(tags=["review"])
+router = APIRouter(tags=["review"], route_class=SmallBody)
 
 
 class Entry(Document):
@@ -57,7 +59,7 @@ class Decision(Document):
     """What a reviewer decides."""
 
     decision: Word
-    note: str = Field(default="", max_length=2000)
+    note: str = Field(default="", max_length=2000, pattern="^[^\\x00]*$")  # PostgreSQL holds no NUL
 
 
 class Made(Document):
@@ -107,7 +109,7 @@ async def review(job_id: JobId, here: Here, _: Reviewer) -> Review:
     return Review(job=job_document(found, text), pictures=kept is not None, decisions=[_made(each) for each in made])
 
 
-@router.post("/v1/review/{job_id}", status_code=201, responses=_REFUSALS)
+@router.post("/v1/review/{job_id}", status_code=201, responses=_REFUSALS | _LONG)
 async def decide(job_id: JobId, said: Decision, here: Here, tenant: Reviewer) -> Made:
     """Decide. A later decision counts; the earlier ones are kept."""
     await run_in_threadpool(here.reviews.decide, job_id, said.decision, reviewer=tenant.name, note=said.note)
@@ -180,11 +182,8 @@ def _csv(found: Iterator[Decided]) -> Iterator[str]:
     names = [field.name for field in dataclasses.fields(Decided)]
     yield ",".join(names) + "\r\n"
     for each in found:
-        cells = {
-            name: f"'{cell}" if str(cell)[:1] in "=+-@\t\r" and cell else cell for name, cell in _row(each).items()
-        }
         line = io.StringIO()
-        csv.DictWriter(line, names).writerow(cells)
+        csv.DictWriter(line, names).writerow({name: _cell(value) for name, value in _row(each).items()})
         yield line.getvalue()
 
 

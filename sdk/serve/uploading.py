@@ -73,7 +73,7 @@ async def analyze(request: Request, here: Here, tenant: Submitter, content: Cont
         data = await received(request, place, max_bytes=here.settings.max_bytes, seconds=seconds)
         job = await run_in_threadpool(desk.job, tenant, content, data)
         request.state.job = job.id
-        examined = asyncio.wrap_future(await run_in_threadpool(desk.at_once, job, data))
+        examined = place.until = asyncio.wrap_future(await run_in_threadpool(desk.at_once, job, data))
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.shield(examined)

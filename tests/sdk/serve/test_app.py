@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -243,12 +244,19 @@ def test_an_answer_that_takes_too_long_can_be_fetched_later(make_settings, monke
         go, examine = threading.Event(), desk._examiner.examine
         monkeypatch.setattr(desk._examiner, "examine", lambda *a, **k: go.wait(20) and examine(*a, **k))
         answer = client.post("/v1/analyze", content=DIM)
+        gate = client.app.state.service.gate
+        assert (gate.inflight, gate.bytes) == (1, len(DIM))  # what is still to be examined counts
         go.set()
         assert answer.status_code == 504
         job = answer.json()["error"]["remedy"].split("/v1/jobs/")[1][:32]
         while client.get(f"/v1/jobs/{job}").status_code == 404:
             pass
         assert finished(client, job, {})["action"] == "pass"
+        deadline = time.monotonic() + 20
+        while gate.inflight:
+            assert time.monotonic() < deadline
+            client.get("/healthz")
+        assert gate.bytes == 0
 
 
 def test_a_fault_of_the_machine_is_no_answer_and_is_tried_again(make_settings, monkeypatch):

@@ -57,6 +57,7 @@ SENSELESS = [
     {"decision": "maybe"},
     {"decision": 3},
     {"decision": "confirm", "note": "x" * 2001},
+    {"decision": "confirm", "note": "a\0b"},
     {"decision": "confirm", "reviewer": "bob"},
 ]
 
@@ -64,6 +65,12 @@ SENSELESS = [
 @pytest.mark.parametrize("body", SENSELESS, ids=str)
 def test_a_decision_that_makes_no_sense_is_refused(carol, flagged, body):
     assert carol(f"/v1/review/{flagged['review']}", "POST", json=body).status_code == 422
+
+
+@pytest.mark.parametrize("pieces", [b"x" * 70_000, [b"x" * 10] * 2], ids=["long", "of unknown length"])
+def test_a_body_without_bounds_is_not_read_and_needs_no_key_for_that(service, flagged, pieces):
+    answer = service.post(f"/v1/review/{flagged['review']}", content=pieces)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (413, "ServiceRefused")
 
 
 def test_decisions_are_stored_and_exported_as_labels(make_settings):
