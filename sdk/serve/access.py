@@ -46,9 +46,7 @@ class Keys:
 
     def add(self, name: str, *, role: Role, per_minute: int | None = None, webhook: str | None = None) -> str:
         """Make a key and return it; it cannot be read again later."""
-        if webhook is not None and (
-            urlsplit(webhook).scheme not in ("http", "https") or not urlsplit(webhook).hostname
-        ):
+        if webhook is not None and not _is_address(webhook):
             raise BadSetting(f"webhook {webhook!r} is no address", remedy="give http://... or https://...")
         if not 1 <= len(name) <= 64 or not name.isprintable():
             raise BadSetting(f"the name {name!r} cannot be used", remedy="give 1 to 64 letters")
@@ -81,11 +79,12 @@ class Keys:
     def tenant(self, key: str) -> Tenant | None:
         """Whose key it is; None if nobody's, or revoked for a few seconds."""
         known, now = digest(key), time.monotonic()
-        if known not in self._seen or self._seen[known][0] < now:
+        seen = self._seen.get(known)
+        if seen is None or seen[0] < now:
             if len(self._seen) > 10_000:  # strangers try keys
                 self._seen.clear()
-            self._seen[known] = (now + CACHE_SECONDS, self._read(known))
-        return self._seen[known][1]
+            seen = self._seen[known] = (now + CACHE_SECONDS, self._read(known))
+        return seen[1]
 
     def _read(self, known: str) -> Tenant | None:
         columns = (keys.c.name, keys.c.role, keys.c.per_minute, keys.c.webhook)
@@ -126,6 +125,15 @@ class Quotas:
                 f"the key's {size} uploads a minute are used up", remedy="slow down", status=429, retry_after=wait
             )
         self._buckets[tenant.name] = (level - 1, moment)
+
+
+def _is_address(url: str) -> bool:
+    """Whether a webhook can be sent to ``url``."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
+    except ValueError:  # a port or an address that cannot be
+        return False
 
 
 def digest(key: str) -> str:

@@ -32,8 +32,8 @@ def serve(args: argparse.Namespace) -> int:
         from sdk.serve import app, logs
     except ImportError as error:
         raise MissingExtra(str(error.name), extra="serve", purpose="the service", why=str(error)) from error
-    if args.anyone and args.host not in ("127.0.0.1", "::1", "localhost"):
-        raise BadSetting(f"--anyone on {args.host} would serve strangers", remedy="imdl keys add NAME, or 127.0.0.1")
+    if settings.anyone and args.host not in ("127.0.0.1", "::1", "localhost"):
+        raise BadSetting(f"anyone on {args.host} would serve strangers", remedy="imdl keys add NAME, or 127.0.0.1")
     logs.configure()
     application = app.create(settings)
     config = uvicorn.Config(

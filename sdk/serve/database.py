@@ -30,10 +30,16 @@ class Database:
             if parsed.get_backend_name() == "postgresql":
                 parsed = parsed.set(drivername="postgresql+psycopg")
             elif parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
-                raise BadSetting(f"database {url} is neither a file of SQLite nor PostgreSQL", remedy=_URLS)
-            self.engine = sqlalchemy.create_engine(parsed, pool_pre_ping=parsed.get_backend_name() == "postgresql")
-        except (sqlalchemy.exc.ArgumentError, ImportError) as error:
-            raise BadSetting(f"database {url}: {error}", remedy=_URLS) from error
+                raise BadSetting(f"database {parsed!r} is neither a file of SQLite nor PostgreSQL", remedy=_URLS)
+            self.engine = sqlalchemy.create_engine(
+                parsed,
+                pool_pre_ping=parsed.get_backend_name() == "postgresql",
+                hide_parameters=True,  # errors are logged: no upload, name or address with them
+            )
+        except (sqlalchemy.exc.ArgumentError, ValueError):  # whose words may hold a piece of the password
+            raise BadSetting("the address of the database cannot be read", remedy=_URLS) from None
+        except ImportError as error:
+            raise BadSetting(f"the database cannot be opened: {error}", remedy=_URLS) from error
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         if self.is_sqlite:
             _prepare_sqlite(self.engine)

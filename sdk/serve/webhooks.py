@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import select, update
 
+from sdk.errors import BadSetting
 from sdk.serve import logs
 from sdk.serve.tables import deliveries, jobs, records
 
@@ -141,10 +142,13 @@ def secret_of(master: bytes, tenant: str) -> str:
 def master_secret(path: Path) -> bytes:
     """The secret in the file at ``path``, which is made, for its owner alone, where it is missing."""
     if not path.exists():
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         with open(fresh, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(secrets.token_hex(32))
         with contextlib.suppress(FileExistsError):  # another server was faster: both take its secret
             os.link(fresh, path)
         fresh.unlink()
-    return path.read_bytes().strip()
+    secret = path.read_bytes().strip()
+    if len(secret) < 32:  # with none, everybody could sign
+        raise BadSetting(f"the secret in {path} has {len(secret)} characters", remedy="delete the file: one is made")
+    return secret

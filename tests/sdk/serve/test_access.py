@@ -30,6 +30,16 @@ def test_a_key_opens_until_it_is_revoked(database, monkeypatch):
         store.revoke("alice")
 
 
+def test_a_key_opens_while_strangers_try_others(database):
+    class Emptied(dict):
+        def __setitem__(self, *_: object) -> None:
+            """Another thread empties it."""
+
+    store = Keys(database)
+    key, store._seen = store.add("alice", role="submit"), Emptied()
+    assert store.tenant(key).name == "alice"
+
+
 def test_no_key_is_stored(database):
     key = Keys(database).add("alice", role="review")
     with database.read() as connection:
@@ -46,6 +56,9 @@ def test_keys_that_make_no_sense_are_refused(database):
         ("there is a key", "alice", {}),
         ("is no address", "b", {"webhook": "ftp://x"}),
         ("is no address", "b", {"webhook": "hook"}),
+        ("is no address", "b", {"webhook": "http://[::1"}),
+        ("is no address", "b", {"webhook": "http://x:65536/"}),
+        ("is no address", "b", {"webhook": "http://x/a b"}),
         ("cannot be used", "", {}),
         ("cannot be used", "a" * 65, {}),
         ("per_minute is 0", "b", {"per_minute": 0}),

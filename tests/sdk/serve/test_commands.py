@@ -60,6 +60,12 @@ def test_what_makes_no_sense_is_told(imdl, arguments, words):
     assert (status, words in said) == (2, True)
 
 
+def test_a_setting_serves_strangers_no_more_than_the_option_does(imdl, tmp_path):
+    (tmp_path / "serve.toml").write_text("anyone = true\nmodels = ['none']\n")
+    status, _, said = imdl("serve", "--config", "serve.toml", "--host", "0.0.0.0", "--port", "0")
+    assert (status, "would serve strangers" in said) == (2, True)
+
+
 def test_an_upload_under_way_is_answered_before_the_service_ends(make_settings):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)

@@ -38,6 +38,22 @@ def test_a_decision_needs_its_job(database):
         connection.execute(insert(decisions).values(**row))
 
 
+def test_errors_hold_nothing_of_what_was_to_be_stored(database):
+    from sqlalchemy.exc import DBAPIError
+
+    row = {"job_id": "none", "reviewer": "carol", "decision": "confirm", "note": "", "created": 1.0}
+    with pytest.raises(DBAPIError, match="INSERT") as failed, database.write() as connection:
+        connection.execute(insert(decisions).values(**row))
+    assert "carol" not in str(failed.value)
+
+
+@pytest.mark.parametrize("url", ["mysql://me:pa55@x/y", "postgresql://me:pa55/y", "none:pa55"])
+def test_the_password_of_a_database_is_not_told(url):
+    with pytest.raises(BadSetting, match="database") as refused:
+        Database(url)
+    assert "pa55" not in str(refused.value)
+
+
 def test_what_is_not_committed_is_not_there(database):
     row = {"id": "a", "tenant": "t", "content": "c", "input_sha256": "s", "input_bytes": 1, "state": "queued"}
     with pytest.raises(BadSetting, match="on the way"), database.write() as connection:

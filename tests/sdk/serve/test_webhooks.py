@@ -9,6 +9,7 @@ import threading
 import pytest
 from sqlalchemy import select
 
+from sdk.errors import BadSetting
 from sdk.serve import webhooks
 from sdk.serve.access import Keys
 from sdk.serve.jobs import Answer, Job, Jobs
@@ -158,3 +159,9 @@ def test_the_master_secret_is_made_once_for_its_owner_alone(tmp_path):
     assert len(first) == 64
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+
+
+def test_a_master_secret_that_is_none_signs_nothing(tmp_path):
+    (tmp_path / "secret").write_text("\n")
+    with pytest.raises(BadSetting, match="has 0 characters"):
+        webhooks.master_secret(tmp_path / "secret")
