@@ -150,6 +150,9 @@ class Reader:
                 damage = self._heard() or damage
             except self._av.FFmpegError as error:
                 if packet.is_corrupt and not self._live:
+                    for frame in self._stream.decode(None):  # whole ones, held back because of their order
+                        frame.time_base = packet.time_base
+                        yield frame
                     raise DecodeFailed(
                         f"{self._name} is cut off after frame {self._count}",
                         remedy="the frames before it are good; fetch the whole file",

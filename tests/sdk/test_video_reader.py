@@ -125,6 +125,18 @@ def test_a_file_that_is_cut_off_gives_what_it_holds_and_then_an_error(tmp_path, 
     assert 5 <= len(got) < 15
 
 
+def test_frames_that_wait_for_their_order_come_before_the_end_of_a_file_that_is_cut_off(tmp_path, rng):
+    path = make(tmp_path / "a.mp4", noise(rng, 12), options={"bf": "2"}, container={"movflags": "faststart"})
+    with av.open(str(path)) as file:
+        packets = [(packet.pos, packet.size) for packet in file.demux(video=0) if packet.size]
+    start, size = packets[7]
+    path.write_bytes(path.read_bytes()[: start + size // 2])
+    got = []
+    with pytest.raises(DecodeFailed, match="is cut off after frame 7\n"):
+        got.extend(one.damage for one in video.read(path, Settings()))
+    assert got == [""] * 7
+
+
 @pytest.mark.parametrize(
     ("distance", "damaged"), [("1", [2]), ("4", [2, 3]), ("9", [2, 3, 4, 5])], ids=["key frames", "few", "one"]
 )
