@@ -31,6 +31,7 @@ PASSING = ("time", "timing_ms", "previous", "signature")
 PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "openvino", "tensorrt")
 PARTS = {"input": dict, "models": list, "results": list, "decision": dict, "runtime": dict, "timing_ms": dict}
 """What a reader looks into."""
+_REMEDY = "give a file that imdl record wrote"
 
 Record = dict[str, object]
 
@@ -66,9 +67,9 @@ def dumps(record: Mapping[str, object]) -> str:
 def loads(text: str | bytes) -> dict[str, Any]:
     """A record from its text; only the parts that this module's readers rely on are checked."""
     try:
-        record = json.loads(text)
-    except ValueError as error:
-        raise EvidenceInvalid(f"a record is not JSON: {error}", remedy="give a file that imdl record wrote") from error
+        record = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise EvidenceInvalid(f"a record is not JSON: {error}", remedy=_REMEDY) from error
     schema = record.get("schema") if isinstance(record, dict) else None
     if schema != SCHEMA:
         raise EvidenceInvalid(
@@ -114,6 +115,18 @@ def runtime() -> Record:
         "machine": platform.machine(),
         "packages": {package: version for package in PACKAGES if (version := installed(package))},
     }
+
+
+def _once(members: list[tuple[str, object]]) -> dict[str, object]:
+    """An object; of a name that is there twice other readers may take the other value, under the same signature."""
+    found = dict(members)
+    if len(found) < len(members):
+        raise EvidenceInvalid("in a record a name is there twice", remedy=_REMEDY)
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise EvidenceInvalid(f"a record is not JSON: {name} is no number", remedy=_REMEDY)
 
 
 def _is_whole(model: object) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdk.analyzer import load
-from sdk.errors import ArtifactInvalid, EvidenceInvalid
+from sdk.artifact import names
+from sdk.errors import ArtifactInvalid, EvidenceInvalid, UnknownName
 from sdk.evidence.record import of_analysis, runtime
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def _again(
     model: Mapping[str, Any], result: Mapping[str, Any], data: bytes, *, path: Path | None, elsewhere: tuple[str, ...]
 ) -> Replayed:
     engine = model["engine"]
+    if path is None and model["name"] not in names():  # no record names a path
+        raise UnknownName("model", model["name"], names())
     choice = {key: engine[key] for key in ("device", "backend", "precision", "working_size")}
     with load(path or model["name"], **choice) as analyzer:
         if analyzer.artifact.digest != model["artifact"]:

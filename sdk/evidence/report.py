@@ -35,7 +35,7 @@ def page(text: str, replayed: Sequence[Replayed]) -> str:
     preview = [PREVIEW] if any(model["status"] == "preview" for model in record["models"]) else []
     models = zip(record["models"], record["results"], replayed, strict=True)
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=f"Evidence on {record['input']['sha256'][:12]}",
+        title=escape(f"Evidence on {record['input']['sha256'][:12]}"),
         summary=_summary(record),
         models="\n".join(_section(model, result, again) for model, result, again in models),
         limits="\n".join(f"<li>{escape(limit)}</li>" for limit in (*preview, *LIMITS)),
@@ -60,7 +60,8 @@ def _summary(record: Mapping[str, Any]) -> str:
         ("Examined", f"{record['time']}, in {record['timing_ms']['total']:.1f} ms"),
     ]
     if record.get("signature"):
-        rows.append(("Signed", f"{record['signature']['algorithm']}, key {record['signature']['key']}"))
+        claimed = f"{record['signature']['algorithm']}, key {record['signature']['key']}"
+        rows.append(("Signature", f"{claimed}; not checked here, but by imdl verify --key"))
     return _facts(rows)
 
 
@@ -112,11 +113,15 @@ def _regions(regions: Sequence[Mapping[str, Any]]) -> str:
         return "<p>No region reaches the threshold of the mask.</p>"
     head = "<tr><th>Region</th><th>Left, top</th><th>Right, bottom</th><th>Area, px</th><th>Mean probability</th></tr>"
     rows = [
-        f"<tr><td>{number}</td><td>{each['x0']}, {each['y0']}</td><td>{each['x1']}, {each['y1']}</td>"
+        f"<tr><td>{number}</td><td>{_point(each, '0')}</td><td>{_point(each, '1')}</td>"
         f'<td class="number">{each["area"]:,}</td><td class="number">{each["probability"]:.3f}</td></tr>'
         for number, each in enumerate(regions[:REGIONS], 1)
     ]
     return f"<table>{head}{''.join(rows)}</table>"
+
+
+def _point(region: Mapping[str, Any], corner: str) -> str:
+    return escape(f"{region['x' + corner]}, {region['y' + corner]}")
 
 
 def _facts(rows: Iterable[tuple[str, str]]) -> str:

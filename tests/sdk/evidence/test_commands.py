@@ -88,6 +88,11 @@ def test_replay_refuses_another_file_and_another_artifact(imdl, recorded, toy_pa
     assert (status, "not the recorded artifact" in words) == (2, True)
     status, _, words = imdl("replay", recorded, recorded.with_suffix(".png"), "--model", "toy")
     assert (status, "has no path" in words) == (2, True)
+    found = record.loads(recorded.read_text())
+    found["models"][0]["name"] = str(toy_path)  # a record of others opens no path
+    recorded.write_text(record.dumps(found))
+    status, _, words = imdl("replay", recorded, recorded.with_suffix(".png"))
+    assert (status, "no model named" in words) == (2, True)
 
 
 def test_replay_refuses_a_record_that_is_not_whole(imdl, recorded, toy_path):
@@ -112,11 +117,16 @@ def test_report_is_one_page_and_the_same_whenever_it_is_made(imdl, recorded, toy
 def test_report_shows_words_of_the_record_as_words(imdl, recorded, toy_path):
     found = record.loads(recorded.read_text())
     found["decision"]["reasons"] = ["<script>alert(1)</script>"]
+    found["results"][0]["regions"] = [
+        {"x0": "<script>", "y0": "<script>", "x1": "<script>", "y1": "<script>", "area": 1, "probability": 0.5}
+    ]
+    found["signature"] = {"algorithm": "ed25519", "key": "00", "value": "00"}
     recorded.write_text(record.dumps(found))
     imdl("report", recorded, recorded.with_suffix(".png"), "--model", f"toy={toy_path}")
     page = recorded.with_suffix(".html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "key 00; not checked here" in page
 
 
 def test_capacity_reads_times_from_records(imdl, tmp_path):

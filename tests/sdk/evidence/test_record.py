@@ -80,9 +80,18 @@ def test_a_job_is_named_by_file_artifacts_policies_and_content():
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("{", "not JSON"), ("[]", "schema None"), ('{"schema": "imdl.evidence/9"}', "imdl.evidence/9"),
+    [("{", "not JSON"), ("[" * 100_000, "not JSON"), ('{"schema": NaN}', "NaN is no number"),
+     ("[]", "schema None"), ('{"schema": "imdl.evidence/9"}', "imdl.evidence/9"),
      ('{"schema": "imdl.evidence/1", "input": 3}', "not whole: input")],
 )  # fmt: skip
 def test_what_is_no_record_is_refused(text, problem):
     with pytest.raises(EvidenceInvalid, match=problem):
         record.loads(text)
+
+
+def test_a_record_says_everything_once(examiner, upload):
+    text = chain.seal(examiner.examine(upload).record)
+    assert record.dumps(record.loads(text)) == text
+    for other in ('{"decision":{"action":"pass"},' + text[1:], text.replace('"action":', '"action":"pass","action":')):
+        with pytest.raises(EvidenceInvalid, match="is there twice"):
+            record.loads(other)
