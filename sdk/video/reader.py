@@ -40,6 +40,8 @@ ASSUMED = {"bt601": 5, "bt709": 1}
 """What may be taken where the stream names no matrix."""
 MOST_DAMAGED = 256
 """Damaged packets whose frames are waited for; no codec holds back as many."""
+PREMATURE = "File ended prematurely"
+"""What FFmpeg prints of a Matroska file whose last part is shorter than it announces, and otherwise takes for whole."""
 UNNAMED, LIMITED, FULL = 2, 1, 2
 TRANSFERS = {16: "PQ", 18: "HLG"}
 ORIENTATIONS = {0: 1, 180: 3, -180: 3, -90: 6, 90: 8}
@@ -153,21 +155,26 @@ class Reader:
                     for frame in self._stream.decode(None):  # whole ones, held back because of their order
                         frame.time_base = packet.time_base
                         yield frame
-                    raise DecodeFailed(
-                        f"{self._name} is cut off after frame {self._count}",
-                        remedy="the frames before it are good; fetch the whole file",
-                    ) from error
+                    raise self._cut_off() from error
                 if not self._live:
                     raise
                 frames, damage = [], self._heard() or str(error)
             if damage and packet.pts is not None:
                 self._note_damage(packet.pts, damage)
             yield from frames
+        if PREMATURE in damage:
+            raise self._cut_off()
         if "mov" in self._container.format.name and packets < self._stream.frames:  # other headers only estimate
             raise DecodeFailed(
                 f"{self._name} is cut off: it announces {self._stream.frames} frames and holds {packets}",
                 remedy="the frames that it holds are good; fetch the whole file",
             )
+
+    def _cut_off(self) -> DecodeFailed:
+        return DecodeFailed(
+            f"{self._name} is cut off after frame {self._count}",
+            remedy="the frames before it are good; fetch the whole file",
+        )
 
     def _note_damage(self, pts: int, damage: str) -> None:
         """Remember damage until the frame comes out, which is later; some never do."""

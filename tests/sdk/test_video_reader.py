@@ -125,6 +125,18 @@ def test_a_file_that_is_cut_off_gives_what_it_holds_and_then_an_error(tmp_path, 
     assert 5 <= len(got) < 15
 
 
+@pytest.mark.parametrize("share", [0.5, 0.7])
+def test_a_matroska_file_that_is_cut_off_is_no_whole_one(tmp_path, rng, share):
+    path = make(tmp_path / "a.mkv", noise(rng, 12))
+    whole = path.read_bytes()
+    assert len(read(path, decode="worker")) == 12
+    path.write_bytes(whole[: int(share * len(whole))])
+    got = []
+    with pytest.raises(DecodeFailed, match=r"is cut off after frame \d+\n  -> the frames before it are good"):
+        got.extend(video.read(path, Settings()))
+    assert 3 <= len(got) < 12
+
+
 def test_frames_that_wait_for_their_order_come_before_the_end_of_a_file_that_is_cut_off(tmp_path, rng):
     path = make(tmp_path / "a.mp4", noise(rng, 12), options={"bf": "2"}, container={"movflags": "faststart"})
     with av.open(str(path)) as file:
