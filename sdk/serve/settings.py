@@ -36,7 +36,7 @@ class Settings:
     secret: str = "imdl.secret"
     """File of the secret from which those of webhooks are derived; made when it is missing."""
     anyone: bool = False
-    """Whether requests without a key are served, by everybody who reaches the port."""
+    """Whether requests without a key are served; to this machine alone."""
     workers: int = 1
     """Files that are examined at once."""
     max_bytes: int = Limits().bytes
