@@ -118,9 +118,7 @@ class _Session:
 
     def submit(self, feeds: Mapping[str, NDArray[Any]]) -> Running:
         """Start on ``feeds``; a frame may lie on the GPU."""
-        frame, working_size = feeds["frame"], int(feeds.get("working_size", np.zeros(())))
-        shape = tuple(frame.__cuda_array_interface__["shape"] if is_on_cuda(frame) else frame.shape)
-        return self._package(self._shelf.entry(shape, working_size)).start({"frame": frame})
+        return self._package(self._shelf.entry_for(feeds)).start({"frame": feeds["frame"]})
 
     def close(self) -> None:
         """Let go of the packages; torch frees them with the last reference. Idempotent."""

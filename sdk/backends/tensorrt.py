@@ -10,10 +10,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sdk import forks
-from sdk.cuda_arrays import is_on_cuda
 from sdk.engines import gpu, kept, trt
 from sdk.engines.cache import Cache, Entry, Key
 from sdk.engines.onepiece import in_one_piece, named
@@ -117,9 +114,7 @@ class _Session:
 
     def submit(self, feeds: Mapping[str, NDArray[Any]]) -> Running:
         """Start on ``feeds``; a frame may lie on the GPU."""
-        frame, working_size = feeds["frame"], int(feeds.get("working_size", np.zeros(())))
-        shape = tuple(frame.__cuda_array_interface__["shape"] if is_on_cuda(frame) else frame.shape)
-        return self._engine(self._shelf.entry(shape, working_size)).start(feeds)
+        return self._engine(self._shelf.entry_for(feeds)).start(feeds)
 
     def build(self, profile: Profile) -> None:
         """Build an engine for ``profile`` unless one that loads is kept for its usual frame."""

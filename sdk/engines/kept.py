@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sdk.artifact import Artifact
+from sdk.cuda_arrays import is_on_cuda
 from sdk.engines.cache import Cache, Entry, Key
 from sdk.engines.onepiece import named
 from sdk.engines.profile import Profile
@@ -44,6 +46,12 @@ class Shelf:
                 raise missing(entries, shape, working_size, verb=self._verb, why=why)
             self._known = {**self._known, kind: found}
         return self._known[kind]
+
+    def entry_for(self, feeds: Mapping[str, Any]) -> Entry:
+        """:meth:`entry` for what a session is given; the frame may lie on a GPU."""
+        frame, working_size = feeds["frame"], int(feeds.get("working_size", 0))
+        shape = tuple(frame.__cuda_array_interface__["shape"] if is_on_cuda(frame) else frame.shape)
+        return self.entry(shape, working_size)
 
     def forget(self) -> None:
         """Look again: engines came or went."""
