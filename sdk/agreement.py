@@ -22,7 +22,7 @@ import numpy as np
 from sdk import artifact, overlay
 from sdk.analyzer import Analyzer, load
 from sdk.errors import AnalyzerClosed, ArtifactInvalid, BadFrame, BadSetting, SdkError
-from sdk.progress import Progress, Report
+from sdk.progress import Report, of_model
 from sdk.results import Analysis, Latency
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Analyzers:
         for name, analyzer in self.analyzers.items():
             began = time.perf_counter()
             try:
-                analyses[name] = analyzer.analyze(read, min_score=min_score, progress=_named(name, progress))
+                analyses[name] = analyzer.analyze(read, min_score=min_score, progress=of_model(name, progress))
             except AnalyzerClosed:
                 raise
             except SdkError as error:
@@ -187,7 +187,7 @@ def load_all(
     """
     analyzers: dict[str, Analyzer] = {}
     failures: dict[str, SdkError] = {}
-    wanted = artifact.names() if models is None else list(models)
+    wanted = artifact.models() if models is None else list(models)
     if not wanted:
         raise ArtifactInvalid("there is no model to load", remedy="name some, or install imdl-sdk with its artifacts")
     for model in wanted:
@@ -215,14 +215,3 @@ def load_all(
     if not analyzers:
         raise next(iter(failures.values()))
     return Analyzers(analyzers, failures)
-
-
-def _named(model: str, progress: Report | None) -> Report | None:
-    """``progress`` that says which model's stage it is."""
-    if progress is None:
-        return None
-
-    def report(piece: Progress) -> None:
-        progress(dataclasses.replace(piece, stage=f"{model} {piece.stage}"))
-
-    return report

@@ -23,7 +23,7 @@ from sdk.limits import Limits
 from sdk.progress import Report, Told
 from sdk.recipe import Recipe, check_score
 from sdk.results import Analysis, Latency, Runtime
-from sdk.verdict import judge
+from sdk.verdict import Verdict, judge
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,21 +57,29 @@ def load(
         decode: "worker" decodes files in a process of their own; "inline" in this one, for trusted files only.
         limits: what a file may cost before it is refused; that on pixels holds for arrays and images, too.
     """
-    analyzer = Analyzer(
-        Recipe(
-            model=model,
-            device=device,
-            backend=backend,
-            precision=precision,
-            working_size=working_size,
-            threads=threads,
-            min_score=min_score,
-            decode=decode,
-            limits=limits,
-        )
+    recipe = Recipe(
+        model=model,
+        device=device,
+        backend=backend,
+        precision=precision,
+        working_size=working_size,
+        threads=threads,
+        min_score=min_score,
+        decode=decode,
+        limits=limits,
     )
+    analyzer = _kind(artifact.find(model))(recipe)
     analyzer.open()
     return analyzer
+
+
+def _kind(path: Path) -> type[Analyzer]:
+    """What analyses with the artifact at ``path``: one model, or several whose answers become one."""
+    if not (path / artifact.MEMBERS).is_file():
+        return Analyzer
+    from sdk.ensemble import Ensemble  # it is made of Analyzers
+
+    return Ensemble
 
 
 class Analyzer:
@@ -148,7 +156,7 @@ class Analyzer:
         With ``errors="raise"`` the first input that cannot be analysed ends the call with its error; with ``"return"``
         its error stands in its place among the results, and no other input is lost.
         """
-        self._here()
+        self._check_open()
         if errors not in ("raise", "return"):
             raise UnknownName("way with errors", errors, ("raise", "return"))
         if not isinstance(sources, Iterable) or batches.is_one(sources):
@@ -194,7 +202,7 @@ class Analyzer:
         self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Analyzer, (self.recipe,)
+        return type(self), (self.recipe,)
 
     def __repr__(self) -> str:
         terms = self.artifact.contract
@@ -213,10 +221,13 @@ class Analyzer:
         precision = opened.choice.precision
         return min(opened.session(graph, precision=precision).parallel for graph in opened.terms.planned)
 
-    def _here(self) -> _Opened:
-        """The sessions of this process."""
+    def _check_open(self) -> None:
         if self._closed:
             raise AnalyzerClosed("this Analyzer was closed", remedy="load another, or close it later")
+
+    def _here(self) -> _Opened:
+        """The sessions of this process."""
+        self._check_open()
         pid = os.getpid()
         opened = self._opened.get(pid)
         if opened is None:  # setdefault is atomic: two threads get the same one, with no lock that a fork could freeze
@@ -228,7 +239,7 @@ class Analyzer:
 
     def read(self, source: object, *, color: Color = "rgb") -> Input:
         """``source`` as a frame, which any number of Analyzers may then analyse: nothing is decoded twice."""
-        self._here()  # one that is closed would start a decoding process that nobody stops
+        self._check_open()  # one that is closed would start a decoding process that nobody stops
         start = time.perf_counter()
         if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
             decoded = self._decoder.decode(source)
@@ -294,13 +305,17 @@ class Analyzer:
             results.append(self._result(item, float(score), heatmap, latency))
         return results
 
+    def _verdict(self, score: float, item: Input) -> Verdict:
+        terms, size = self.artifact.contract, self.working_size
+        return judge(score, item.frame, terms, working_size=size, is_video=item.is_video)
+
     def _result(self, item: Input, score: float, heatmap: NDArray[np.float32] | None, latency: Latency) -> Analysis:
         start = time.perf_counter()
         terms = self.artifact.contract
         choice = self.choice
         frame = to_display(item.frame, item.orientation)
         heatmap = None if heatmap is None else to_display(heatmap, item.orientation)
-        verdict = judge(score, item.frame, terms, working_size=self.working_size, is_video=item.is_video)
+        verdict = self._verdict(score, item)
         ms = 1e3 * (time.perf_counter() - start)
         return Analysis(
             frame=frame,

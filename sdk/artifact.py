@@ -17,6 +17,9 @@ DEFAULT = "psccnet-lite"
 SHIPPED = Path(__file__).parent / "artifacts"
 """Folder of the artifacts that come with the package."""
 
+MEMBERS = "members.json"
+"""In an artifact that has no graphs of its own: which models it asks, and how their answers become one."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Artifact:
@@ -44,6 +47,11 @@ def names() -> list[str]:
     if not SHIPPED.is_dir():
         return []
     return sorted(path.name for path in SHIPPED.iterdir() if (path / contract.FILE).is_file())
+
+
+def models() -> list[str]:
+    """The artifacts that ship and answer by themselves, without those that ask others."""
+    return [name for name in names() if not (SHIPPED / name / MEMBERS).is_file()]
 
 
 def find(model: str | Path | None = None) -> Path:

@@ -234,11 +234,11 @@ class Contract:
             raise ArtifactInvalid(
                 f"the contract has schema version {version!r}, this imdl-sdk reads {SCHEMA_VERSION}", remedy=_REMEDY
             )
-        return _record(cls, fields, "contract")
+        return record(cls, fields, "contract")
 
 
-def _record(kind: type[T], value: object, where: str) -> T:
-    """A dataclass from a JSON object with exactly its fields."""
+def record(kind: type[T], value: object, where: str) -> T:
+    """A dataclass from a JSON object with exactly its fields, ``where`` naming it in errors."""
     if not isinstance(value, dict):
         raise _mismatch(where, "an object", value)
     hints = typing.get_type_hints(kind)
@@ -267,7 +267,7 @@ def _value(kind: object, value: object, where: str) -> object:
         return {key: _value(args[1], item, f"{where}[{key!r}]") for key, item in value.items()}
     for alternative in args if origin is types.UnionType else (kind,):
         if dataclasses.is_dataclass(alternative) and value is not None:
-            return _record(typing.cast("type[object]", alternative), value, where)
+            return record(typing.cast("type[object]", alternative), value, where)
         if type(value) is alternative or (origin is Literal and value in args):  # type(): True must not pass for 1
             return value
     if kind is float and type(value) is int:

@@ -49,6 +49,13 @@ class Told:
             raise
 
 
+def of_model(name: str, report: Report | None) -> Report | None:
+    """``report`` that is told which model's stage it hears of, where several are asked."""
+    if report is None:
+        return None
+    return lambda piece: report(dataclasses.replace(piece, stage=f"{name} {piece.stage}"))
+
+
 def silent(done: int, total: int) -> None:
     """Tell nobody."""
     del done, total

@@ -80,9 +80,18 @@ class Runtime:
     """What would have been preferred, as "backend on device", and why it was not used."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Member:
+    """What one of several models said of a frame, before their answers became one."""
+
+    score: float
+    """Its own, in [0, 1]."""
+    runtime: Runtime
+
+
 @dataclasses.dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Analysis:
-    """What one model found in one frame, in display orientation."""
+    """What one model, or an ensemble of several, found in one frame, in display orientation."""
 
     frame: NDArray[np.uint8] = dataclasses.field(repr=False)
     """The pixels that were analysed, [H, W, 3] RGB."""
@@ -100,6 +109,8 @@ class Analysis:
     """EXIF orientation of the input, 1..8. The stored pixels were analysed; frame and heatmap are turned upright."""
     notes: tuple[str, ...] = ()
     """What had to be done to the input before it was a frame."""
+    members: Mapping[str, Member] = dataclasses.field(default_factory=dict)
+    """Of an ensemble the models that ran on this frame, in order; a cascade does not ask all. Empty for one model."""
 
     def __post_init__(self) -> None:
         if self.heatmap is not None and self.heatmap.shape != self.frame.shape[:2]:
@@ -148,6 +159,7 @@ class Analysis:
             "latency_ms": dataclasses.asdict(self.latency),
             "runtime": dataclasses.asdict(self.runtime),
             "notes": list(self.notes),
+            "members": {name: dataclasses.asdict(member) for name, member in self.members.items()},
         }
 
     def to_json(self, *, indent: int | None = None) -> str:
