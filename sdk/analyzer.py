@@ -15,10 +15,10 @@ import numpy as np
 
 from sdk import artifact, backends, batches, plan
 from sdk.backend import Builds
-from sdk.decoding import Decoder, Mode
+from sdk.decoding import Decoded, Decoder, Mode
 from sdk.engines.profile import Profile
 from sdk.errors import AnalyzerClosed, ArtifactInvalid, BadSetting, RunFailed, SdkError, UnknownName
-from sdk.frames import Color, convert, orientation_of, to_display
+from sdk.frames import Color, convert, orientation_of, quality_of, to_display
 from sdk.limits import Limits
 from sdk.progress import Report, Told
 from sdk.recipe import Recipe, check_score
@@ -244,13 +244,13 @@ class Analyzer:
         if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
             decoded = self._decoder.decode(source)
             ms = 1e3 * (time.perf_counter() - start)
-            return Input(decoded.frame, decoded.orientation, decoded.decoder, decoded.notes, ms)
+            return Input.of(decoded, ms)
         frame, notes = convert(source, color=color, limits=self._decoder.limits)
         kind = f"{type(source).__module__.partition('.')[0]}.{type(source).__name__}"
         if frame is source or not frame.flags.owndata:
             frame = frame.copy()  # the result keeps it, the caller may draw on his
         ms = 1e3 * (time.perf_counter() - start)
-        return Input(frame, orientation_of(source), f"none: {kind}", tuple(notes), ms)
+        return Input(frame, orientation_of(source), f"none: {kind}", tuple(notes), ms, quality=quality_of(source))
 
     def _precision(self, shape: tuple[int, ...]) -> str:
         """Precision for frames of ``shape`` [..., H, W, 3]: f32 where they are thinner than anything that was measured.
@@ -307,7 +307,7 @@ class Analyzer:
 
     def _verdict(self, score: float, item: Input) -> Verdict:
         terms, size = self.artifact.contract, self.working_size
-        return judge(score, item.frame, terms, working_size=size, is_video=item.is_video)
+        return judge(score, item.frame, terms, working_size=size, quality=item.quality, is_video=item.is_video)
 
     def _result(self, item: Input, score: float, heatmap: NDArray[np.float32] | None, latency: Latency) -> Analysis:
         start = time.perf_counter()
@@ -352,6 +352,13 @@ class Input:
     decode_ms: float
     is_video: bool = False
     """Whether it comes from a video, whose codec moves scores: other thresholds hold."""
+    quality: int | None = None
+    """Of a JPEG, as :mod:`sdk.jpeg_quality` tells it."""
+
+    @classmethod
+    def of(cls, decoded: Decoded, ms: float) -> Input:
+        """A file's pixels, decoded in ``ms``."""
+        return cls(decoded.frame, decoded.orientation, decoded.decoder, decoded.notes, ms, quality=decoded.quality)
 
 
 class _Opened:

@@ -189,6 +189,8 @@ class Contract:
     sha256: Mapping[str, str]
     """Digest of every other file of the artifact, in hexadecimal."""
     parity: tuple[ParityRow, ...] = ()
+    minimum_quality: int = 55
+    """JPEG quality below which no whole picture was compressed in training; 55 was so before contracts told it."""
 
     def __post_init__(self) -> None:
         missing = sorted(self.planned - set(self.graphs))

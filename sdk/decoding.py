@@ -42,6 +42,8 @@ class Decoded:
     """Libraries that decoded it, with versions."""
     notes: tuple[str, ...]
     """What was done to reach 8-bit RGB and what was left aside."""
+    quality: int | None
+    """Of a JPEG, as :mod:`sdk.jpeg_quality` tells it."""
 
     @property
     def width(self) -> int:
@@ -88,6 +90,7 @@ class Decoder:
             format=str(reply["format"]),
             decoder=str(reply["decoder"]),
             notes=tuple(map(str, reply["notes"])),
+            quality=reply["quality"],
         )
 
     def close(self) -> None:
@@ -205,3 +208,4 @@ def _decode_inline(name: str, source: Path | memoryview, limits: Limits) -> Deco
         decoder=picture.decoder,
         notes=picture.notes,
     )
+        quality=picture.quality,

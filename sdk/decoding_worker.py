@@ -92,6 +92,7 @@ def _answer(request: Mapping[str, Any], shared: int, limits: Limits) -> dict[str
 
 def refused(error: SdkError) -> dict[str, Any]:
     """The answer that makes the parent raise ``error``."""
+        "quality": picture.quality,
     return {"error": type(error).__name__, "problem": error.problem, "remedy": error.remedy}
 
 

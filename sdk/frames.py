@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdk import pillow
+from sdk import jpeg_quality, pillow
 from sdk.cuda_arrays import is_on_cuda, to_host
 from sdk.errors import BadFrame, DecodeFailed, UnknownName
 from sdk.limits import Limits, check_pixels
@@ -73,6 +73,11 @@ def orientation_of(source: object) -> int:
     To be asked after :func:`as_frame`: Pillow turns a TIFF upright, and drops its tag, when it loads the pixels.
     """
     return pillow.orientation_of(source) if isinstance(source, Image.Image) else 1
+
+
+def quality_of(source: object) -> int | None:
+    """Quality of a PIL image that was opened from a JPEG, 1 to 100, and None for every other source."""
+    return jpeg_quality.quality_of(source) if isinstance(source, Image.Image) else None
 
 
 def to_display(array: NDArray[Element], orientation: int) -> NDArray[Element]:

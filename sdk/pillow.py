@@ -26,6 +26,7 @@ from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, Unsu
 from sdk.jpeg import is_cut_off
 from sdk.limits import Limits, check_frames, check_pixels, raising
 from sdk.signatures import explain_unread, is_heif
+from sdk.jpeg_quality import quality_of
 from sdk.unhandled import unhandled
 
 PLUGINS = {
@@ -85,6 +86,8 @@ class Picture:
 
 def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
     """Decode ``file``; size and frame count are checked against ``limits`` before its pixels are touched."""
+    quality: int | None
+    """Of a JPEG, as :mod:`sdk.jpeg_quality` tells it."""
     try:
         with _open(file, name) as image:
             notes = _check(image, name, limits)
@@ -98,7 +101,12 @@ def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
                 )
             rgb, more = to_rgb(stored)
             return Picture(
-                image=rgb, orientation=orientation, format=kind, decoder=_decoder(kind), notes=(*notes, *more)
+                image=rgb,
+                orientation=orientation,
+                format=kind,
+                decoder=_decoder(kind),
+                notes=(*notes, *more),
+                quality=quality_of(image),
             )
     except MissingExtra:
         raise

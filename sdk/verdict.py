@@ -36,9 +36,10 @@ def judge(
     contract: Contract,
     *,
     working_size: int,
+    quality: int | None = None,
     is_video: bool = False,
 ) -> Verdict:
-    """The verdict on ``frame``, by the thresholds for frames of video if it is one.
+    """The verdict on ``frame``, by the thresholds for frames of video if it is one; of a JPEG with its ``quality``.
 
     Outside what was measured it is ``inconclusive``, whatever the score.
     """
@@ -47,7 +48,7 @@ def judge(
         measured = ", ".join(_size(size) for size in contract.working_sizes) or "none"
         reason = f"accuracy at working size {_size(working_size)} was not measured, only at {measured}"
         return Verdict("inconclusive", reason)
-    outside = unmeasured(frame, contract)
+    outside = unmeasured(frame, contract, quality)
     if outside:
         return Verdict("inconclusive", outside)
     shares = levels.video if is_video else levels.photographs
@@ -68,12 +69,15 @@ def told(score: float, relation: str, level: float) -> str:
     return f"{left} {relation} {right}"
 
 
-def unmeasured(frame: NDArray[np.uint8], contract: Contract) -> str:
+def unmeasured(frame: NDArray[np.uint8], contract: Contract, quality: int | None = None) -> str:
     """Why the thresholds say nothing about this frame; empty if they do."""
     side = min(frame.shape[:2])
     least = max(contract.minimum_side, FAR + 1)
     if side < least:
         return f"the short side is {side} px, accuracy was measured from {least} px up"
+    if quality is not None and quality < contract.minimum_quality:
+        least = contract.minimum_quality
+        return f"the file is a JPEG of quality {quality} or the like, the model was trained on pictures from {least} up"
     return content(frame).reason
 
 

@@ -20,6 +20,7 @@ from export.weights import SharedWeights
 from sdk.contract import Contract, Graph, Passes, Step, Tensor, Thresholds, Tiling
 from training.card import Card
 from training.nn.detector import Detector
+from training.synthesis.life import LOWEST_QUALITY
 from training.synthesis.sample import Sample
 
 MINIMUM_SIDE = 64
@@ -136,6 +137,7 @@ def _contract(frozen: Detector, *, name: str, model: str, card: Card, graphs: di
         thresholds={size: Thresholds(**levels) for size, levels in card.thresholds.items()},
         mask_threshold=card.mask_threshold,
         minimum_side=MINIMUM_SIDE,
+        minimum_quality=LOWEST_QUALITY,
         precisions=("f32", "bf16"),
         licence=card.licence,
         commercial_use=card.commercial_use,

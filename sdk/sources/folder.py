@@ -40,8 +40,7 @@ def read(source: object, settings: Settings) -> Generator[Captured]:
         for file in files:
             start = time.perf_counter()
             decoded = decoder.decode(file)
-            ms = 1e3 * (time.perf_counter() - start)
-            yield Captured(Input(decoded.frame, decoded.orientation, decoded.decoder, decoded.notes, ms))
+            yield Captured(Input.of(decoded, 1e3 * (time.perf_counter() - start)))
 
 
 def _in_numbers(file: Path) -> list[tuple[int, str]]:

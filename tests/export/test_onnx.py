@@ -18,6 +18,7 @@ from export.freeze import freeze
 from export.weights import FILE
 from sdk.contract import Contract
 from training import models
+from training.synthesis.life import LOWEST_QUALITY
 
 Exported = tuple[Path, Contract]
 GRAPHS = ("model.onnx", "shrink.onnx", "local.onnx", "rest.onnx", "locate.onnx")
@@ -28,6 +29,11 @@ def test_directory_holds_what_the_contract_lists(exported: Exported) -> None:
     assert {path.name for path in folder.iterdir()} == {*contract.sha256, "contract.json"}
     assert {graph.file for graph in contract.graphs.values()} == {*GRAPHS, "model.ops.onnx"}
     assert sdk.load(folder).artifact.contract == contract
+
+
+def test_the_contract_tells_the_lowest_quality_of_training(exported: Exported) -> None:
+    folder, _ = exported
+    assert json.loads((folder / "contract.json").read_text())["minimum_quality"] == LOWEST_QUALITY
 
 
 def test_parity_table_covers_both_backends_and_the_whole_graph(exported: Exported) -> None:

@@ -123,6 +123,18 @@ def test_notes_on_images_and_arrays_are_those_on_files(analyzer, frame):
         assert analyzer.analyze(image).notes == ("the colour profile was not applied",)
 
 
+@pytest.mark.parametrize(("quality", "judged"), [(20, False), (95, True)])
+def test_a_jpegs_quality_is_known_however_it_is_given(analyzer, toy_path, frame, tmp_path, quality, judged):
+    path = tmp_path / "frame.jpg"
+    Image.fromarray(frame).save(path, quality=quality)
+    with sdk.load(toy_path, decode="inline") as inline:
+        found = [analyzer.analyze(path), analyzer.analyze(Image.open(path)), inline.analyze(path.read_bytes())]
+    folder = [moment.analysis for moment in sdk.stream(tmp_path, analyzer)]
+    for analysis in (*found, *folder):
+        assert (analysis.verdict.name != "inconclusive") == judged
+        assert (f"JPEG of quality {quality} or the like" in analysis.verdict.reason) != judged
+
+
 def test_a_batch_is_the_inputs_in_order(analyzer, rng):
     shapes = [(64, 64), (70, 90), (64, 64), (90, 70), (70, 90), (64, 64)]
     frames = [rng.integers(0, 200, (*shape, 3), np.uint8) // (i + 1) for i, shape in enumerate(shapes)]

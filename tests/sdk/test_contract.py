@@ -35,6 +35,12 @@ def test_survives_json():
     assert [type(value) for value in back.settings.values()] == [int, str, float, bool]
 
 
+def test_a_contract_from_before_qualities_were_told_has_that_of_its_training():
+    older = json.loads(TERMS.to_json())
+    del older["minimum_quality"]
+    assert Contract.from_json(json.dumps(older)).minimum_quality == 55
+
+
 def test_text_is_the_same_every_time():
     assert TERMS.to_json() == Contract.from_json(TERMS.to_json()).to_json()
 

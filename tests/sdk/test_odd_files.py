@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+import sdk
 from sdk.errors import LimitExceeded, SdkError, UnsupportedImage
 
 WHOLE = ("exif_orientation", "pngsuite", "webp", "avif", "gif", "cmyk_icc_lab", "hdr_gainmap", "malformed_metadata")
@@ -46,6 +47,11 @@ def test_every_file_ends_soon_quietly_and_small(odd, rows, worker, capfd):
     assert capfd.readouterr() == ("", "")
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 300
     assert decoded >= 400
+
+
+def test_what_was_compressed_beyond_all_training_is_inconclusive(odd):
+    analysis = sdk.analyze(odd / "edge_sizes" / "q1.jpg")
+    assert (analysis.verdict.name, analysis.verdict.reason[:31]) == ("inconclusive", "the file is a JPEG of quality 1")
 
 
 def test_sound_files_are_read(odd, rows, worker):

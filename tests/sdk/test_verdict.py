@@ -58,6 +58,15 @@ def test_outside_what_was_measured_no_score_convinces(frame, words):
     assert not verdict.found
 
 
+@pytest.mark.parametrize(("quality", "name"), [(1, "inconclusive"), (54, "inconclusive"), (55, "manipulated")])
+def test_below_the_quality_of_training_a_jpeg_is_inconclusive(frame, quality, name):
+    terms = dataclasses.replace(TERMS, minimum_quality=55)
+    verdict = judge(1.0, frame, terms, working_size=0, quality=quality)
+    assert verdict.name == name
+    assert (f"JPEG of quality {quality} or the like" in verdict.reason) == (name == "inconclusive")
+    assert judge(1.0, frame, terms, working_size=0, quality=None).name == "manipulated"
+
+
 def test_a_working_size_that_is_not_in_the_card_is_inconclusive(frame):
     none = dataclasses.replace(TERMS, thresholds={})
     assert judge(1.0, frame, none, working_size=0).reason.endswith("was not measured, only at none")

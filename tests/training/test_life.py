@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from kernels.area_shrink.reference import area_shrink
 from training.errors import CodecMissing
+from training.synthesis.compression import random_jpeg
 from training.synthesis.journey import LARGEST_SHRINK, LARGEST_SIDE, PLATFORMS, ROUTES, Journey, drawn
-from training.synthesis.life import fitted, history, life, shrunk
+from training.synthesis.life import LOWEST_QUALITY, fitted, history, life, shrunk
 from training.synthesis.sample import Crop, Sample
 from training.synthesis.video import h264
 
@@ -62,6 +63,23 @@ def test_nothing_happens_after_the_shrinking(rng):
     lived = life(Sample(frame, np.zeros((200, 200), np.bool_)), journey, rng, hardness=1.0)
     assert lived.recipe["life"][-1] == "shrink 200"
     assert lived.frame.shape == (50, 50, 3)
+
+
+def test_no_finished_picture_was_saved_below_the_lowest_quality(monkeypatch):
+    qualities = []
+
+    def noted(frame, quality, **_):
+        qualities.append(quality)
+        return frame
+
+    for module in (life, random_jpeg):  # one coded in the module, one through compression's own
+        monkeypatch.setattr(sys.modules[module.__module__], "jpeg", noted)
+    frame = np.zeros((64, 64, 3), np.uint8)
+    for seed in range(1500):
+        rng = np.random.default_rng(seed)
+        crop = history(Crop(frame), rng, 1.0)
+        life(Sample(crop.frame, np.zeros((64, 64), np.bool_)), drawn(64, rng, 1.0, video=False), rng, hardness=1.0)
+    assert min(qualities) == LOWEST_QUALITY
 
 
 @given(seed=st.integers(0, 2**32), side=st.integers(8, 90))

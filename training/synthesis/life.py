@@ -20,6 +20,8 @@ EDITS = {"tone": 0.3, "colour": 0.15, "sharpen": 0.15, "denoise": 0.1, "vignette
 """Innocent edits of a whole photograph and how often each is drawn, if any."""
 TOUCHES = {"blur": 0.2, "noise": 0.2, "sharpen": 0.2, "tone": 0.25, "colour": 0.15}
 """The same for the finished picture."""
+LOWEST_QUALITY = 55
+"""JPEG quality that a finished picture is saved at, at least; parts of pictures may be older and have seen less."""
 INTERPOLATIONS = {
     "area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "lanczos": cv2.INTER_LANCZOS4,
 }  # fmt: skip
@@ -129,7 +131,7 @@ def _saved(frame: Frame, rng: np.random.Generator, hardness: float, steps: list[
         steps.append(f"webp {quality}")
         return webp(frame, quality)
     for _ in range(1 if rng.random() < 0.75 else 2):
-        frame, quality = random_jpeg(frame, rng, lowest=round(92 - 37 * hardness))
+        frame, quality = random_jpeg(frame, rng, lowest=round(92 - (92 - LOWEST_QUALITY) * hardness))
         steps.append(f"jpeg {quality}")
     return frame
 
