@@ -16,6 +16,7 @@ from sdk import bar, options
 from sdk.engines import commands as engines
 from sdk.errors import BadSetting, SdkError, UnknownName
 from sdk.evidence import commands as evidence
+from sdk.integrations import commands as integrations
 from sdk.overlay_mark import is_overlay
 from sdk.paths import Skipped, check_not_a_folder, expand, make, overlay_path
 from sdk.pillow import readable
@@ -209,6 +210,7 @@ def parser() -> argparse.ArgumentParser:
     listed.add_argument("model", nargs="?", help="name or path of one artifact (default: all that ship)")
     engines.add(verbs, verb)
     evidence.add(verbs, verb)
+    integrations.add(verbs, verb)
     service.add(verbs, verb)
     streaming.add(verbs, verb, loaded)
     return top

@@ -109,5 +109,9 @@ class ServiceRefused(SdkError):
         self.retry_after = retry_after
 
 
+class BrokerFailed(SdkError):
+    """A message broker does not take or give what it has to; what was not written is not committed."""
+
+
 class ParityFailed(SdkError):
     """An exported graph differs from its torch model by more than the budget, or a layer overflows its precision."""

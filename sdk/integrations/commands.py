@@ -1,0 +1,94 @@
+"""The verb ``consume``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
+
+DONE = 0
+
+
+def consume(args: argparse.Namespace) -> int:
+    """Examine the files that come as messages of a Kafka topic, until SIGTERM; one record of evidence for each.
+
+    Records go to another topic or to a file, and offsets are committed after that: at least once. A message without a
+    file goes to the dead-letter topic with the reason. At the end the numbers of messages are printed, as JSON.
+
+    Exit code: 2 if it had to stop, else 0.
+    """
+    from sdk.evidence.chain import Signer
+    from sdk.examiner import opened
+    from sdk.integrations import brokers, kafka
+    from sdk.integrations.outputs import Lines, Topic
+
+    signer = Signer.read(args.sign) if args.sign else None
+    bounds = kafka.Bounds(**{field.name: getattr(args, field.name) for field in dataclasses.fields(kafka.Bounds)})
+    given = brokers.properties(args.properties) if args.properties else {}
+    with contextlib.ExitStack() as held:
+        examiner = held.enter_context(opened(args.model or [None], policy=args.policy, shadow=args.shadow))
+        consumer, sender = brokers.clients(args.brokers, group=args.group, properties=given)
+        output = Lines(args.out, signer=signer) if args.out else Topic(sender, args.to, signer=signer)
+        held.callback(output.close)
+        examiner.warmup()
+        consumption = kafka.Consumption(
+            examiner,
+            output,
+            consumer=consumer,
+            dead_letters=(sender, args.dead_letters or f"{args.topic}-dead"),
+            content=args.content,
+            bounds=bounds,
+        )
+        tally = consumption.run(args.topic, stop=held.enter_context(_asked_to_stop()).is_set, idle_s=args.idle)
+    print(json.dumps(dataclasses.asdict(tally)))
+    return DONE
+
+
+def add(verbs: Verbs, verb: Callable[[Verbs, Callable[[argparse.Namespace], int]], argparse.ArgumentParser]) -> None:
+    """Add the verb; ``verb`` makes one of a function."""
+    consuming = verb(verbs, consume)
+    consuming.add_argument("--brokers", required=True, metavar="HOST:PORT", help="of the cluster; several with commas")
+    consuming.add_argument("--topic", required=True, help="whose messages are files; a header content names the type")
+    output = consuming.add_mutually_exclusive_group(required=True)
+    output.add_argument("--to", metavar="TOPIC", help="topic for the records")
+    output.add_argument("--out", type=Path, metavar="FILE", help="file for the records, one on each line, chained")
+    consuming.add_argument("--dead-letters", metavar="TOPIC", help="for messages without a file (default: TOPIC-dead)")
+    consuming.add_argument("--group", default="imdl", help="consumers with one name share the messages (default: imdl)")
+    consuming.add_argument("--properties", type=Path, metavar="FILE", help="NAME=VALUE lines for librdkafka: security")
+    consuming.add_argument("--model", action="append", help="name or path of an artifact; may be given several times")
+    consuming.add_argument("--policy", help="name or path of a policy (default: default)")
+    consuming.add_argument("--shadow", help="a second policy, whose decisions are recorded and have no effect")
+    consuming.add_argument("--content", default="default", help="content type where no header names one")
+    consuming.add_argument("--sign", type=Path, metavar="KEY", help="PEM file of an Ed25519 private key")
+    consuming.add_argument("--workers", type=int, default=1, help="examinations side by side (default: 1)")
+    consuming.add_argument("--max-inflight", type=int, default=16, metavar="N", help="messages in hand (default: 16)")
+    consuming.add_argument("--max-bytes-inflight", type=int, default=256 << 20, metavar="N", help="bytes in hand")
+    consuming.add_argument("--attempts", type=int, default=2, metavar="N", help="at one message (default: 2)")
+    consuming.add_argument("--idle", type=float, metavar="SECONDS", help="end when nothing came for so long")
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """Set by SIGTERM and Ctrl-C; a second one ends the process as it would without us."""
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(number, former[signal.Signals(number)])
+
+    former = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
