@@ -16,9 +16,11 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
+from benchmarks.bounds import least_s, rates
 from benchmarks.contenders import DETECTOR, FACTS, NEVER, PLAIN
 from benchmarks.entry import RESULTS, heading, write
 from benchmarks.measure import summary
@@ -111,9 +113,12 @@ class Race:
             words = f"{self.turns[name][-1].wall_ms:,.1f} ms"
         print(f"{width}x{height} {name}: {words}", file=sys.stderr, flush=True)
 
-    def rows(self, share: float | None) -> list[dict[str, object]]:
-        """One row for each contender that ran; ``share`` of the work is localisation's."""
-        return [self._row(name, share) for name in self.present]
+    def rows(self, share: float | None, least: Mapping[str, float] = MappingProxyType({})) -> list[dict[str, object]]:
+        """One row for each contender that ran; ``share`` of the work is localisation's.
+
+        ``least`` are the seconds, by precision, that the work takes at this machine's rates.
+        """
+        return [self._row(name, share) | _least(name, least) for name in self.present]
 
     def _row(self, name: str, share: float | None) -> dict[str, object]:
         turns = self.turns[name]
@@ -135,6 +140,12 @@ class Race:
             return None
         pairs = zip(self.turns[name], self.turns[other], strict=True)
         return statistics.median(a.wall_ms / b.wall_ms for a, b in pairs)
+
+
+def _least(name: str, least: Mapping[str, float]) -> dict[str, object]:
+    """Milliseconds that a contender for the whole work takes at least; nothing for one that stops at the score."""
+    precision = name.rpartition(" ")[2]
+    return {"least_ms": 1e3 * least[precision]} if precision in least and "score only" not in name else {}
 
 
 def distance(answer: Path, base: Path) -> dict[str, float | None]:
@@ -201,7 +212,9 @@ def main(arguments: list[str] | None = None) -> None:
     absent: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        options.work = [f"{width}x{height}@0" for height, width in options.size or SIZES]
         lacking = torch_side(artifact.path, folder, options)
+        seen = {} if lacking else rates("cpu", ("f32", "bf16"), threads=options.threads)
         facts = {} if lacking else json.loads((folder / FACTS).read_text(encoding="utf-8"))
         entries = field(artifact, folder, threads=options.threads)
         chosen = {
@@ -214,9 +227,12 @@ def main(arguments: list[str] | None = None) -> None:
             race.run(folder)
             if facts.get("same_weights"):
                 race.compare(folder)
-            rows += race.rows(facts.get("shares", {}).get(f"{width}x{height}"))
+            least = least_s(facts.get("layers", {}).get(f"{width}x{height}@0", []), seen)
+            rows += race.rows(facts.get("shares", {}).get(f"{width}x{height}"), least)
             absent |= {f"{key} at {width}x{height}": words.replace(name, "") for key, words in race.absent.items()}
-    print(write(result | {"rows": rows, "absent": absent}, options.results, host=options.host, hide=artifact.path))
+    left_out = sorted(set(entries) - set(chosen))
+    result |= {"rates": seen, "rows": rows, "absent": absent, "left_out": left_out}
+    print(write(result, options.results, host=options.host, hide=artifact.path))
 
 
 if __name__ == "__main__":

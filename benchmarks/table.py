@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fps
+from benchmarks import fps, speed
 from sdk import artifact as artifacts
 from sdk.artifact import Artifact
 
@@ -64,6 +64,8 @@ def latency(folder: Path = RESULTS) -> str:
         rows = sorted(result["rows"], key=lambda row: (row["height"] * row["width"], -row["median_ms"]))
         shown = [row | {"frame": f"{row['width']}x{row['height']}", "speedup": _times(row)} for row in rows]
         absent = "".join(f"Not run: {name} ({why}).\n" for name, why in result["absent"].items())
+        if result.get("left_out"):
+            absent += f"Left out of this measurement: {', '.join(result['left_out'])}.\n"
         what = f"one frame per call, median of {result['protocol']['rounds']} interleaved rounds"
         parts += [f"{_caption(result, what)}\n\n{markdown(headings, shown)}", _savings(shown), absent]
     return "\n".join(part for part in parts if part)
@@ -96,6 +98,32 @@ def _caption(result: Mapping[str, Any], what: str) -> str:
         f"{machine['cpu']}, {machine['cores']} cores; "
         f"{packages}; commit {machine['commit']}, {machine['date']}."
     )
+
+
+def floors(folder: Path = RESULTS) -> str:
+    """What speed and memory are asked, what was reached, and what bounds it."""
+    headings = {
+        "model": "model", "what": "what", "needed": "asked", "found": "found", "verdict": "so",
+        "runtime": "the runtime alone", "bound": "this machine at most",
+    }  # fmt: skip
+    rows = [
+        {"model": f"`{result['model']}`", "what": floor.what, "verdict": _verdict(floor), **_figures(floor)}
+        for kind, of in (("latency", speed.of_latency), ("memory", speed.of_memory))
+        for result in results(kind, folder)
+        if result["model"] in speed.MODELS[kind]
+        for floor in of(result)
+    ]
+    return markdown(headings, rows) if rows else ""
+
+
+def _figures(floor: speed.Floor) -> dict[str, str | None]:
+    """Its figures with three digits, or as many more as an integer has."""
+    figures = {name: getattr(floor, name) for name in ("needed", "found", "runtime", "bound")}
+    return {name: value and (f"{value:,.0f}" if value >= 100 else f"{value:.3g}") for name, value in figures.items()}
+
+
+def _verdict(floor: speed.Floor) -> str:
+    return "not measured" if floor.found is None else "reached" if floor.reached else "missed"
 
 
 def throughput(folder: Path = RESULTS) -> str:
@@ -197,8 +225,8 @@ def _model(artifact: Artifact) -> Row:
 
 
 TABLES: Mapping[str, Callable[[Path], str]] = {
-    "latency": latency, "throughput": throughput, "steady": steady, "memory": memory, "accuracy": accuracy,
-    "models": models,
+    "latency": latency, "floors": floors, "throughput": throughput, "steady": steady, "memory": memory,
+    "accuracy": accuracy, "models": models,
 }  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,11 +20,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.bounds import least_s, rates
 from benchmarks.clip import Playback, play, synthesise
 from benchmarks.contenders import DETECTOR, FACTS
 from benchmarks.entry import RESULTS, heading, write
 from benchmarks.latency import Entry, Protocol, Race, size, torch_side
-from benchmarks.turn import ROOT, Turn, TurnFailed, reason
+from benchmarks.turn import Turn, TurnFailed
 from kernels.area_shrink.reference import working_shape
 from sdk import artifact as artifacts
 from sdk.artifact import Artifact
@@ -127,28 +127,6 @@ def _by_stage(turns: Sequence[Turn], setting: Setting, bound_s: float | None) ->
     }
 
 
-def rates(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """What the device is seen to do, by precision, in processes of their own."""
-    found = {}
-    for precision in options.precision:
-        command = [sys.executable, "-m", "benchmarks.roofline", "--device", options.device, "--precision", precision]
-        command += ["--threads", str(options.threads)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(f"no rates in {precision}: {reason(done.stderr)}", file=sys.stderr)
-            continue
-        found[precision] = json.loads(done.stdout)
-    return found
-
-
-def bounds(layers: Sequence[Sequence[int]], seen: Mapping[str, Mapping[str, float]], batch: int) -> dict[str, float]:
-    """Seconds that a frame takes at least, by precision; weights are read once for a batch, which is left aside."""
-    from benchmarks.roofline import Layer, Rates, bound_s
-
-    work = [Layer(*layer) for layer in layers]
-    return {precision: bound_s(work, Rates(**found), precision=precision) for precision, found in seen.items()}
-
-
 def streamed(artifact: Artifact, options: argparse.Namespace, folder: Path) -> Iterator[dict[str, object]]:
     """``imdl stream`` on clips of each frame size, at each working size."""
     for height, width in options.size:
@@ -227,7 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
     result = heading("throughput", artifact) | {"device": options.device, "protocol": dataclasses.asdict(protocol)}
     found: list[dict[str, object]] = []
     absent: dict[str, str] = {}
-    seen = rates(options)
+    seen = rates(options.device, options.precision, threads=options.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         options.work = sorted({setting.work for setting in settings(options)})
@@ -239,7 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
                 race.absent = {key: lacking for key, (_, given) in race.entries.items() if name in str(given)}
             race.run(folder)
             layers = facts.get("layers", {}).get(setting.work, [])
-            found += rows(race, setting, bounds(layers, seen, setting.batch) if layers else {})
+            found += rows(race, setting, least_s(layers, seen))
             where = f"{setting.work} x{setting.batch}"
             absent |= {f"{key} at {where}": words.replace(name, "") for key, words in race.absent.items()}
         streams = list(streamed(artifact, options, folder)) if options.frames else []

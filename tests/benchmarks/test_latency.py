@@ -38,6 +38,11 @@ def test_who_cannot_run_is_listed_with_the_reason(result):
     assert "bf16" in result["absent"]["imdl openvino bf16 at 64x40"]
 
 
+def test_who_was_left_out_is_named(result):
+    assert "plain onnxruntime f32" in result["left_out"]
+    assert "eager torch f32" not in result["left_out"]
+
+
 def test_provenance_is_recorded(result):
     assert result["provenance"]["cpu"]
     assert result["protocol"]["calls"] == 1
@@ -88,6 +93,14 @@ def test_ratios_are_taken_within_a_round(race):
     assert rows["imdl score only"]["saved"] == pytest.approx(0.2)
     assert rows["imdl score only"]["saved_at_most"] == 0.16
     assert "saved" not in rows["imdl openvino"]
+
+
+def test_the_least_time_is_of_the_precision_and_of_the_whole_work(race):
+    made, _ = race
+    rows = {row["contender"]: row for row in made.rows(0.16, {"f32": 0.02})}
+    assert rows["imdl openvino"]["least_ms"] == 20
+    assert "least_ms" not in rows["imdl score only"]
+    assert not any("least_ms" in row for row in made.rows(0.16, {"bf16": 0.02}))
 
 
 def test_answers_are_compared_with_the_base(race):

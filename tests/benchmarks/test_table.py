@@ -26,7 +26,7 @@ def folder(tmp_path):
             row("imdl score only", "f32", 40.0, saved=0.2, saved_at_most=0.16),
             row("eager torch", "f32", 400.0, speedup=1.0),
         ],
-        "absent": {"compiled torch bf16 at 640x512": "no compiler"},
+        "absent": {"compiled torch bf16 at 640x512": "no compiler"}, "left_out": ["plain openvino f32"],
     }  # fmt: skip
     (tmp_path / "latency-toy-cpu.json").write_text(json.dumps(latency), encoding="utf-8")
     (tmp_path / "memory-toy-cpu.json").write_text(json.dumps({"kind": "memory", **common, "import_s": 0.1}))
@@ -39,6 +39,7 @@ def test_speed_error_and_speedup_stand_in_one_row(folder):
     assert "| 640x512 | eager torch | f32 | 400 | 1.500 | – | 1.0 | – | – | – |" in text
     assert "`toy` 1 (preview), 2 threads" in text
     assert "Not run: compiled torch bf16 at 640x512 (no compiler)." in text
+    assert "Left out of this measurement: plain openvino f32." in text
 
 
 def test_what_stopping_saves_stands_beside_its_bound(folder):

@@ -24,7 +24,7 @@ def result(folder):
     options += ["--threads", "1", "--backend", "openvino", "--precision", "f32", "--calls", "3"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(throughput, "torch_side", lambda *_: "no model named 'toy'")
-        patch.setattr(throughput, "rates", lambda _: {"f32": {"flops_per_s": 1e12, "bytes_per_s": 1e10}})
+        patch.setattr(throughput, "rates", lambda *_, **__: {"f32": {"flops_per_s": 1e12, "bytes_per_s": 1e10}})
         throughput.main(["--artifact", str(model), "--results", str(folder), *options])
     return json.loads((folder / "throughput-toy-cpu.json").read_text(encoding="utf-8"))
 
