@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import BinaryIO, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,16 +82,9 @@ class Decoder:
         name, data = _checked(source, self.limits)
         if self.mode == "inline":
             return _decode_inline(name, data, self.limits)
-        with self._pool().worker() as worker:
-            frame, reply = worker.decode(name, data)
-        return Decoded(
-            frame,
-            orientation=int(reply["orientation"]),
-            format=str(reply["format"]),
-            decoder=str(reply["decoder"]),
-            notes=tuple(map(str, reply["notes"])),
-            quality=reply["quality"],
-        )
+        with _opened(data, name) as file, self._pool().worker() as worker:
+            frame, said = worker.decode(name, file)
+        return Decoded(frame, **said)
 
     def close(self) -> None:
         """Stop the workers. Idempotent; a later ``decode`` starts new ones."""
@@ -178,6 +171,24 @@ def _checked(source: Source, limits: Limits) -> tuple[str, Path | memoryview]:
     return name, checked
 
 
+@contextlib.contextmanager
+def _opened(source: Path | memoryview, name: str) -> Iterator[BinaryIO | memoryview]:
+    """The file at a path, or the bytes as they are."""
+    if isinstance(source, memoryview):
+        yield source
+        return
+    with open_file(source, name) as file:
+        yield file
+
+
+def open_file(path: Path, name: str) -> BinaryIO:
+    """The file at ``path``, which messages call ``name``, to be read."""
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise DecodeFailed(f"{name} cannot be opened: {error.strerror or error}", remedy="check the path") from error
+
+
 def file_size(path: Path, name: str) -> int:
     """Bytes of the regular file at ``path``, which messages call ``name``."""
     try:
@@ -193,19 +204,16 @@ def file_size(path: Path, name: str) -> int:
 
 
 def _decode_inline(name: str, source: Path | memoryview, limits: Limits) -> Decoded:
-    try:
-        with (
-            source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file,
-            pillow_limit.raised_to(limits.pixels),
-        ):
-            picture = pillow.read(file, name=name, limits=limits)
-    except OSError as error:
-        raise DecodeFailed(f"{name} cannot be opened: {error.strerror or error}", remedy="check the path") from error
+    with (
+        open_file(source, name) if isinstance(source, Path) else io.BytesIO(source) as file,
+        pillow_limit.raised_to(limits.pixels),
+    ):
+        picture = pillow.read(file, name=name, limits=limits)
     return Decoded(
         np.array(picture.image),
         orientation=picture.orientation,
         format=picture.format,
         decoder=picture.decoder,
         notes=picture.notes,
-    )
         quality=picture.quality,
+    )

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,12 +14,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from sdk.decoding_answer import IMAGE, NONSENSE, taken
 from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
 from sdk.limits import Limits, parameter, raising
 from sdk.pillow import readable
@@ -31,8 +33,9 @@ REFUSALS: dict[str, type[SdkError]] = {
     kind.__name__: kind for kind in (DecodeFailed, LimitExceeded, MissingExtra, UnsupportedImage)
 }
 """Errors that a worker may name; it is not trusted to send objects."""
-NONSENSE = (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
-"""What reading an answer raises where the worker did not write what it should."""
+ENVIRONMENT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH")
+"""Variables that a worker is given: among those of a service may be passwords."""
+COPIED_BYTES = 2**20
 # The worker imports sdk's modules without running sdk/__init__, and finds the standard library before anything that
 # lies beside the user's script.
 BOOTSTRAP = """
@@ -46,19 +49,29 @@ serve(start)
 """
 
 
+def within_reach(limits: Limits | None = None) -> str:
+    """What a worker of this machine could not give up of network and files, in words; empty if nothing. Starts one."""
+    process = WorkerProcess(limits or Limits())
+    process.close()
+    return process.within_reach
+
+
 class WorkerProcess:
     """One process that decodes one file at a time."""
 
     WORKER = "sdk.decoding_worker"
     """Module whose ``serve`` it runs."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, file: int | None = None, free: bool = False) -> None:
+        """Start it with the descriptor ``file``, if given; it keeps network and files only if it is ``free``."""
         self._limits = limits
+        self.within_reach = ""
+        """What it could not give up of network and files, in words; empty if nothing."""
         self._shared = _anonymous_file("imdl-frame")
         self._noise = _anonymous_file("imdl-noise")
         path = [str(Path(PIL.__file__).parent.parent), *(str(Path(entry).absolute()) for entry in sys.path)]
         start: dict[str, Any] = {"path": path, "package": str(Path(__file__).parent), "worker": self.WORKER}
-        start |= {"shared": self._shared, "limits": asdict(limits)}
+        start |= {"shared": self._shared, "file": file, "free": free, "limits": asdict(limits)}
         command = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(start)]
         try:
             # A session of its own: Ctrl-C at the terminal is for the user's program to handle.
@@ -67,12 +80,13 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._noise,
-                pass_fds=(self._shared,),
+                pass_fds=[self._shared, *([] if file is None else [file])],
+                env=None if free else {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
                 start_new_session=True,
                 bufsize=0,
             )
-            self._receive(START_SECONDS)
-        except (OSError, ValueError, LimitExceeded, _WorkerDied) as error:
+            self.within_reach = readable(json.loads(self._receive(START_SECONDS))["within_reach"])
+        except (LimitExceeded, _WorkerDied, *NONSENSE) as error:
             said = self._said()
             self.close()
             raise DecodeFailed(
@@ -80,7 +94,7 @@ class WorkerProcess:
                 remedy=f'raise {parameter(limits, memory="...")}, or for trusted files use decode="inline"',
             ) from error
 
-    def decode(self, name: str, source: Path | memoryview) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    def decode(self, name: str, source: BinaryIO | memoryview) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         """Pixels [H, W, 3] of ``source`` and what the worker says about it.
 
         A refusal is raised as the error that the worker named and leaves it usable. A crash or a missed deadline
@@ -89,7 +103,8 @@ class WorkerProcess:
         with self._told_of(name):
             self._send(name, source)
             reply = self._reply()
-            return self._pixels(int(reply["width"]), int(reply["height"])), self._with_noise(reply)
+            frame = self._pixels(int(reply["width"]), int(reply["height"]))
+            return frame, self._with_noise(taken(reply, IMAGE))
 
     @contextlib.contextmanager
     def _told_of(self, name: str) -> Iterator[None]:
@@ -137,12 +152,10 @@ class WorkerProcess:
             os.close(descriptor)
         self._shared = self._noise = -1
 
-    def _send(self, name: str, source: Path | memoryview) -> None:
-        request = {"name": name, "path": os.fsencode(source).hex() if isinstance(source, Path) else None}
-        if isinstance(source, memoryview):
-            _write(self._shared, source)
+    def _send(self, name: str, source: BinaryIO | memoryview) -> None:
+        _write(self._shared, source)
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.write(json.dumps({"name": name}).encode() + b"\n")
 
     def _reply(self) -> dict[str, Any]:
         """What the worker says, in time; a refusal is raised."""
@@ -200,7 +213,7 @@ class WorkerProcess:
 
     def _with_noise(self, reply: dict[str, Any]) -> dict[str, Any]:
         said = self._said()
-        return {**reply, "notes": [*reply["notes"], f"the decoder printed: {said}"]} if said else reply
+        return {**reply, "notes": (*reply["notes"], f"the decoder printed: {said}")} if said else reply
 
     def _tidy(self) -> None:
         """Forget what was printed, and give back memory; a little is kept because fresh pages cost time."""
@@ -243,9 +256,12 @@ def _anonymous_file(name: str) -> int:
         os.close(descriptor)
 
 
-def _write(descriptor: int, data: memoryview) -> None:
-    rest = data.cast("B")
-    os.ftruncate(descriptor, len(rest))
+def _write(descriptor: int, source: BinaryIO | memoryview) -> None:
+    """Let the file of ``descriptor`` hold what ``source`` holds."""
     os.lseek(descriptor, 0, os.SEEK_SET)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    with open(descriptor, "wb", closefd=False) as file:
+        if isinstance(source, memoryview):
+            file.write(source)
+        else:
+            shutil.copyfileobj(source, file, COPIED_BYTES)
+        file.truncate()

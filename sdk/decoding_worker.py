@@ -1,7 +1,8 @@
 """The worker process: reads requests, decodes, answers. It never sees NumPy or a runtime, so it starts fast.
 
-One JSON object per line each way. Pixels and, for bytes, the file itself go through ``shared``, an anonymous file that
-both processes hold. Everything that a codec prints goes to the worker's standard error, which the parent collects.
+One JSON object per line each way. The file and then its pixels go through ``shared``, an anonymous file that both
+processes hold: before the first request the worker gives up every other (:mod:`sdk.confinement`). Everything that a
+codec prints goes to the worker's standard error, which the parent collects.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Any
 
 from PIL import AvifImagePlugin, Image
 
-from sdk import pillow
+from sdk import confinement, pillow
 from sdk.errors import SdkError
-from sdk.limits import Limits, check_bytes
+from sdk.limits import Limits
 
 try:
     import resource
@@ -30,7 +31,7 @@ def serve(start: Mapping[str, Any]) -> None:
     """Answer requests until the parent closes its end; ``start`` has ``shared`` (descriptor) and ``limits``."""
     limits = Limits(**start["limits"])
     room = max(limits.bytes, 3 * limits.pixels)
-    answer_all(start, limits, pillow.prepare, lambda request: _answer(request, start["shared"], limits), room=room)
+    answer_all(start, limits, pillow.prepare_all, lambda request: _answer(request, start["shared"], limits), room=room)
 
 
 def answer_all(
@@ -41,13 +42,17 @@ def answer_all(
     *,
     room: int,
 ) -> None:
-    """Say that this process is ready, then answer one request after the other; no file grows beyond ``room`` bytes."""
+    """Say that this process is ready, then answer one request after the other; no file grows beyond ``room`` bytes.
+
+    With ``free`` in ``start`` it keeps network and files, which a live source needs.
+    """
     requests, replies = os.fdopen(os.dup(0), "rb"), os.dup(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     _restrict(limits, room + 2**20)
     prepare()
-    _reply(replies, {"ready": True})
+    within_reach = confinement.NOTHING if start["free"] else confinement.enter()
+    _reply(replies, {"ready": True, "within_reach": within_reach})
     for line in requests:
         # A worker whose parent was killed must not decode for ever.
         signal.alarm(math.ceil(limits.seconds) + 2)
@@ -87,22 +92,18 @@ def _answer(request: Mapping[str, Any], shared: int, limits: Limits) -> dict[str
         "format": picture.format,
         "decoder": picture.decoder,
         "notes": [*picture.notes, *list(said)[:5]],
+        "quality": picture.quality,
     }
 
 
 def refused(error: SdkError) -> dict[str, Any]:
     """The answer that makes the parent raise ``error``."""
-        "quality": picture.quality,
     return {"error": type(error).__name__, "problem": error.problem, "remedy": error.remedy}
 
 
 def _decode(request: Mapping[str, Any], shared: int, limits: Limits) -> pillow.Picture:
-    if request["path"] is None:
-        with os.fdopen(os.dup(shared), "rb") as file:
-            file.seek(0)
-            return pillow.read(file, name=request["name"], limits=limits)
-    with open(bytes.fromhex(request["path"]), "rb") as file:  # noqa: PTH123 (a path that may not be text)
-        check_bytes(request["name"], os.fstat(file.fileno()).st_size, limits)
+    with open(shared, "rb", closefd=False) as file:
+        file.seek(0)
         return pillow.read(file, name=request["name"], limits=limits)
 
 

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from kernels import cuda_library, library
-from sdk import artifact, backends
+from sdk import artifact, backends, decoding_process
 from sdk.errors import SdkError
 
 PACKAGES = (
@@ -31,7 +31,7 @@ def report(model: str | Path | None = None) -> tuple[list[str], bool]:
     """Lines for a reader, and whether the artifact can be run here."""
     lines = [f"python {platform.python_version()} on {platform.system()} {platform.machine()}"]
     lines += [f"{package} {installed(package) or 'not installed'}" for package in PACKAGES]
-    lines += native()
+    lines += [*native(), decoding()]
     lines += [f"warning: {warning}" for warning in warnings()]
     try:
         loaded = artifact.read(artifact.find(model))
@@ -58,6 +58,15 @@ def native() -> list[str]:
     told = [f"native operators: none, {reason}"] if reason else []
     offered = [*library.offered().items(), *cuda_library.offered().items()]
     return told + [f"{op} is {where}" for op, where in offered]
+
+
+def decoding() -> str:
+    """What the process that decodes files has given up, or what not: a worker is started and asked."""
+    try:
+        reach = decoding_process.within_reach()
+    except SdkError as error:
+        return f"decoding: {error.problem}"
+    return f"decoding: {reach or 'in a process that can open no file and no connection, and reach no other process'}"
 
 
 def warnings() -> list[str]:

@@ -15,6 +15,8 @@ Imported by the worker process, therefore without NumPy.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -24,9 +26,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
 from sdk.jpeg import is_cut_off
+from sdk.jpeg_quality import quality_of
 from sdk.limits import Limits, check_frames, check_pixels, raising
 from sdk.signatures import explain_unread, is_heif
-from sdk.jpeg_quality import quality_of
 from sdk.unhandled import unhandled
 
 PLUGINS = {
@@ -54,6 +56,8 @@ CODECS = {
 """Pillow's name of the feature and the library that does the work."""
 CONTAINERS = ("MPO", "HEIF")
 """Formats in which cameras put previews, depth or gain maps beside the photograph."""
+_version = functools.cache(version)
+"""Of an installed package, looked up once."""
 STRIP_PIXELS = 65536
 """Pixels composited or copied at a time: in cache, and a large picture is not held twice."""
 UNDO = {
@@ -82,12 +86,12 @@ class Picture:
     """Libraries that decoded it, with versions."""
     notes: tuple[str, ...]
     """What was done to reach RGB and what was left aside."""
+    quality: int | None
+    """Of a JPEG, as :mod:`sdk.jpeg_quality` tells it."""
 
 
 def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
     """Decode ``file``; size and frame count are checked against ``limits`` before its pixels are touched."""
-    quality: int | None
-    """Of a JPEG, as :mod:`sdk.jpeg_quality` tells it."""
     try:
         with _open(file, name) as image:
             notes = _check(image, name, limits)
@@ -149,6 +153,17 @@ def prepare() -> None:
         import_module(f"PIL.{plugin}ImagePlugin")
 
 
+def prepare_all() -> None:
+    """Import and look up all that reading any file may need: afterwards nothing has to be opened but the file."""
+    prepare()
+    import_module("PIL.MpoImagePlugin")
+    for kind in CODECS:
+        _decoder(kind)
+    with contextlib.suppress(ImportError):
+        import_module("pillow_heif")
+        _decoder("HEIF")
+
+
 def orientation_of(image: Image.Image) -> int:
     """EXIF orientation of ``image``, 1 to 8; 1 where the tag is missing or makes no sense."""
     try:
@@ -197,7 +212,7 @@ def _open(file: BinaryIO, name: str) -> Image.Image:
 def _open_heif(file: BinaryIO) -> Image.Image:
     try:
         heif = import_module("pillow_heif")
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # the latter where nothing can be opened any more
         raise MissingExtra("pillow-heif", extra="heif", purpose="reading HEIC") from error
     heif.options.DECODE_THREADS = 1
     heif.register_heif_opener()
@@ -265,8 +280,8 @@ def strips(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
 
 def _decoder(kind: str) -> str:
     if kind == "HEIF":
-        return f"pillow-heif {version('pillow-heif')}"
-    library = f"Pillow {version('pillow')}"
+        return f"pillow-heif {_version('pillow-heif')}"
+    library = f"Pillow {_version('pillow')}"
     if kind not in CODECS:
         return library
     feature, codec = CODECS[kind]

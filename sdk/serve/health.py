@@ -6,6 +6,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from sdk.errors import ServiceRefused
@@ -18,7 +19,16 @@ router = APIRouter(tags=["health"])
 class State(Document):
     """How the service is."""
 
-    status: Literal["alive", "ready"]
+    status: Literal["alive"]
+
+
+class Ready(Document):
+    """That uploads are examined, and how safely."""
+
+    status: Literal["ready"]
+    within_reach_of_decoders: str = Field(
+        description="What the processes that decode uploads could not give up of network and files; empty if nothing."
+    )
 
 
 @router.get("/healthz")
@@ -28,11 +38,11 @@ async def healthz() -> State:
 
 
 @router.get("/readyz", responses={503: {"model": Refusal, "description": "Models are loaded, or the service ends."}})
-async def readyz(here: Here) -> State:
+async def readyz(here: Here) -> Ready:
     """Whether uploads are examined: not before the models are warm, no longer once the service ends."""
     if not here.is_ready:
         raise ServiceRefused("the service is starting or ending", remedy="come again", status=503, retry_after=1.0)
-    return State(status="ready")
+    return Ready(status="ready", within_reach_of_decoders=here.within_reach)
 
 
 @router.get(

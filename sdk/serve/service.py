@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from sdk import policy_file
+from sdk import decoding_process, policy_file
 from sdk.analyzer import Analyzer, load
 from sdk.errors import SdkError, ServiceRefused
 from sdk.examiner import Examiner
@@ -48,6 +48,8 @@ class Service:
             max_attempts=settings.max_attempts,
         )
         self.failure = ""
+        self.within_reach = ""
+        """What of network and files the processes that decode uploads could not give up; empty if nothing."""
         self._desk: Desk | None = None
         self._open = ExitStack()
         self._ending = threading.Event()
@@ -112,8 +114,14 @@ class Service:
         for thread in (sender, desk):
             thread.start()
             self._open.callback(thread.stop)
+        self.within_reach = decoding_process.within_reach(settings.limits)
         self._desk = desk
-        logs.say("ready", models=sorted(examiner.analyzers), policy=policy.sha256[:12])
+        logs.say(
+            "ready",
+            models=sorted(examiner.analyzers),
+            policy=policy.sha256[:12],
+            within_reach_of_decoders=self.within_reach or "nothing",
+        )
 
     def _analyzer(self, model: str | None) -> Analyzer:
         settings = self.settings

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sdk.analyzer import Input
-from sdk.decoding import file_size
+from sdk.decoding import file_size, open_file
 from sdk.errors import BadSetting
 from sdk.limits import check_bytes
 from sdk.pillow import readable
@@ -73,9 +73,11 @@ def _place(source: object) -> _Place:
 
 
 def _in_worker(place: _Place, matrix: Matrix, limits: VideoLimits) -> Generator[Frame]:
-    path = os.fsencode(place.path).hex() if place.path else ""
-    process = VideoProcess(place.name, {"path": path, "url": place.url, "matrix": matrix}, limits)
-    with contextlib.closing(process):
+    with contextlib.ExitStack() as opened:
+        source = opened.enter_context(open_file(place.path, place.name)) if place.path else place.url
+        process = opened.enter_context(
+            contextlib.closing(VideoProcess(place.name, source, matrix=matrix, limits=limits))
+        )
         while (found := process.frame()) is not None:
             yield found
 
@@ -83,7 +85,7 @@ def _in_worker(place: _Place, matrix: Matrix, limits: VideoLimits) -> Generator[
 def _inline(place: _Place, matrix: Matrix, limits: VideoLimits) -> Generator[Frame]:
     """In this process: for sources that are trusted. FFmpeg's complaints are not heard here."""
     with contextlib.ExitStack() as opened:
-        source = opened.enter_context(place.path.open("rb")) if place.path else place.url
+        source = opened.enter_context(open_file(place.path, place.name)) if place.path else place.url
         reader = Reader(source, name=place.name, limits=limits, matrix=matrix, live=bool(place.url))
         opened.callback(reader.close)
         while (picture := reader.read()) is not None:

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sdk.decoding_answer import VIDEO, taken
 from sdk.decoding_process import WorkerProcess
-from sdk.pillow import readable
 from sdk.video.limits import VideoLimits
-
-SAID: Mapping[str, Callable[[Any], Any]] = {
-    "time_s": float,
-    "decode_ms": float,
-    "orientation": int,
-    "decoder": readable,
-    "damage": readable,
-    "notes": lambda notes: [readable(note) for note in notes],
-}
-"""What is taken of an answer; the worker is not trusted to send what it should."""
 
 
 class VideoProcess(WorkerProcess):
@@ -30,11 +20,15 @@ class VideoProcess(WorkerProcess):
 
     WORKER = "sdk.video.worker"
 
-    def __init__(self, name: str, opening: Mapping[str, Any], limits: VideoLimits) -> None:
-        """Start, and ask for the first frame of what ``opening`` names (``path`` in hexadecimal, or ``url``)."""
-        super().__init__(limits)
+    def __init__(self, name: str, source: BinaryIO | str, *, matrix: str, limits: VideoLimits) -> None:
+        """Start, and ask for the first frame of the file or the address ``source``.
+
+        Only for an address does the worker keep the network.
+        """
+        is_address = isinstance(source, str)
+        super().__init__(limits, file=None if isinstance(source, str) else source.fileno(), free=is_address)
         self._name = name
-        self._ask({"name": name, **opening})
+        self._ask({"name": name, "url": source if is_address else "", "matrix": matrix})
 
     def frame(self) -> tuple[NDArray[np.uint8], dict[str, Any]] | None:
         """Pixels [H, W, 3] of the next frame and what the worker says about it; None after the last.
@@ -46,7 +40,7 @@ class VideoProcess(WorkerProcess):
             if reply.get("end"):
                 return None
             pixels = self._pixels(int(reply["width"]), int(reply["height"]))
-            said = {name: kind(reply[name]) for name, kind in SAID.items()}
+            said = taken(reply, VIDEO)
         self._ask({})
         return pixels, said
 

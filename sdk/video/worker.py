@@ -6,11 +6,11 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from sdk.decoding_worker import answer_all, refused
 from sdk.errors import SdkError
-from sdk.limits import check_bytes
 from sdk.video.limits import VideoLimits
 from sdk.video.reader import Picture, Reader, described
 
@@ -18,14 +18,20 @@ from sdk.video.reader import Picture, Reader, described
 def serve(start: Mapping[str, Any]) -> None:
     """Answer requests until the parent closes its end; ``start`` has ``shared`` (descriptor) and ``limits``."""
     limits = VideoLimits(**start["limits"])
-    reading = _Reading(start["shared"], limits)
+    reading = _Reading(start["shared"], start["file"], limits)
     answer_all(start, limits, _prepare, reading.answer, room=3 * limits.pixels)
 
 
 def _prepare() -> None:
-    """Let FFmpeg print its errors, which the parent collects. Where PyAV is missing the first request is told."""
+    """Let FFmpeg print its errors, which the parent collects. Where PyAV is missing the first request is told.
+
+    What PyAV imports only when it meets subtitles could not be opened any more.
+    """
     with contextlib.suppress(ImportError):
         import av.logging
+
+        for late in ("codeccontext", "stream", "subtitle"):
+            import_module(f"av.subtitles.{late}")
 
         av.logging.restore_default_callback()
         av.logging.set_libav_level(av.logging.ERROR)
@@ -47,8 +53,8 @@ def _heard() -> str:
 class _Reading:
     """The video that is being read."""
 
-    def __init__(self, shared: int, limits: VideoLimits) -> None:
-        self._shared, self._limits = shared, limits
+    def __init__(self, shared: int, file: int | None, limits: VideoLimits) -> None:
+        self._shared, self._file, self._limits = shared, file, limits
         self._reader: Reader | None = None
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,11 +72,9 @@ class _Reading:
     def _opened(self, request: Mapping[str, Any]) -> Reader:
         settings: Any = {"name": request["name"], "limits": self._limits, "matrix": request["matrix"]}
         settings["heard"] = _heard
-        if request["url"]:
+        if self._file is None:
             return Reader(request["url"], live=True, **settings)
-        file = open(bytes.fromhex(request["path"]), "rb")  # noqa: PTH123, SIM115 (a path that may not be text; stays open)
-        check_bytes(request["name"], os.fstat(file.fileno()).st_size, self._limits)
-        return Reader(file, **settings)
+        return Reader(open(self._file, "rb"), **settings)  # noqa: PTH123 (a descriptor; stays open)
 
     def _share(self, picture: Picture) -> None:
         """Write the pixels, [H, W, 3] bytes in row-major order, to the start of ``shared``."""

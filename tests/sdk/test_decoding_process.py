@@ -89,3 +89,40 @@ def test_a_worker_that_cannot_start_says_why(picture, monkeypatch):
     monkeypatch.setattr(decoding_process, "BOOTSTRAP", "raise SystemExit('no such thing')")
     with pytest.raises(DecodeFailed, match="the decoding process did not start: no such thing"):
         Decoder().decode(saved(picture, "PNG"))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"orientation": 9},
+        {"orientation": "6"},
+        {"orientation": None},
+        {"notes": None},
+        {"notes": {"a": 1}},
+        {"quality": 0},
+        {"quality": [75]},
+    ],
+    ids=str,
+)
+def test_what_a_worker_says_of_a_frame_is_not_trusted(picture, monkeypatch, lie):
+    lying = f"""
+from sdk import decoding_worker
+rightly = decoding_worker._answer
+decoding_worker._answer = lambda *a: rightly(*a) | {lie!r}
+serve(start)"""
+    monkeypatch.setattr(decoding_process, "BOOTSTRAP", decoding_process.BOOTSTRAP.replace("serve(start)", lying))
+    with Decoder(workers=1) as decoder, pytest.raises(DecodeFailed, match="the decoding process "):
+        decoder.decode(saved(picture, "PNG"))
+
+
+def test_words_of_a_worker_are_made_readable_and_few(picture, monkeypatch):
+    lying = r"""
+from sdk import decoding_worker
+rightly = decoding_worker._answer
+decoding_worker._answer = lambda *a: rightly(*a) | {"decoder": "x\x1b[2J" * 99, "notes": ["a\nb"] * 99}
+serve(start)"""
+    monkeypatch.setattr(decoding_process, "BOOTSTRAP", decoding_process.BOOTSTRAP.replace("serve(start)", lying))
+    with Decoder(workers=1) as decoder:
+        decoded = decoder.decode(saved(picture, "PNG"))
+    assert decoded.decoder.startswith("x [2Jx") and len(decoded.decoder) <= 200
+    assert decoded.notes == ("a b",) * 20
