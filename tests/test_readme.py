@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,9 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 SHELL = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines()]
+TEXT_LINES = [line for language, code in BLOCKS if language == "text" for line in code.splitlines()]
+COMMANDS = {"training": "training.commands", "export": "export.commands"}
+"""Where the command line of a package is."""
 FOUND_OR_CLEAN = (0, 1)
 
 
@@ -37,7 +43,7 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_examples_are_given():
-    assert len(PYTHON) == 3
+    assert len(PYTHON) >= 3
     assert any(line.startswith("imdl analyze") for line in SHELL)
 
 
@@ -67,14 +73,41 @@ def test_make_verb_exists(line):
     assert done.returncode == 0, done.stderr
 
 
+class Understood(Exception):
+    """A command line was parsed; what it asks for is not done."""
+
+
+@pytest.mark.parametrize("line", TEXT_LINES)
+def test_command_that_takes_hours_is_understood(line, monkeypatch):
+    python, option, module, *arguments = shlex.split(line)
+    assert (python, option) == ("python", "-m")
+    parse = argparse.ArgumentParser.parse_args
+
+    def parsed(parser, given, namespace=None):
+        raise Understood(str(parse(parser, given, namespace)))
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    with pytest.raises(Understood, match="Namespace"):
+        import_module(COMMANDS.get(module, module)).main(arguments)
+
+
 def test_every_shell_line_is_tried_here():
     assert all(line.startswith("imdl ") or "make " in line for line in SHELL)
 
 
 def test_links_and_pictures_exist():
-    targets = re.findall(r"\]\(([^)]+)\)", TEXT)
-    missing = [target for target in targets if "://" not in target and not (ROOT / target).exists()]
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in target]
+    missing = [target for target in targets if not (ROOT / target.partition("#")[0]).exists()]
     assert not missing, f"README names {missing}; the picture is one of the overlays that make demo writes"
+    for target in targets:
+        page, _, place = target.partition("#")
+        assert not place or place in headings(ROOT / page), f"{page} has no heading {place}"
+
+
+def headings(page: Path) -> set[str]:
+    """What a link to a heading of the page ends with."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_tables_are_those_of_the_committed_results():
