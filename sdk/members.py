@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 """Raised by every change that an older reader would misunderstand."""
-SURE = 1e-6
-"""Answers nearer to 0 or 1 count as so near: a logit has to be finite."""
+LARGEST = 14.0
+"""Log odds beyond this, or below its negative, count as this: those of 0 and 1 are not finite."""
 
 _REMEDY = "make it again with this version of imdl-sdk: python -m export ensemble"
 
@@ -143,8 +143,8 @@ def read(artifact: Artifact) -> Terms:
 
 def logit(probability: NDArray[Any]) -> NDArray[Any]:
     """Log odds in the type of ``probability``, finite."""
-    inside = np.clip(probability, SURE, 1 - SURE)
-    return np.asarray(np.log(inside / (1 - inside)))
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.clip(np.log(probability) - np.log1p(-probability), -LARGEST, LARGEST))
 
 
 def expit(log_odds: NDArray[Any]) -> NDArray[Any]:
