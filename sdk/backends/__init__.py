@@ -100,5 +100,5 @@ def choose(artifact: Artifact, *, device: str = "auto", backend: str | None = No
             remedy=f'use precision="auto" or one of: {", ".join(sorted(runnable))}',
         )
     if device == "cuda":
-        raise DeviceUnavailable(f"{artifact.name} cannot run on cuda:{why}", remedy='use device="auto" or "cpu"')
+        raise DeviceUnavailable(f"{artifact.name} cannot run on cuda:{why}", remedy='use device="auto" or device="cpu"')
     raise BackendUnavailable(artifact.name, against)
