@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,7 +44,8 @@ def create(settings: Settings) -> FastAPI:
     for routes in (uploading, reviewing, health):
         app.include_router(routes.router)
     app.add_exception_handler(SdkError, _refused)
-    app.add_exception_handler(DBAPIError, _away)
+    for kind in (DBAPIError, NoConnection):
+        app.add_exception_handler(kind, _away)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_middleware(Watched)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import hashlib
 import threading
 import time
@@ -94,6 +95,21 @@ class Desk:
             examined = self._now[job.id] = self._threads.submit(within.run, self._examine, job, data)
         examined.add_done_callback(lambda _: self._now.pop(job.id, None))
         return examined
+
+    def keep(self, job: Job, data: bytes) -> None:
+        """Let ``job``, for whose examination nobody waits any longer, be asked for like one that was queued."""
+        examined = self._now.get(job.id)
+        if examined is None:  # it has ended meanwhile
+            return
+        self._running.add(job.id)
+        self._jobs.begin(job, data)
+        examined.add_done_callback(functools.partial(self._let_go, job))
+
+    def _let_go(self, job: Job, examined: Future[None]) -> None:
+        """A job that was kept and could not be examined is tried again, as a queued one."""
+        self._running.discard(job.id)
+        if examined.exception() is not None:
+            self._jobs.give_back(job)
 
     def _dispatch(self) -> None:
         while not self._ending.is_set():

@@ -76,6 +76,14 @@ class Jobs:
                 connection.execute(insert(uploads).values(job_id=job.id, data=data))
             return self._get(connection, job.id) or job
 
+    def begin(self, job: Job, data: bytes) -> None:
+        """Let ``job``, which we run already, be known: it can be asked for, and is taken by another if we go away."""
+        mine = {"state": "running", "owner": self._owner, "lease_until": time.time() + self._lease, "attempts": 1}
+        with self._database.write() as connection:
+            if _insert(connection, job):
+                connection.execute(insert(uploads).values(job_id=job.id, data=data))
+                connection.execute(update(jobs).where(jobs.c.id == job.id).values(**mine))
+
     def take(self) -> tuple[Job, bytes] | None:
         """The job that has waited longest, now ours, and its file; None if none waits."""
         now = time.time()

@@ -36,7 +36,9 @@ class Service:
         self.settings = settings
         self._give_up = give_up
         self.metrics = Metrics()
-        self.gate = Gate(max_inflight=settings.max_inflight, max_bytes=settings.max_bytes_inflight)
+        self.gate = Gate(
+            max_inflight=settings.max_inflight, max_bytes=settings.max_bytes_inflight, share=settings.max_share
+        )
         self.quotas = Quotas(settings.per_minute)
         self.database = Database(settings.database)
         self.keys = Keys(self.database)
@@ -109,6 +111,7 @@ class Service:
             attempts=settings.webhook_attempts,
             pause=settings.webhook_seconds,
             timeout=settings.webhook_timeout,
+            at_once=settings.webhooks_at_once,
             metrics=self.metrics,
         )
         for thread in (sender, desk):

@@ -46,6 +46,8 @@ class Settings:
     """Uploads that are received or waited for at once."""
     max_bytes_inflight: int = 256 * 2**20
     """Bytes of them, all together."""
+    max_share: float = 0.5
+    """Part of those uploads and bytes that one key may take."""
     max_queue: int = 1000
     """Jobs that wait to be examined."""
     seconds: float = 30.0
@@ -65,7 +67,9 @@ class Settings:
     webhook_seconds: float = 1.0
     """Pause after the first that failed, on average."""
     webhook_timeout: float = 10.0
-    """Time for the receiver to answer."""
+    """Time for the receiver to take a delivery and answer, all in all."""
+    webhooks_at_once: int = 8
+    """Deliveries under way at once; to one receiver, one."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -69,7 +69,7 @@ async def analyze(request: Request, here: Here, tenant: Submitter, content: Cont
     """
     desk, seconds = here.desk, here.settings.seconds  # refuses before anything is received
     here.quotas.take(tenant)
-    with here.gate.entered() as place:
+    with here.gate.entered(tenant.name) as place:
         data = await received(request, place, max_bytes=here.settings.max_bytes, seconds=seconds)
         job = await run_in_threadpool(desk.job, tenant, content, data)
         request.state.job = job.id
@@ -78,6 +78,7 @@ async def analyze(request: Request, here: Here, tenant: Submitter, content: Cont
             async with asyncio.timeout(seconds):
                 await asyncio.shield(examined)
         except TimeoutError as error:
+            await run_in_threadpool(desk.keep, job, data)
             raise ServiceRefused(
                 f"the answer takes longer than {seconds:g} seconds",
                 remedy=f"ask again later: GET /v1/jobs/{job.id}, or hand in jobs: POST /v1/jobs",
@@ -93,7 +94,7 @@ async def hand_in(
     """Queue one file. The same file again is the same job, and costs no second examination."""
     desk = here.desk
     here.quotas.take(tenant)
-    with here.gate.entered() as place:
+    with here.gate.entered(tenant.name) as place:
         data = await received(request, place, max_bytes=here.settings.max_bytes, seconds=here.settings.seconds)
         job = await run_in_threadpool(desk.job, tenant, content, data)
         request.state.job = job.id

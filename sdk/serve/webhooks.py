@@ -8,6 +8,7 @@ name one, and no redirect is followed.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import hmac
 import http.client
@@ -15,11 +16,16 @@ import json
 import os
 import random
 import secrets
+import socket
+import ssl
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from sqlalchemy import select, update
 
@@ -38,14 +44,37 @@ LONGEST = 3600.0
 POLL_SECONDS = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One delivery that is ours to attempt until ``until``."""
+
+    job_id: str
+    url: str
+    body: bytes
+    secret: str
+    attempts: int
+    until: float
+
+
 class Sender:
-    """Delivers what is due, in a thread."""
+    """Delivers what is due, several at once but one to a receiver, so that a slow one delays itself alone."""
 
     def __init__(
-        self, database: Database, *, secret: bytes, attempts: int, pause: float, timeout: float, metrics: Metrics
+        self,
+        database: Database,
+        *,
+        secret: bytes,
+        attempts: int,
+        pause: float,
+        timeout: float,
+        metrics: Metrics,
+        at_once: int = 1,
     ) -> None:
         self._database, self._secret, self._attempts, self._pause = database, secret, attempts, pause
         self._timeout, self._metrics = timeout, metrics
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="webhook")
+        self._free = threading.BoundedSemaphore(at_once)
+        self._busy: set[str] = set()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._deliver, name="deliver")
 
@@ -54,23 +83,42 @@ class Sender:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the delivery under way; the others wait in the database."""
+        """End after the deliveries under way; the others wait in the database."""
         self._ending.set()
         self._thread.join()
+        self._threads.shutdown(wait=True)
 
     def _deliver(self) -> None:
         while not self._ending.is_set():
-            try:
-                if self._deliver_one():
-                    continue
-            except Exception:  # the database is away: it may come back
-                logs.logger.exception("webhooks cannot be delivered")
-            self._ending.wait(POLL_SECONDS)
+            if not self._free.acquire(timeout=POLL_SECONDS):
+                continue
+            due = self._due()
+            if due is None:
+                self._free.release()
+                self._ending.wait(POLL_SECONDS)
+            else:
+                self._busy.add(due.url)
+                self._threads.submit(self._attempt, due).add_done_callback(functools.partial(self._let_go, due.url))
 
-    def _deliver_one(self) -> bool:
-        """Try the delivery that has been due longest; False if none is due."""
+    def _let_go(self, url: str, attempted: Future[None]) -> None:
+        self._busy.discard(url)
+        self._free.release()
+        if attempted.exception() is not None:  # it is tried again when it is no longer held
+            logs.logger.error("a webhook's outcome cannot be noted", exc_info=attempted.exception())
+
+    def _due(self) -> Due | None:
+        """The delivery that has been due longest, held for us; None if none is due or the database is away."""
+        try:
+            return self._hold()
+        except Exception:  # it may come back
+            logs.logger.exception("webhooks cannot be delivered")
+            return None
+
+    def _hold(self) -> Due | None:
         now = time.time()
-        due = select(deliveries.c.job_id).where(deliveries.c.state == "pending", deliveries.c.next_at <= now)
+        due = select(deliveries.c.job_id).where(
+            deliveries.c.state == "pending", deliveries.c.next_at <= now, deliveries.c.url.not_in(self._busy.copy())
+        )
         first = due.order_by(deliveries.c.next_at).limit(1).with_for_update(skip_locked=True).scalar_subquery()
         holding = update(deliveries).where(deliveries.c.job_id == first)
         columns = (deliveries.c.job_id, deliveries.c.url, deliveries.c.attempts)
@@ -79,17 +127,17 @@ class Sender:
         with self._database.write() as connection:
             row = connection.execute(held).one_or_none()
             if row is None:
-                return False
+                return None
             told = select(jobs.c.tenant, jobs.c.state, jobs.c.problem, records.c.text).join(records, isouter=True)
             job = connection.execute(told.where(jobs.c.id == row.job_id)).one()
         record = json.loads(job.text) if job.text else None
         said = {"id": row.job_id, "state": job.state, "problem": job.problem, "record": record}
         body = json.dumps(said, sort_keys=True).encode()
-        problem = post(
-            row.url, body, secret=secret_of(self._secret, job.tenant), delivery=row.job_id, timeout=self._timeout
-        )
-        self._note(row.job_id, row.attempts, until, problem)
-        return True
+        return Due(row.job_id, row.url, body, secret_of(self._secret, job.tenant), row.attempts, until)
+
+    def _attempt(self, due: Due) -> None:
+        problem = post(due.url, due.body, secret=due.secret, delivery=due.job_id, timeout=self._timeout)
+        self._note(due.job_id, due.attempts, due.until, problem)
 
     def _note(self, job_id: str, attempts: int, until: float, problem: str) -> None:
         outcome = "delivered" if not problem else "dead" if attempts >= self._attempts else "pending"
@@ -107,7 +155,7 @@ def pause(attempts: int, first: float) -> float:
 
 
 def post(url: str, body: bytes, *, secret: str, delivery: str, timeout: float) -> str:
-    """Send ``body``; why it failed, or nothing."""
+    """Send ``body``; why it failed, or nothing. After ``timeout`` seconds it has, whatever the receiver trickles."""
     address, moment = urlsplit(url), str(int(time.time()))
     headers = {
         "Content-Type": "application/json",
@@ -117,16 +165,43 @@ def post(url: str, body: bytes, *, secret: str, delivery: str, timeout: float) -
     }
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
     try:
-        connection = kind(str(address.hostname), address.port, timeout=timeout)
-        try:
+        connection = kind(str(address.hostname), address.port)
+        with (
+            socket.create_connection((connection.host, connection.port), timeout) as plain,
+            _cut_off_after(timeout, plain),
+            _secured(plain, address) as connection.sock,
+        ):
             target = (address.path or "/") + (f"?{address.query}" if address.query else "")
             connection.request("POST", target, body, headers)
             status = connection.getresponse().status
-        finally:
-            connection.close()
     except (OSError, http.client.HTTPException, ValueError) as error:
         return f"{type(error).__name__}: {error}"[:200]
     return "" if 200 <= status < 300 else f"the receiver answered {status}"
+
+
+@contextlib.contextmanager
+def _cut_off_after(seconds: float, connection: socket.socket) -> Iterator[None]:
+    """Shut ``connection`` after ``seconds``: a socket's own timeout begins anew with every byte."""
+    with connection.dup() as twin:  # TLS takes the other one's descriptor away
+
+        def cut() -> None:
+            with contextlib.suppress(OSError):  # the receiver was faster
+                twin.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(seconds, cut)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def _secured(connection: socket.socket, address: SplitResult) -> socket.socket:
+    """``connection``, with TLS if ``address`` wants it."""
+    if address.scheme != "https":
+        return connection
+    return ssl.create_default_context().wrap_socket(connection, server_hostname=address.hostname)
 
 
 def signature(secret: str, moment: str, body: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
@@ -94,11 +95,31 @@ def test_no_minute_lets_in_more_than_two_quotas(gaps, size):
 
 def test_a_gate_gives_back_what_was_held():
     gate = Gate(max_inflight=2, max_bytes=100)
-    with gate.entered() as one, gate.entered() as two:
+    with gate.entered("alice") as one, gate.entered("bob") as two:
         one.hold(60)
         two.hold(40)
         with pytest.raises(ServiceRefused, match="100 bytes are under way"):
             two.hold(1)
-        with pytest.raises(ServiceRefused, match="2 uploads are under way"), gate.entered():
+        with pytest.raises(ServiceRefused, match="2 uploads are under way"), gate.entered("carol"):
             pass
     assert (gate.inflight, gate.bytes) == (0, 0)
+
+
+def test_one_key_leaves_room_for_the_others():
+    gate = Gate(max_inflight=4, max_bytes=100, share=0.5)
+    with contextlib.ExitStack() as entered:
+        first, second = (entered.enter_context(gate.entered("greedy")) for _ in range(2))
+        first.hold(30)
+        second.hold(20)
+        with pytest.raises(ServiceRefused, match="50 bytes are under way, which is its share"):
+            second.hold(1)
+        with pytest.raises(ServiceRefused, match="2 uploads of this key are under way"), gate.entered("greedy"):
+            pass
+        with gate.entered("other") as place:
+            place.hold(50)
+    assert (gate.inflight, gate.bytes, gate._uploads, gate._held) == (0, 0, {}, {})
+
+
+def test_a_single_upload_of_a_key_may_be_larger_than_its_share():
+    with Gate(max_inflight=1, max_bytes=100, share=0.1).entered("alice") as place:
+        place.hold(100)

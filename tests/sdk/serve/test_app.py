@@ -11,6 +11,8 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from sdk.evidence import chain, record
 from tests.sdk.files import saved, scene
@@ -246,17 +248,36 @@ def test_an_answer_that_takes_too_long_can_be_fetched_later(make_settings, monke
         answer = client.post("/v1/analyze", content=DIM)
         gate = client.app.state.service.gate
         assert (gate.inflight, gate.bytes) == (1, len(DIM))  # what is still to be examined counts
-        go.set()
         assert answer.status_code == 504
         job = answer.json()["error"]["remedy"].split("/v1/jobs/")[1][:32]
-        while client.get(f"/v1/jobs/{job}").status_code == 404:
-            pass
+        assert client.get(f"/v1/jobs/{job}").json()["state"] == "running"
+        assert client.app.state.service.jobs.take() is None  # nobody else examines it meanwhile
+        go.set()
         assert finished(client, job, {})["action"] == "pass"
         deadline = time.monotonic() + 20
         while gate.inflight:
             assert time.monotonic() < deadline
             client.get("/healthz")
         assert gate.bytes == 0
+
+
+def test_an_upload_that_nobody_waits_for_any_longer_is_tried_again_after_a_fault(make_settings, monkeypatch):
+    from sdk.errors import RunFailed
+
+    with served(make_settings(anyone=True, seconds=0.3)) as client:
+        desk, go = client.app.state.service.desk, threading.Event()
+
+        def fail(*_: object, **__: object) -> None:
+            go.wait(20)
+            patched.undo()
+            raise RunFailed("no memory", remedy="buy some")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(desk._examiner, "examine", fail)
+            answer = client.post("/v1/analyze", content=DIM)
+            job = answer.json()["error"]["remedy"].split("/v1/jobs/")[1][:32]
+            go.set()
+            assert finished(client, job, {})["action"] == "pass"
 
 
 def test_a_fault_of_the_machine_is_no_answer_and_is_tried_again(make_settings, monkeypatch):
@@ -279,11 +300,14 @@ def test_a_fault_of_the_machine_is_no_answer_and_is_tried_again(make_settings, m
         assert finished(client, job, {})["action"] == "review"
 
 
-def test_a_database_that_is_away_is_a_reason_to_come_again(service, post, monkeypatch):
-    from sqlalchemy.exc import OperationalError
-
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError("SELECT", {}, OSError("connection refused")), NoConnection("SELECT: no connection in the pool")],
+    ids=["refused", "none free"],
+)
+def test_a_database_that_is_away_is_a_reason_to_come_again(service, post, monkeypatch, error):
     def away(*_: object) -> None:
-        raise OperationalError("SELECT", {}, OSError("connection refused"))
+        raise error
 
     with monkeypatch.context() as patched:
         patched.setattr(service.app.state.service.jobs, "get", away)

@@ -32,7 +32,7 @@ def take(pieces: list[bytes], *, ends: str = "well", kind: str = "", max_bytes: 
     gate = Gate(max_inflight=1, max_bytes=room)
 
     async def run() -> bytes:
-        with gate.entered() as place:
+        with gate.entered("alice") as place:
             data = await received(request, place, max_bytes=max_bytes, seconds=0.05)
             assert gate.bytes == sum(map(len, pieces))
             return data

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
+import socket
 import threading
+import time
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from sdk.errors import BadSetting
 from sdk.serve import webhooks
@@ -56,10 +59,19 @@ def job(database, receiver) -> Job:
     return one
 
 
-def sender(database, attempts: int = 3) -> webhooks.Sender:
-    return webhooks.Sender(
-        database, secret=MASTER, attempts=attempts, pause=0.0, timeout=2.0, metrics=Metrics()
-    )  # fmt: skip
+class Sender(webhooks.Sender):
+    """Delivers when it is told to."""
+
+    def deliver_one(self) -> bool:
+        due = self._hold()
+        if due is not None:
+            self._attempt(due)
+        return due is not None
+
+
+def sender(database, **changes) -> Sender:
+    chosen = {"secret": MASTER, "attempts": 3, "pause": 0.0, "timeout": 2.0, "metrics": Metrics()} | changes
+    return Sender(database, **chosen)
 
 
 def state(database) -> tuple[str, int, str]:
@@ -69,14 +81,14 @@ def state(database) -> tuple[str, int, str]:
 
 
 def test_an_answer_is_delivered_and_its_signature_can_be_checked(database, receiver, job):
-    assert sender(database)._deliver_one()
+    assert sender(database).deliver_one()
     ((path, headers, body),) = receiver.got
     assert (path, headers["Imdl-Delivery"]) == ("/hook?x=1", job.id)
     assert json.loads(body)["record"] == {"decision": {"action": "review"}}
     secret = webhooks.secret_of(MASTER, "alice")
     assert headers["Imdl-Signature"] == f"sha256={webhooks.signature(secret, headers['Imdl-Time'], body)}"
     assert state(database) == ("delivered", 1, "")
-    assert not sender(database)._deliver_one()
+    assert not sender(database).deliver_one()
 
 
 def test_a_signature_covers_body_time_and_key():
@@ -90,7 +102,7 @@ def test_a_delivery_that_fails_is_tried_again(database, receiver, job):
     receiver.statuses = [500, 503]
     for told in (("pending", 1, "the receiver answered 500"), ("pending", 2, "the receiver answered 503"),
                  ("delivered", 3, "")):  # fmt: skip
-        assert sender(database)._deliver_one()
+        assert sender(database).deliver_one()
         assert state(database) == told
     assert len({headers["Imdl-Delivery"] for _, headers, _ in receiver.got}) == 1
 
@@ -98,14 +110,14 @@ def test_a_delivery_that_fails_is_tried_again(database, receiver, job):
 def test_a_delivery_that_always_fails_is_given_up(database, receiver, job):
     receiver.statuses = [500] * 9
     for _ in range(3):
-        assert sender(database)._deliver_one()
+        assert sender(database).deliver_one()
     assert state(database) == ("dead", 3, "the receiver answered 500")
-    assert not sender(database)._deliver_one()
+    assert not sender(database).deliver_one()
 
 
 def test_a_redirect_is_not_followed(database, receiver, job):
     receiver.statuses = [302]
-    sender(database)._deliver_one()
+    sender(database).deliver_one()
     assert [path for path, _, _ in receiver.got] == ["/hook?x=1"]
     assert state(database)[0] == "pending"
 
@@ -113,7 +125,7 @@ def test_a_redirect_is_not_followed(database, receiver, job):
 def test_a_receiver_that_is_not_there_is_a_failure(database, receiver, job):
     receiver.shutdown()
     receiver.server_close()
-    sender(database)._deliver_one()
+    sender(database).deliver_one()
     assert state(database)[0] == "pending"
     assert "ConnectionRefusedError" in state(database)[2]
 
@@ -124,7 +136,7 @@ def test_a_job_that_failed_is_told_too(database, receiver):
     store.hand_in(Job("2" * 32, "alice", "default", "0" * 64, 4), b"file")
     taken, _ = store.take()
     store.fail(taken, "no memory")
-    assert sender(database)._deliver_one()
+    assert sender(database).deliver_one()
     assert json.loads(receiver.got[0][2]) == {"id": "2" * 32, "problem": "no memory", "record": None, "state": "failed"}
 
 
@@ -141,8 +153,8 @@ def test_an_answer_that_comes_while_a_failure_is_told_is_told_too(database, rece
 
     with monkeypatch.context() as patched:
         patched.setattr(webhooks, "post", answered_meanwhile)
-        sender(database)._deliver_one()
-    assert sender(database)._deliver_one()
+        sender(database).deliver_one()
+    assert sender(database).deliver_one()
     assert json.loads(receiver.got[0][2])["state"] == "done"
 
 
@@ -165,3 +177,60 @@ def test_a_master_secret_that_is_none_signs_nothing(tmp_path):
     (tmp_path / "secret").write_text("\n")
     with pytest.raises(BadSetting, match="has 0 characters"):
         webhooks.master_secret(tmp_path / "secret")
+
+
+def trickle(stop: threading.Event) -> tuple[threading.Thread, int]:
+    """A receiver that answers with a byte now and then, for ever."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def run() -> None:
+        with listening:
+            listening.settimeout(0.1)
+            while not stop.is_set():
+                with contextlib.suppress(OSError):
+                    connection, _ = listening.accept()
+                    with connection:
+                        while not stop.wait(0.05):
+                            connection.sendall(b"H")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, listening.getsockname()[1]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_receiver_that_trickles_is_cut_off(scheme):
+    stop = threading.Event()
+    thread, port = trickle(stop)
+    try:
+        start = time.monotonic()
+        problem = webhooks.post(f"{scheme}://127.0.0.1:{port}/", b"{}", secret="s", delivery="d", timeout=0.3)
+        assert problem
+        assert time.monotonic() - start < 5
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_slow_receiver_delays_itself_alone(database, receiver, job):
+    stop = threading.Event()
+    thread, port = trickle(stop)
+    store = Jobs(database, owner="o", lease_seconds=60, max_attempts=3)
+    Keys(database).add("slow", role="submit", webhook=f"http://127.0.0.1:{port}/")
+    for number in range(3):
+        one = Job(f"{number:032d}", "slow", "default", "0" * 64, 4)
+        assert store.answer(one, Answer("review", lambda _: "{}", {}), tell=True)
+    with database.write() as connection:  # they are due before the quick one's
+        connection.execute(update(deliveries).where(deliveries.c.job_id != job.id).values(next_at=0.0))
+    sending = sender(database, at_once=2, timeout=30.0)
+    sending.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not receiver.got:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        stop.set()
+        thread.join()
+        sending.stop()
+    assert receiver.got[0][1]["Imdl-Delivery"] == job.id
