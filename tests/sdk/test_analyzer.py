@@ -232,7 +232,7 @@ def test_after_close_it_says_so(toy_path, frame):
         assert "toy 0.1, PREVIEW weights, working size native" in repr(closed)
     closed.close()
     for use in (lambda: closed.analyze(frame), closed.warmup, closed.open):
-        with pytest.raises(sdk.AnalyzerClosed, match="was closed"):
+        with pytest.raises(sdk.AnalyzerClosed, match=r"this Analyzer was closed\n  -> load another"):
             use()
 
 
@@ -251,6 +251,18 @@ def test_closing_while_others_analyse_ends_in_results_or_the_one_error(toy_path,
         busy.close()
         scores = {one.result() for one in pending} - {None}
     assert len(scores) == 1
+
+
+def test_what_fails_because_of_a_close_says_so(toy_path, frame, monkeypatch):
+    closed = sdk.load(toy_path, decode="inline", threads=1)
+
+    def fail(*_, **__):
+        closed.close()
+        raise RuntimeError("the session is gone")
+
+    monkeypatch.setattr(module.plan, "execute", fail)
+    with pytest.raises(sdk.AnalyzerClosed, match="was closed during an analysis"):
+        closed.analyze(frame)
 
 
 def test_a_runtime_that_fails_is_a_typed_error(toy_path, frame, monkeypatch):
