@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from export import parity
 from export.engines import commands as engines
+from export.ensembles import commands as ensembles
 from export.freeze import settle
+from export.servers import commands as servers
 from export.targets import onnx
 from sdk.errors import ArtifactInvalid, DecodeFailed, SdkError, UnsupportedImage
 from training import checkpoints, models
@@ -123,6 +125,8 @@ def parser() -> argparse.ArgumentParser:
     )
     verb.set_defaults(run=to_onnx)
     engines.add(verbs, photographs=SAMPLES, read=_photographs)
+    servers.add(verbs)
+    ensembles.add(verbs)
     return root
 
 
