@@ -22,7 +22,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,8 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
     files = uploads(options.photograph.read_bytes())
     rows = []
     for connections in options.connections:
-        with sdk.load(artifact.path) as analyzer, served(artifact.path, workers=connections) as port:
-            contenders = {"bare": analyzer.analyze, "service": lambda file, port=port: post(port, file)}
+        with sdk.load(artifact.path) as analyzer, served(artifact.path, workers=connections) as server:
+            contenders = {"bare": analyzer.analyze, "service": lambda file, port=server.port: analysed(port, file)}
             rows += measured(contenders, files, connections=connections, calls=options.calls, rounds=options.rounds)
     protocol = {"photograph": options.photograph.name, "calls": options.calls, "rounds": options.rounds}
     result = heading("service", artifact) | {"protocol": protocol, "rows": rows, "costs": costs(rows)}
@@ -113,21 +115,36 @@ def uploads(photograph: bytes) -> Iterator[bytes]:
         yield photograph[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + photograph[2:]
 
 
-def post(port: int, file: bytes) -> dict[str, object]:
-    """The answer of the service to one upload."""
+def analysed(port: int, file: bytes) -> dict[str, Any]:
+    """The service's answer to an upload that it has to be able to examine."""
+    status, document = post(port, file)
+    if status != 200:
+        raise ValueError(f"the service answered {status}: {document}\n  -> look at its standard error")
+    return document
+
+
+def post(port: int, file: bytes) -> tuple[int, dict[str, Any]]:
+    """The status and document with which the service answers one upload."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     with contextlib.closing(connection):
         connection.request("POST", "/v1/analyze", file)
         answer = connection.getresponse()
-        document: dict[str, object] = json.loads(answer.read())
-        if answer.status != 200:
-            raise ValueError(f"the service answered {answer.status}: {document}\n  -> look at its standard error")
-        return document
+        return answer.status, json.loads(answer.read())
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A service that runs."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    """What it says to standard error."""
 
 
 @contextlib.contextmanager
-def served(model: Path, *, workers: int) -> Iterator[int]:
-    """The port of a service in a process of its own, ready, with a database in a temporary folder."""
+def served(model: Path, *, workers: int) -> Iterator[Server]:
+    """A service in a process of its own, ready, with a database in a temporary folder."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     with tempfile.TemporaryDirectory() as folder:
@@ -135,10 +152,12 @@ def served(model: Path, *, workers: int) -> Iterator[int]:
         (Path(folder) / "serve.toml").write_text(settings, encoding="utf-8")
         command = [sys.executable, "-m", "sdk", "serve", "--config", "serve.toml", "--anyone", "--port", str(port)]
         path = os.environ | {"PYTHONPATH": str(Path(sdk.__file__).parents[1])}
-        process = subprocess.Popen(command, cwd=folder, env=path, stderr=subprocess.DEVNULL)
+        log = Path(folder) / "log"
+        with log.open("wb") as said:
+            process = subprocess.Popen(command, cwd=folder, env=path, stderr=said)
         try:
             wait_until_ready(port, process)
-            yield port
+            yield Server(port, process, log)
         finally:
             process.terminate()
             process.wait()
