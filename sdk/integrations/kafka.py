@@ -112,6 +112,7 @@ class Consumption:
         self._lock = threading.Lock()
         self._in_a_row = 0
         self._committed = time.monotonic()
+        self._heard: float | None = None
         self.tally = Tally()
 
     def run(self, topic: str, *, stop: Callable[[], bool], idle_s: float | None = None) -> Tally:
@@ -122,13 +123,11 @@ class Consumption:
         """
         callbacks = {"on_assign": self._assigned, "on_revoke": self._revoked, "on_lost": self._lost}
         self._consumer.subscribe([topic], **callbacks)
-        last = time.monotonic()
         try:
-            while not stop() and (idle_s is None or time.monotonic() - last < idle_s or self._taken):
+            while not stop() and not self._is_idle(idle_s):
                 message = self._consumer.poll(POLL_SECONDS)
                 if message is not None:
                     self._take(message)
-                    last = time.monotonic()
                 self._write()
                 self._balance()
                 if time.monotonic() - self._committed > COMMIT_SECONDS:
@@ -143,7 +142,14 @@ class Consumption:
             self._consumer.close()  # tells the group; what was not committed is delivered to others
         return self.tally
 
+    def _is_idle(self, seconds: float | None) -> bool:
+        """Whether nothing came for so long, since the group gave us partitions, and nothing is in hand."""
+        if self._taken or self._paused:
+            self._heard = time.monotonic()
+        return self._heard is not None and seconds is not None and time.monotonic() - self._heard > seconds
+
     def _take(self, message: Any) -> None:  # noqa: ANN401
+        self._heard = time.monotonic()
         if (error := message.error()) is not None:
             if not error.retriable():
                 raise BrokerFailed(
@@ -223,11 +229,12 @@ class Consumption:
         self._output.flush()
         self._sender.flush()
         offsets = [client().TopicPartition(*place, offset) for place, offset in self._written.items()]
-        self._written = {}
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
-        except client().KafkaException as error:  # the group went on without us: others get these messages, too
-            logger.warning("not committed: %s", error)
+        except client().KafkaException as error:  # while the group is formed anew it takes none; then, or at the next
+            logger.info("not committed yet: %s", error)
+        else:
+            self._written = {}
 
     def _balance(self) -> None:
         """Pause partitions while too much is in hand, and resume them when half of it is done."""
@@ -252,17 +259,22 @@ class Consumption:
         self._commit()
 
     def _assigned(self, consumer: Any, partitions: Sequence[Any]) -> None:  # noqa: ANN401
+        self._heard = time.monotonic()
         consumer.incremental_assign(partitions)
         if self._paused:
             consumer.pause(partitions)
 
     def _revoked(self, consumer: Any, partitions: Sequence[Any]) -> None:  # noqa: ANN401
+        """End and commit what is in hand of partitions that others get next."""
         places = {(each.topic, each.partition) for each in partitions}
         self._drain(lambda taken: taken.place in places)
+        self._forget(places)
 
     def _lost(self, consumer: Any, partitions: Sequence[Any]) -> None:  # noqa: ANN401
-        """Forget partitions that others have by now: they examine what was not committed."""
-        places = {(each.topic, each.partition) for each in partitions}
+        """Leave partitions to others, who have them by now and examine what was not committed."""
+        self._forget({(each.topic, each.partition) for each in partitions})
+
+    def _forget(self, places: set[tuple[str, int]]) -> None:
         self._taken = deque(each for each in self._taken if each.place not in places)
         self._written = {place: offset for place, offset in self._written.items() if place not in places}
 

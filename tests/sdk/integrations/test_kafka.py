@@ -1,0 +1,319 @@
+"""The Kafka consumer: what it promises, against a consumer that tells what was asked of it and against a cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
+
+from sdk import __main__ as cli
+from sdk.errors import BadSetting, BrokerFailed, RunFailed
+from sdk.evidence.chain import check_chain
+from sdk.integrations import brokers
+from sdk.integrations.kafka import IN_A_ROW, Bounds, Consumption
+from sdk.policy import Policy, Thresholds
+from tests.sdk.files import saved, scene
+
+POLICY = Policy(name="any", version=1, sha256="0" * 64, thresholds={"default": Thresholds()})
+
+
+@dataclasses.dataclass
+class Message:
+    """As the client's, as far as it is asked."""
+
+    content: bytes | None
+    number: int
+    problem: object = None
+
+    def topic(self) -> str:
+        return "uploads"
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self.number
+
+    def value(self) -> bytes | None:
+        return self.content
+
+    def key(self) -> bytes | None:
+        return None
+
+    def headers(self) -> list:
+        return []
+
+    def error(self) -> object:
+        return self.problem
+
+
+class Told:
+    """A consumer, an output and a sender that write down what happens, in its order."""
+
+    def __init__(self, messages: list[Message]) -> None:
+        self.messages, self.events, self.offsets, self.dead = messages, [], [], []
+
+    def subscribe(self, topics, *, on_assign, **callbacks) -> None:
+        on_assign(self, [])
+
+    def incremental_assign(self, partitions) -> None: ...
+
+    def poll(self, seconds: float) -> Message | None:
+        return self.messages.pop(0) if self.messages else time.sleep(0.01)
+
+    def commit(self, *, offsets, asynchronous: bool) -> None:
+        self.events.append("commit")
+        self.offsets += [each.offset for each in offsets]
+
+    def close(self) -> None: ...
+
+    def write(self, record, *, key: str, headers) -> bool:
+        self.events.append(f"write {headers['source']}")
+        return True
+
+    def flush(self) -> None:
+        self.events.append("flush")
+
+    def send(self, topic, value, *, key, headers) -> None:
+        self.dead.append((topic, value, dict(headers)))
+
+
+class Examines:
+    """An examiner whose answer is given for each file."""
+
+    policy, shadow, analyzers = POLICY, None, {}
+
+    def __init__(self, answer) -> None:
+        self.answer, self.calls = answer, []
+
+    def examine(self, data: bytes, *, content: str):
+        self.policy.at(content)
+        self.calls.append(data)
+        self.answer(data)
+        return type("Examination", (), {"record": {"file": data.decode()}})
+
+
+def nothing(data: bytes) -> None: ...
+
+
+def consumed(told: Told, examiner: Examines, **settings) -> Consumption:
+    consumption = Consumption(examiner, told, consumer=told, dead_letters=(told, "dead"), **settings)
+    consumption.run("uploads", stop=lambda: False, idle_s=0.1)
+    return consumption
+
+
+def messages(*contents: bytes | None) -> list[Message]:
+    return [Message(content, number) for number, content in enumerate(contents)]
+
+
+def test_offsets_are_committed_after_the_write():
+    told = Told(messages(b"a", b"b"))
+    consumed(told, Examines(nothing))
+    assert told.events == ["write uploads:0:0", "write uploads:0:1", "flush", "flush", "commit"]
+    assert told.offsets == [2]
+
+
+def test_what_cannot_be_written_is_not_committed():
+    class Full(Told):
+        def flush(self) -> None:
+            raise BrokerFailed("the disk is full", remedy="none")
+
+    told = Full(messages(b"a"))
+    with pytest.raises(BrokerFailed, match="the disk is full"):
+        consumed(told, Examines(nothing))
+    assert "commit" not in told.events
+
+
+def test_a_file_that_comes_again_is_answered_without_another_examination():
+    told, examiner = Told(messages(b"a", b"b", b"a")), Examines(nothing)
+    tally = consumed(told, examiner).tally
+    assert examiner.calls == [b"a", b"b"]
+    assert (tally.examined, tally.repeated, tally.dead) == (2, 1, 0)
+    assert sum(event.startswith("write") for event in told.events) == 3
+
+
+def test_poison_goes_to_the_dead_letters_with_its_reason_and_stops_no_other():
+    def answer(data: bytes) -> None:
+        if data == b"poison":
+            raise RunFailed("out of memory", remedy="none")
+        if data == b"fault":
+            raise ZeroDivisionError("a fault of ours")
+
+    told, examiner = Told(messages(b"a", b"poison", b"fault", None, b"b")), Examines(answer)
+    tally = consumed(told, examiner, bounds=Bounds(attempts=3)).tally
+    assert (tally.examined, tally.dead) == (2, 3)
+    assert examiner.calls.count(b"poison") == 3
+    assert [(topic, value, headers["imdl-source"]) for topic, value, headers in told.dead] == [
+        ("dead", b"poison", b"uploads:0:1"), ("dead", b"fault", b"uploads:0:2"), ("dead", None, b"uploads:0:3"),
+    ]  # fmt: skip
+    assert [headers["imdl-problem"] for _, _, headers in told.dead] == [
+        b"out of memory", b"a fault of ours", b"the message is empty",
+    ]  # fmt: skip
+    assert told.offsets[-1] == 5
+
+
+def test_a_machine_that_fails_at_everything_stops_and_commits_none_of_it():
+    def answer(data: bytes) -> None:
+        raise RunFailed("no memory", remedy="none")
+
+    told = Told(messages(*(b"%d" % number for number in range(IN_A_ROW))))
+    with pytest.raises(BrokerFailed, match="10 examinations in a row failed, the last: no memory"):
+        consumed(told, Examines(answer))
+    assert not told.offsets
+    told = Told(messages(*[None] * IN_A_ROW))  # messages without a file tell nothing about the machine
+    assert consumed(told, Examines(answer)).tally.dead == IN_A_ROW
+
+
+@pytest.mark.parametrize("is_retriable", [True, False])
+def test_an_error_of_the_cluster_ends_it_unless_it_passes(is_retriable):
+    error = type("Error", (), {"retriable": lambda self: is_retriable, "__str__": lambda self: "unknown topic"})()
+    told = Told([Message(b"", 0, error), *messages(b"a")])
+    if is_retriable:
+        assert consumed(told, Examines(nothing)).tally.examined == 1
+        return
+    with pytest.raises(BrokerFailed, match="uploads cannot be read: unknown topic"):
+        consumed(told, Examines(nothing))
+
+
+def test_properties_are_read_and_those_of_the_promise_refused(tmp_path):
+    path = tmp_path / "client.properties"
+    path.write_text("# who we are\nsasl.username=me\n\nsession.timeout.ms = 6000\n")
+    assert brokers.properties(path) == {"sasl.username": "me", "session.timeout.ms": "6000"}
+    with pytest.raises(BadSetting, match=r"the properties set enable\.auto\.commit"):
+        brokers.clients("none:1", group="g", properties={"enable.auto.commit": "true"})
+    with pytest.raises(BadSetting, match=r"not understood.*no-such-thing"):
+        brokers.clients("none:1", group="g", properties={"no-such-thing": "1"})
+    path.write_text("sasl.username\n")
+    with pytest.raises(BadSetting, match=r"no property: sasl\.username"):
+        brokers.properties(path)
+
+
+def test_bounds_are_checked():
+    with pytest.raises(BadSetting, match="max_inflight is 0"):
+        Bounds(max_inflight=0)
+
+
+def files(count: int) -> list[bytes]:
+    rng = np.random.default_rng(11)
+    return [saved(scene(rng, 70, 90, high=200), "PNG") for _ in range(count)]
+
+
+def test_imdl_consume_answers_each_file_and_buries_what_is_none(cluster, toy_path, policy_path, capsys):
+    first, second = files(2)
+    cluster.send("in", first, key=b"upload-1")
+    cluster.send("in", second, key=b"upload-2")
+    cluster.send("in", first, key=b"upload-3")
+    cluster.send("in", b"\xff\xd8\xff no image", key=b"upload-4")
+    cluster.send("in", None, key=b"upload-5")
+    cluster.send("in", second, key=b"upload-6", headers=[("content", b"unheard-of")])
+    options = ["--model", str(toy_path), "--policy", str(policy_path), "--idle", "2"]
+    assert cli.main(["consume", "--brokers", cluster.brokers, "--topic", "in", "--to", "out", *options]) == 0
+    assert json.loads(capsys.readouterr().out) == {"examined": 3, "repeated": 1, "dead": 2}
+    found = {dict(each.headers())["source-key"]: each for each in cluster.read("out", count=4)}
+    records = {key: json.loads(each.value()) for key, each in found.items()}
+    assert set(found) == {b"upload-1", b"upload-2", b"upload-3", b"upload-4"}
+    assert found[b"upload-1"].key() == found[b"upload-3"].key() != found[b"upload-2"].key()
+    assert records[b"upload-4"]["error"]["type"] == "DecodeFailed"
+    assert records[b"upload-1"]["results"][0]["model"] == "toy"
+    dead = {each.key(): dict(each.headers())["imdl-error"] for each in cluster.read("in-dead", count=2)}
+    assert dead == {b"upload-5": b"BadSetting", b"upload-6": b"UnknownName"}
+    assert cluster.lag("imdl", "in") == 0
+
+
+def until(condition, *, every: float = 0.05) -> None:
+    """Wait for what comes within seconds, and within minutes where the machine is starved."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(every)
+
+
+def consumption(cluster, examiner, output, *, group: str, bounds: Bounds, properties=None) -> Consumption:
+    consumer, sender = brokers.clients(cluster.brokers, group=group, properties=properties)
+    return Consumption(examiner, output, consumer=consumer, dead_letters=(sender, "dead"), bounds=bounds)
+
+
+def test_a_slow_machine_takes_no_more_than_it_may_and_keeps_its_place(cluster):
+    """While everything stands still for longer than a member may be silent, none is taken and none is lost."""
+    for number in range(30):
+        cluster.send("slow", b"%d" % number)
+    go, told = threading.Event(), Told([])
+    examiner = Examines(lambda data: go.wait(60) or None)
+    patience = {"max.poll.interval.ms": "5000", "session.timeout.ms": "5000", "heartbeat.interval.ms": "300"}
+    bounds = Bounds(max_inflight=4)
+    running = consumption(cluster, examiner, told, group="slow", bounds=bounds, properties=patience)
+    thread = threading.Thread(target=running.run, args=("slow",), kwargs={"stop": lambda: False, "idle_s": 2})
+    thread.start()
+    until(lambda: running._paused)
+    time.sleep(6)
+    in_hand = len(running._taken)
+    go.set()
+    thread.join(60)
+    assert in_hand == 4
+    assert sorted(examiner.calls, key=int) == [b"%d" % number for number in range(30)]
+    assert cluster.lag("slow", "slow") == 0
+
+
+def test_nothing_is_lost_or_repeated_when_a_consumer_joins_and_another_leaves(cluster):
+    for number in range(60):
+        cluster.send("shared", b"%d" % number, partition=number % 4)
+    told, stop = [Told([]), Told([])], [threading.Event(), threading.Event()]
+    examiners = [Examines(lambda data: time.sleep(0.25)), Examines(lambda data: time.sleep(0.05))]
+    quick = {"session.timeout.ms": "6000", "heartbeat.interval.ms": "200"}
+    threads = []
+    for examiner, each, asked in zip(examiners, told, stop, strict=True):
+        running = consumption(cluster, examiner, each, group="shared", bounds=Bounds(max_inflight=3), properties=quick)
+        threads.append(threading.Thread(target=running.run, args=("shared",), kwargs={"stop": asked.is_set}))
+    threads[0].start()
+    until(lambda: told[0].events)
+    threads[1].start()
+    until(lambda: told[1].events)
+    stop[0].set()
+    threads[0].join(60)
+    until(lambda: cluster.lag("shared", "shared") == 0)
+    stop[1].set()
+    threads[1].join(60)
+    sources = [event for each in told for event in each.events if event.startswith("write")]
+    assert len(sources) == len(set(sources)) == 60
+    assert all(any(event.startswith("write") for event in each.events) for each in told)
+
+
+def test_killed_at_any_moment_it_has_every_record_once_in_the_end(cluster, toy_path, policy_path, tmp_path):
+    for data in files(40):
+        cluster.send("killed", data)
+    out, properties = tmp_path / "records.jsonl", tmp_path / "client.properties"
+    properties.write_text("session.timeout.ms=5000\nheartbeat.interval.ms=300\n")
+    options = ["--model", toy_path, "--policy", policy_path, "--properties", properties, "--out", out]
+    command = [sys.executable, "-m", "sdk", "consume", "--brokers", cluster.brokers, "--topic", "killed", *options]
+    first = subprocess.Popen([str(part) for part in command])
+    until(lambda: out.exists() and out.read_bytes().count(b"\n") >= 3, every=0.002)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    between = out.read_bytes().count(b"\n")
+    second = subprocess.run([str(p) for p in [*command, "--idle", 2]], capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stderr
+    lines = out.read_text("ascii").splitlines()
+    check_chain(lines)
+    assert between < len(lines) == len({json.loads(line)["input"]["sha256"] for line in lines}) == 40
+
+
+def test_sigterm_ends_it_with_what_was_begun_committed(cluster, toy_path, policy_path):
+    for data in files(3):
+        cluster.send("ended", data)
+    options = ["--model", toy_path, "--policy", policy_path, "--to", "ended-records", "--group", "ended"]
+    command = [sys.executable, "-m", "sdk", "consume", "--brokers", cluster.brokers, "--topic", "ended", *options]
+    running = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
+    until(lambda: cluster.lag("ended", "ended") == 0)
+    os.kill(running.pid, signal.SIGTERM)
+    said, _ = running.communicate(timeout=60)
+    assert (running.returncode, json.loads(said)["examined"]) == (0, 3)
