@@ -1,0 +1,1 @@
+"""Servers that run models: what their verbs need beside the targets."""
