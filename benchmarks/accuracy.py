@@ -4,7 +4,8 @@
 
 Options, readers, metrics and pages are those of ``python -m training evaluate``, which does the same for a checkpoint.
 Besides, the rows of README's table go to ``benchmarks/results/accuracy-<artifact>.json``, and every run is added to
-``benchmarks/results/accuracy-runs.jsonl``.
+``benchmarks/results/accuracy-runs.jsonl``. Beside an ensemble stand the models that it asks, and whether it beats the
+best of them is told pair by pair.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import sdk
-from benchmarks import floors
+from benchmarks import floors, singles
 from training.evaluation import commands, report
 from training.evaluation.predictors import Answer
 from training.evaluation.protocols import IMDL, REENCODED
@@ -37,7 +38,7 @@ class Shipped:
         self.analyzers: dict[int | None, sdk.Analyzer] = {}
         chosen = self._at(None)
         terms = chosen.artifact.contract
-        self.name = terms.name
+        self.name, self.path = terms.name, chosen.artifact.path
         levels = terms.at(chosen.working_size)
         self.mask_threshold, self.score_thresholds = terms.mask_threshold, dict(levels.photographs) if levels else {}
         self.video_thresholds = (dict(levels.video) if levels else {}) or self.score_thresholds
@@ -46,6 +47,7 @@ class Shipped:
             "version": terms.version,
             "status": terms.status,
             "digest": chosen.artifact.digest,
+            "asks": singles.of(self.path),
             "weights_sha256": terms.sha256.get("weights.bin"),
             "working_size": chosen.working_size,
             "backend": chosen.choice.backend,
@@ -104,6 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, and write the results; 2 if something was refused."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
     parser.add_argument("--artifact", default="psccnet-lite", help="name of a shipped artifact, or a directory")
+    parser.add_argument("--beside", action="append", default=[], metavar="ARTIFACT",
+                        help="another one, compared with it image by image; repeatable")  # fmt: skip
     parser.add_argument("--working-size", type=int, help="long side, px; 0 is native; without it the artifact's")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--photographs", type=Path, help="folder of photographs, for --large or without --data")
@@ -115,10 +119,12 @@ def main(arguments: list[str] | None = None) -> int:
     args.log = args.log or args.results / "accuracy-runs.jsonl"
     try:
         shipped = Shipped(args.artifact, threads=args.threads, working_size=args.working_size)
+        beside = [Shipped(name, threads=args.threads) for name in [*singles.places(shipped.path), *args.beside]]
         try:
-            result = commands.run(args, [shipped], marks=floors.marks)
+            result = commands.run(args, [shipped, *beside], marks=floors.marks)
         finally:
-            shipped.close()
+            for one in (shipped, *beside):
+                one.close()
     except (sdk.SdkError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -136,6 +142,7 @@ def _write(target: Path, result: Mapping[str, Any], shipped: Shipped) -> None:
         "artifact": shipped.identity["digest"],
         "protocol": "; ".join(result["protocols"][name]["in_words"] for name in (IMDL.name, REENCODED.name)),
         "rows": rows(result, shipped.name),
+        "best_single": singles.best(result, shipped.name),
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(report.finite({**result, **told}), indent=1) + "\n", encoding="utf-8")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import sdk
-from benchmarks import accuracy, table
-from tests.sdk import toy
+from benchmarks import accuracy, singles, table
+from tests.sdk import toy, toy_ensemble
 from training.evaluation import baselines, items, run
 from training.evaluation.predictors import Answer
 from training.evaluation.protocols import PROTOCOLS
@@ -106,6 +106,30 @@ def test_a_trial_or_a_part_is_not_kept_as_a_result(data, tmp_path):
     assert accuracy.main([*options, "--out", str(tmp_path / "out")]) == 0
     assert not (tmp_path / "results" / "accuracy-toy.json").exists()
     assert len((tmp_path / "results" / "accuracy-runs.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_an_ensemble_stands_beside_its_models_and_the_best_of_them_is_compared(data, tmp_path):
+    model = toy_ensemble.build(tmp_path / "artifacts")
+    options = ["--data", str(data), "--artifact", str(model), "--results", str(tmp_path / "results")]
+    assert accuracy.main([*options, "--out", str(tmp_path / "out"), *ALL]) == 0
+    result = json.loads((tmp_path / "results" / "accuracy-both.json").read_text(encoding="utf-8"))
+    assert list(result["predictors"]) == ["both", "first", "second", "centre"]
+    assert result["predictors"]["both"]["asks"] == ["first", "second"]
+    for group, figures in result["figures"]["imdl"].items():
+        found = result["best_single"]["imdl"][group]["pixel_auc"]
+        assert found["value"] == max(figures[name]["pixel_auc"]["value"] for name in ("first", "second"))
+        assert found["difference"] == pytest.approx(figures["both"]["pixel_auc"]["value"] - found["value"], abs=1e-6)
+        assert found["beats"] is (found["low"] > 0)
+
+
+def test_a_single_model_is_compared_with_what_is_named(data, tmp_path):
+    toy_ensemble.build(tmp_path / "artifacts")
+    options = ["--data", str(data), "--artifact", str(tmp_path / "artifacts" / "first"), "--limit", "4"]
+    beside = ["--beside", str(tmp_path / "artifacts" / "second"), "--results", str(tmp_path / "results")]
+    assert accuracy.main([*options, *beside, "--out", str(tmp_path / "out")]) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert list(result["predictors"]) == ["first", "second"]
+    assert singles.best(result, "first")["imdl"]["one"]["pixel_auc"]["single"] == "second"
 
 
 def test_a_missing_artifact_is_refused(tmp_path, capsys):
