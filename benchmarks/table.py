@@ -205,7 +205,7 @@ def models(_: Path = RESULTS) -> str:
         "name": "model", "status": "status", "architecture": "architecture", "size": "weights, MB",
         "working_size": "analysed at", "precisions": "precisions", "licence": "licence", "commercial": "commercial use",
     }  # fmt: skip
-    shipped = [artifacts.read(artifacts.find(name)) for name in artifacts.names()]
+    shipped = [artifacts.read(artifacts.find(name)) for name in artifacts.models()]
     return markdown(headings, map(_model, shipped)) if shipped else ""
 
 
