@@ -1,22 +1,28 @@
-"""How many photographs of a folder are judged inconclusive for what they show, and how near the others come.
+"""How many photographs of a folder are judged inconclusive for what they show or how strongly they are compressed.
 
     python -m benchmarks.content --photographs FOLDER
 
-Writes ``benchmarks/results/content.json``. The bounds of ``sdk.content`` were chosen on the training photographs of the
-shipped model; they are never chosen on pictures that the model is evaluated on.
+It also tells how near the others come to the bounds of what is shown. Writes ``benchmarks/results/content.json``. The
+bounds of ``sdk.content`` were chosen on the training photographs of the shipped model; they are never chosen on
+pictures that the model is evaluated on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+
+from PIL import Image
 
 from benchmarks.entry import RESULTS, rounded
 from benchmarks.provenance import provenance
 from sdk.content import CLIPPED_SHARE, EQUAL_SHARE, FAR_CORRELATION, FLAT_DEVIATION, NEAR_CORRELATION, Content, content
+from sdk.jpeg_quality import quality_of
 from training.data import Photographs
+from training.synthesis.life import LOWEST_QUALITY
 
 BOUNDS = {
     "clipped": (CLIPPED_SHARE, max),
@@ -36,11 +42,22 @@ def measured(photographs: Photographs) -> dict[str, object]:
         "photographs": len(found),
         "inconclusive": beyond,
         "share": beyond / len(found),
+        "least_quality": LOWEST_QUALITY,
+        "below_least_quality": sum(one < LOWEST_QUALITY for one in qualities(photographs)),
         "nearest": {
             name: {"bound": bound, "photographs": nearest(asdict(one)[name] for one in found)}
             for name, (bound, nearest) in BOUNDS.items()
         },
     }
+
+
+def qualities(photographs: Photographs) -> Iterator[int]:
+    """The quality of every photograph that is a JPEG."""
+    for row in photographs.rows:
+        with Image.open(photographs.folder.parent / row.file) as image:
+            found = quality_of(image)
+        if found is not None:
+            yield found
 
 
 def main(arguments: list[str] | None = None) -> None:

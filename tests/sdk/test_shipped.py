@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import sdk
+from sdk import artifact
 from sdk.errors import LimitExceeded, SdkError, UnsupportedImage
 
 THIN = [(1, 1), (8, 8), (1, 200), (5, 700), (3000, 40)]
@@ -48,6 +49,16 @@ def test_thin_frames_agree_with_the_reference_runtime(analyzer, reference, rng, 
     found, expected = analyzer.analyze(frame), reference.analyze(frame)
     assert found.score == pytest.approx(expected.score, abs=1e-3)
     np.testing.assert_allclose(found.heatmap, expected.heatmap, atol=0.02)  # a fiftieth of the scale
+
+
+@pytest.mark.parametrize("model", artifact.names())
+def test_the_default_working_size_is_the_best_of_the_card(model):
+    shipped = artifact.read(artifact.find(model))
+    card = (shipped.path / "card.md").read_text(encoding="utf-8")
+    figures = json.loads(card.partition("```json\n")[2].partition("```")[0])["synthetic"]["by_working_size"]
+    best = max(figures, key=lambda size: figures[size]["pixel_auc"] + figures[size]["image_auc"])
+    assert int(best) == shipped.contract.working_size
+    assert {int(size) for size in figures} == set(shipped.contract.working_sizes)
 
 
 @pytest.fixture(scope="module")
