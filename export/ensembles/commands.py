@@ -119,6 +119,7 @@ def write(target: Path, analyzers: Sequence[sdk.Analyzer], fitted: Fitted, card:
         thresholds={size: Thresholds(**levels) for size, levels in card.thresholds.items()},
         mask_threshold=card.mask_threshold,
         minimum_side=max(one.minimum_side for one in terms),
+        minimum_quality=max(one.minimum_quality for one in terms),
         precisions=precisions,
         licence=card.licence,
         commercial_use=card.commercial_use,
