@@ -1,4 +1,4 @@
-"""The verb ``consume``."""
+"""The verbs ``consume`` and ``backfill``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import contextlib
 import dataclasses
 import json
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sdk import options
+from sdk.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from sdk.integrations.backfill import Job, Part
+
     Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DONE = 0
@@ -54,6 +60,40 @@ def consume(args: argparse.Namespace) -> int:
     return DONE
 
 
+def backfill(args: argparse.Namespace) -> int:
+    """Analyse a folder of photographs, or Parquet files with a column of files' bytes, into Parquet files of results.
+
+    What is done already is not done again: run it anew after whatever stopped it, or when the source has grown. A file
+    that cannot be analysed is a row with an error. At the end the numbers of rows of this run are printed, as JSON.
+
+    Exit code: 2 if it had to stop, else 0.
+    """
+    from sdk.integrations.backfill import planned, run
+
+    job, parts = planned(args.source, args.out, column=args.column, settings=options.settings(args) | _named(args))
+    tally = {"parts": 0, "rows": 0, "failed": 0}
+    for each in _on_ray(job, parts, address=args.ray) if parts and args.ray else run(job, parts):
+        tally = {"parts": tally["parts"] + 1, **{name: tally[name] + each[name] for name in each}}
+        print(f"{tally['parts']}/{len(parts)} parts, {tally['rows']:,} rows", file=sys.stderr)
+    print(json.dumps(tally))
+    return DONE
+
+
+def _on_ray(job: Job, parts: Sequence[Part], *, address: str) -> Iterator[dict[str, int]]:
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtra("ray", extra="ray", purpose="work on a Ray cluster", why=str(error)) from error
+    from sdk.integrations import ray as cluster
+
+    with ray.init(address=address, log_to_driver=False, logging_level="warning"):
+        yield from cluster.run(job, parts)
+
+
+def _named(args: argparse.Namespace) -> dict[str, Any]:
+    return {"model": args.model, "backend": args.backend}
+
+
 def add(verbs: Verbs, verb: Callable[[Verbs, Callable[[argparse.Namespace], int]], argparse.ArgumentParser]) -> None:
     """Add the verb; ``verb`` makes one of a function."""
     consuming = verb(verbs, consume)
@@ -75,6 +115,14 @@ def add(verbs: Verbs, verb: Callable[[Verbs, Callable[[argparse.Namespace], int]
     consuming.add_argument("--max-bytes-inflight", type=int, default=256 << 20, metavar="N", help="bytes in hand")
     consuming.add_argument("--attempts", type=int, default=2, metavar="N", help="at one message (default: 2)")
     consuming.add_argument("--idle", type=float, metavar="SECONDS", help="end when nothing came for so long")
+    filling = verb(verbs, backfill)
+    filling.add_argument(
+        "source", type=Path, metavar="SOURCE", help="folder of photographs; Parquet file, or folder of"
+    )
+    filling.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    filling.add_argument("--column", default="bytes", help="of a Parquet source, with files' bytes (default: bytes)")
+    filling.add_argument("--ray", metavar="ADDRESS", help="of a Ray cluster, or auto; all see SOURCE and OUT")
+    options.add(filling)
 
 
 @contextlib.contextmanager

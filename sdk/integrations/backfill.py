@@ -1,0 +1,209 @@
+"""A folder of photographs, or Parquet files with a column of files' bytes, into Parquet files of results; resumable.
+
+The source is cut into parts once, and ``_plan.json`` in the folder of results tells how. Each part becomes one file,
+written beside its place and then put there: it is whole or not there. A run does the parts that are not there; whatever
+is killed, and however often a part is begun, every row is there once in the end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdk import artifact
+from sdk.engines.cache import write
+from sdk.errors import BadSetting, MissingExtra
+from sdk.integrations.rows import COLUMNS, AnalyzeBatch
+from sdk.paths import Skipped, expand
+
+PLAN = "_plan.json"
+"""Readers of Parquet pass over names that begin so."""
+SCHEMA = 1
+FILES = 256
+"""Photographs of a folder that make one part."""
+BATCH = 16
+"""Rows that are in memory at a time."""
+PATH = "path"
+NUMBERS = ("score", "mask_share")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """Rows that make one file of results."""
+
+    name: str
+    file: str = ""
+    """Parquet file that the rows are in; empty for photographs."""
+    row_group: int = 0
+    paths: tuple[str, ...] = ()
+    """Photographs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What is made of what, and how; all that travels to a machine."""
+
+    out: str
+    column: str
+    settings: Mapping[str, Any]
+    """Of :func:`sdk.load`."""
+
+
+class AnalyzePart:
+    """Makes the file of a part. One for each process: its Analyzer stays loaded."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._analyze = AnalyzeBatch(column=job.column, settings=job.settings)
+
+    def __call__(self, part: Part) -> dict[str, int]:
+        """Write the file of ``part``; how many rows it has, and how many of them failed."""
+        parquet, arrow = _parquet(), _arrow()
+        place = Path(self._job.out) / f"{part.name}.parquet"
+        partial = place.with_name(f".{part.name}.{uuid.uuid4().hex}.part")
+        rows = failed = 0
+        writer = None
+        try:
+            for batch in _batches(part, self._job.column):
+                table = arrow.table(_typed(self._analyze(batch)))
+                writer = writer or parquet.ParquetWriter(partial, table.schema)
+                writer.write_table(table.cast(writer.schema))
+                rows += table.num_rows
+                failed += table.num_rows - table["error"].null_count
+            if writer:
+                writer.close()
+                _settle(partial, place)
+        finally:
+            partial.unlink(missing_ok=True)
+        return {"rows": rows, "failed": failed}
+
+    def close(self) -> None:
+        """Release the Analyzer."""
+        self._analyze.close()
+
+
+def planned(
+    source: Path, out: Path, *, column: str = "bytes", settings: Mapping[str, Any] | None = None
+) -> tuple[Job, list[Part]]:
+    """The job, and those of its parts that are not done; what is new in ``source`` since the last time is planned, too.
+
+    Raises:
+        BadSetting: nothing is there to be analysed, or ``out`` holds results of another model or other settings.
+    """
+    chosen = {**(settings or {})}
+    model = artifact.read(artifact.find(chosen.get("model")))
+    how = {"schema": SCHEMA, "artifact": model.digest, "column": column, "settings": _plain(chosen)}
+    out.mkdir(parents=True, exist_ok=True)
+    known = _read(out / PLAN, how)
+    parts = [*known, *_new(source, known)]
+    if not parts:
+        raise BadSetting(f"{source} holds nothing to analyse", remedy="name a folder of photographs or Parquet files")
+    plan = {"how": how, "parts": [dataclasses.asdict(part) for part in parts]}
+    write(out / PLAN, (json.dumps(plan, indent=1) + "\n").encode())
+    if model.path.parent != artifact.SHIPPED:
+        chosen["model"] = model.path
+    of_paths = not parts[0].file
+    job = Job(out=str(out.resolve()), column=PATH if of_paths else column, settings=chosen)
+    return job, [part for part in parts if not (out / f"{part.name}.parquet").is_file()]
+
+
+def run(job: Job, parts: Sequence[Part]) -> Iterator[dict[str, int]]:
+    """Make the parts on this machine, one after the other; the numbers of rows of each."""
+    make = AnalyzePart(job)
+    try:
+        yield from map(make, parts)
+    finally:
+        make.close()
+
+
+def _read(file: Path, how: Mapping[str, object]) -> list[Part]:
+    """The parts of an earlier run with the same settings."""
+    if not file.is_file():
+        return []
+    plan = json.loads(file.read_bytes())
+    if plan["how"] != how:
+        changed = sorted(name for name in how if plan["how"].get(name) != how[name])
+        raise BadSetting(
+            f"{file.parent} holds results that were made with another {', '.join(changed)}",
+            remedy="name another folder for the results",
+        )
+    return [Part(**{**part, "paths": tuple(part["paths"])}) for part in plan["parts"]]
+
+
+def _new(source: Path, known: Sequence[Part]) -> Iterator[Part]:
+    """Parts of what no part has yet."""
+    tables = sorted(source.rglob("*.parquet")) if source.is_dir() else [source] * (source.suffix == ".parquet")
+    number = len(known)
+    if tables:
+        seen = {(part.file, part.row_group) for part in known}
+        for table in tables:
+            facts = _parquet().ParquetFile(table).metadata
+            for group in range(facts.num_row_groups):
+                if (str(table.resolve()), group) not in seen and facts.row_group(group).num_rows:
+                    yield Part(name=f"part-{number:06d}", file=str(table.resolve()), row_group=group)
+                    number += 1
+        return
+    old = {path for part in known for path in part.paths}
+    paths = [str(path.resolve()) for path in expand([str(source)], Skipped()) if path.is_file()]
+    fresh = sorted(set(paths) - old)
+    for start in range(0, len(fresh), FILES):
+        yield Part(name=f"part-{number:06d}", paths=tuple(fresh[start : start + FILES]))
+        number += 1
+
+
+def _batches(part: Part, column: str) -> Iterable[dict[str, Any]]:
+    """The rows of a part, some at a time."""
+    if not part.file:
+        for start in range(0, len(part.paths), BATCH):
+            yield {PATH: np.array(part.paths[start : start + BATCH], object)}
+        return
+    for batch in _parquet().ParquetFile(part.file).iter_batches(BATCH, row_groups=[part.row_group]):
+        names = [name for name in batch.schema.names if name == column or name not in COLUMNS]
+        yield {name: batch.column(name) if name != column else batch.column(name).to_pylist() for name in names}
+
+
+def _typed(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of Arrow: of ours each has its type also where a batch has no value; others keep theirs."""
+    arrow = _arrow()
+    kinds = {name: arrow.float64() for name in NUMBERS}
+    ours = {name for name, values in columns.items() if name in COLUMNS or isinstance(values, np.ndarray)}
+    return {
+        name: arrow.array(values, kinds.get(name, arrow.string()), from_pandas=True) if name in ours else values
+        for name, values in columns.items()
+    }
+
+
+def _settle(partial: Path, place: Path) -> None:
+    """Bring a file to the disk and into its place."""
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    partial.replace(place)
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What results depend on, beside the artifact."""
+    passing = ("decode", "model", "threads")
+    return {name: repr(value) for name, value in sorted(settings.items()) if name not in passing}
+
+
+def _arrow() -> Any:  # noqa: ANN401  it has no types
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtra("pyarrow", extra="parquet", purpose="a back-fill", why=str(error)) from error
+    return pyarrow
+
+
+def _parquet() -> Any:  # noqa: ANN401  it has no types
+    _arrow()
+    import pyarrow.parquet
+
+    return pyarrow.parquet

@@ -1,0 +1,122 @@
+"""Ray: the back-fill on many machines, a class for datasets of one's own, and a deployment that batches requests.
+
+    dataset.map_batches(sdk.integrations.ray.AnalyzeBatch, concurrency=4, batch_size=16)
+    serve.run(sdk.integrations.ray.deployment(max_batch_size=8))
+
+Nothing here starts a cluster: ``ray.init()`` is the caller's. Ray reports its use to its makers unless
+``RAY_USAGE_STATS_ENABLED=0`` is set where the cluster is started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdk.analyzer import load
+from sdk.errors import LimitExceeded, MissingExtra, RunFailed, SdkError
+from sdk.integrations.backfill import AnalyzePart, Job, Part
+from sdk.integrations.rows import AnalyzeBatch
+from sdk.limits import Limits
+
+__all__ = ["AnalyzeBatch", "deployment", "run"]
+
+
+def run(job: Job, parts: Sequence[Part], *, workers: int | None = None, cpus: float = 1.0) -> Iterator[dict[str, int]]:
+    """Make the parts of a back-fill on the cluster that ``ray.init`` joined; the numbers of rows of each.
+
+    Every machine has to reach the source and the folder of results by the same paths. ``workers`` is how many
+    processes with ``cpus`` CPUs each are used; None is as many as there are CPUs. What a machine that dies was at is
+    made anew on another: parts are whole or not there.
+
+    Raises:
+        RunFailed: parts are missing in the end.
+    """
+    data, most = _module("ray.data"), workers or int(_module("ray").cluster_resources().get("CPU", 1) / cpus) or 1
+    rows = data.from_items([dataclasses.asdict(part) for part in parts], override_num_blocks=len(parts))
+    made = rows.map(_OnRay, fn_constructor_args=(job,), concurrency=(1, min(most, len(parts))), num_cpus=cpus)
+    yield from ({"rows": int(each["rows"]), "failed": int(each["failed"])} for each in made.iter_rows())
+    lost = [part.name for part in parts if not (Path(job.out) / f"{part.name}.parquet").is_file()]
+    if lost:
+        raise RunFailed(
+            f"{len(lost)} parts are missing, {lost[0]} among them",
+            remedy=f"see that every machine reaches {job.out}, and run it again",
+        )
+
+
+def deployment(
+    *,
+    settings: Mapping[str, Any] | None = None,
+    max_batch_size: int = 8,
+    wait_s: float = 0.01,
+    **options: Any,  # noqa: ANN401  those of Ray Serve
+) -> Any:  # noqa: ANN401  it has no types
+    """An application for ``serve.run``: the bytes of a file by POST, or ``handle.analyze.remote(file)``.
+
+    Files that come within ``wait_s`` seconds are analysed together, ``max_batch_size`` at most. The answer is what
+    :meth:`sdk.Analysis.to_dict` gives; of a file that cannot be analysed its error, by HTTP with the status 422.
+    ``settings`` are those of :func:`sdk.load`, ``options`` those of a deployment: replicas, CPUs.
+    """
+    serve, given = _module("ray.serve"), {"threads": 1, **(settings or {})}
+    limit = (given.get("limits") or Limits()).bytes
+
+    class ImageAnalysis:
+        """One replica: an Analyzer, loaded and warm."""
+
+        def __init__(self) -> None:
+            self._analyzer = load(**given)
+            self._analyzer.warmup()
+
+        @serve.batch(max_batch_size=max_batch_size, batch_wait_timeout_s=wait_s)  # type: ignore[untyped-decorator]
+        async def analyze(self, files: list[bytes]) -> list[dict[str, object]]:
+            found = await asyncio.to_thread(self._analyzer.analyze_batch, files, errors="return")
+            return [_told(each) for each in found]
+
+        async def __call__(self, request: Any) -> Any:  # noqa: ANN401  Starlette's
+            from starlette.responses import JSONResponse
+
+            try:
+                told = await self.analyze(await _body(request, limit))
+            except LimitExceeded as error:
+                return JSONResponse(_told(error), status_code=413)
+            return JSONResponse(told, status_code=422 if "error" in told else 200)
+
+    return serve.deployment(**options)(ImageAnalysis).bind()
+
+
+class _OnRay:
+    """:class:`AnalyzePart` for rows of a dataset."""
+
+    def __init__(self, job: Job) -> None:
+        self._make = AnalyzePart(job)
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        part = Part(**{**row, "row_group": int(row["row_group"]), "paths": tuple(map(str, row["paths"]))})
+        return {"name": part.name, **self._make(part)}
+
+
+async def _body(request: Any, limit: int) -> bytes:  # noqa: ANN401  Starlette's
+    """The body of a request, never more of it than may be analysed."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > limit:
+            raise LimitExceeded(f"the file has more than {limit:,} bytes", remedy="send a smaller one")
+    return bytes(body)
+
+
+def _told(found: Any) -> dict[str, object]:  # noqa: ANN401  an Analysis or an SdkError
+    if isinstance(found, SdkError):
+        return {"error": {"type": type(found).__name__, "problem": found.problem, "remedy": found.remedy}}
+    return dict(found.to_dict())
+
+
+def _module(name: str) -> Any:  # noqa: ANN401  Ray's types are not strict
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise MissingExtra("ray", extra="ray", purpose="work on a Ray cluster", why=str(error)) from error
