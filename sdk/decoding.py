@@ -8,11 +8,11 @@ import os
 import queue
 import stat
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeAlias
+from typing import BinaryIO, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,9 @@ class Decoder:
     on seconds and memory do not hold, and a codec's crash is the caller's.
     """
 
+    PROCESS = WorkerProcess
+    """What its workers are."""
+
     def __init__(self, limits: Limits | None = None, *, mode: Mode = "worker", workers: int = 2) -> None:
         if mode not in ("worker", "inline"):
             raise UnknownName("way of decoding", mode, ("worker", "inline"))
@@ -90,7 +93,7 @@ class Decoder:
         """Stop the workers. Idempotent; a later ``decode`` starts new ones."""
         _close_pools(self._pools)
 
-    def __enter__(self) -> Decoder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,21 +101,21 @@ class Decoder:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the settings; processes stay where they are."""
-        return partial(Decoder, mode=self.mode, workers=self._workers), (self.limits,)
+        return partial(type(self), mode=self.mode, workers=self._workers), (self.limits,)
 
     def _pool(self) -> _Pool:
         pid = os.getpid()
         pool = self._pools.get(pid)
         if pool is None:  # setdefault is atomic: two threads get the same pool, with no lock that a fork could freeze
-            pool = self._pools.setdefault(pid, _Pool(self.limits, self._workers))
+            pool = self._pools.setdefault(pid, _Pool(partial(self.PROCESS, self.limits), self._workers))
         return pool
 
 
 class _Pool:
     """A fixed number of places for workers; the place used last is taken first, so that unneeded ones stay empty."""
 
-    def __init__(self, limits: Limits, size: int) -> None:
-        self._limits = limits
+    def __init__(self, started: Callable[[], WorkerProcess], size: int) -> None:
+        self._started = started
         self._drained = False
         self._places: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
         for _ in range(size):
@@ -126,7 +129,7 @@ class _Pool:
                 if worker is not None:
                     worker.close()
                     worker = None
-                worker = WorkerProcess(self._limits)
+                worker = self._started()
             yield worker
         finally:
             if worker is not None and (self._drained or not worker.alive):

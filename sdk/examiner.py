@@ -15,6 +15,7 @@ from sdk import policy_file
 from sdk.analyzer import Analyzer, load
 from sdk.errors import BadSetting, DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
 from sdk.evidence import pictures, record
+from sdk.metadata import MetadataReader
 from sdk.policy import Decision, Finding, Policy
 
 if TYPE_CHECKING:
@@ -42,7 +43,16 @@ class Examination:
 class Examiner:
     """Models and policies. Safe to share between threads, as Analyzers are."""
 
-    def __init__(self, analyzers: list[Analyzer], policy: Policy, shadow: Policy | None = None) -> None:
+    def __init__(
+        self,
+        analyzers: list[Analyzer],
+        policy: Policy,
+        shadow: Policy | None = None,
+        *,
+        metadata: MetadataReader | None = None,
+    ) -> None:
+        """With ``metadata`` records hold what files say about themselves, which no decision rests on."""
+        self._metadata = metadata
         self.analyzers = {analyzer.artifact.contract.name: analyzer for analyzer in analyzers}
         if len(self.analyzers) < len(analyzers):
             raise BadSetting("two of the models have one name", remedy="load each model once")
@@ -70,6 +80,7 @@ class Examiner:
             [(self.analyzers[name].artifact, found) for name, found in analyses.items()],
             decision=decision,
             shadow=shadow,
+            metadata=self._facts(data),
             total_ms=1e3 * (time.perf_counter() - start),
         )
         return Examination(analyses, decision, shadow, None, evidence)
@@ -79,17 +90,25 @@ class Examiner:
         grey = pictures.frame_jpeg(np.full((512, 512, 3), 128, np.uint8))
         for analyzer in self.analyzers.values():
             analyzer.analyze(grey, min_score=0.0)
+        self._facts(grey)
 
     def close(self) -> None:
         """Release every model."""
         for analyzer in self.analyzers.values():
             analyzer.close()
+        if self._metadata is not None:
+            self._metadata.close()
+
+    def _facts(self, data: bytes) -> dict[str, object] | None:
+        return None if self._metadata is None else self._metadata.facts(data)
 
     def _refused(self, data: bytes, refusal: SdkError, content: str, start: float) -> Examination:
         decision = self.policy.refuse(refusal.problem, content=content)
         shadow = self.shadow.refuse(refusal.problem, content=_known(self.shadow, content)) if self.shadow else None
         ms = 1e3 * (time.perf_counter() - start)
-        evidence = record.of(data, [], decision=decision, shadow=shadow, error=refusal, total_ms=ms)
+        evidence = record.of(
+            data, [], decision=decision, shadow=shadow, error=refusal, metadata=self._facts(data), total_ms=ms
+        )
         return Examination({}, decision, shadow, refusal, evidence)
 
     def _check(self, policy: Policy) -> None:
@@ -112,7 +131,8 @@ def opened(
     analyzers: list[Analyzer] = []
     try:
         analyzers += (load(model) for model in models)
-        yield Examiner(analyzers, chosen, other)
+        with MetadataReader(workers=1) as metadata:
+            yield Examiner(analyzers, chosen, other, metadata=metadata)
     finally:
         for analyzer in analyzers:
             analyzer.close()

@@ -1,7 +1,7 @@
 """The record of one examination: deterministic JSON, as ``evidence.schema.json`` describes.
 
-Nothing of the file but its digest, its size and what was found in its pixels goes into a record: no name, no metadata,
-and so no place where a photograph was taken.
+Nothing of the file but its digest, its size, what was found in its pixels and, beside that, a few facts that it states
+(:mod:`sdk.metadata`) goes into a record: no name, and no place where a photograph was taken.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sdk.policy import Decision
     from sdk.results import Analysis
 
-SCHEMA = "imdl.evidence/1"
+SCHEMA = "imdl.evidence/2"
 """Changed with every change that an older reader would misunderstand."""
 SCHEMA_FILE = Path(__file__).with_name("evidence.schema.json")
 PASSING = ("time", "timing_ms", "previous", "signature")
@@ -43,12 +43,14 @@ def of(
     decision: Decision,
     shadow: Decision | None = None,
     error: SdkError | None = None,
+    metadata: Mapping[str, object] | None = None,
     total_ms: float,
 ) -> Record:
     """The record of an examination of the file whose bytes are ``data``; :func:`sdk.evidence.chain.seal` dates it."""
     return {
         "schema": SCHEMA,
         "input": _input(data, [analysis for _, analysis in results]),
+        "metadata": metadata,
         "models": [_model(artifact, analysis) for artifact, analysis in results],
         "runtime": runtime(),
         "results": [of_analysis(analysis) for _, analysis in results],

@@ -24,7 +24,8 @@ LIMITS = (
     "The score is the probability that the model assigns to a manipulation. It is no proof, and its absence is none.",
     "Found are traces of splicing, copy-move, removal and local enhancement. Wholly generated pictures are not.",
     "Strong compression, resizing, screenshots and messengers remove the traces.",
-    "Metadata and provenance manifests were not read, and nothing of them is on this page.",
+    "What the file says about itself had no part in any score. Anybody can write or remove metadata; a manifest says "
+    "who signed it, not whether it is true.",
 )
 PREVIEW = "These weights are a preview that shows how things work: no decision should rest on them."
 
@@ -37,6 +38,7 @@ def page(text: str, replayed: Sequence[Replayed]) -> str:
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(f"Evidence on {record['input']['sha256'][:12]}"),
         summary=_summary(record),
+        said=_facts(said(record["metadata"])),
         models="\n".join(_section(model, result, again) for model, result, again in models),
         limits="\n".join(f"<li>{escape(limit)}</li>" for limit in (*preview, *LIMITS)),
         digest=digest(text),
@@ -63,6 +65,32 @@ def _summary(record: Mapping[str, Any]) -> str:
         claimed = f"{record['signature']['algorithm']}, key {record['signature']['key']}"
         rows.append(("Signature", f"{claimed}; not checked here, but by imdl verify --key"))
     return _facts(rows)
+
+
+def said(metadata: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """What the file says about itself, in words."""
+    if metadata is None:
+        return [("Metadata", "not read")]
+    if metadata["problem"]:
+        return [("Metadata", f"cannot be read: {metadata['problem']}")]
+    exif, manifest = metadata["exif"], metadata["c2pa"]
+    rows = [("Metadata", "no EXIF")] if exif is None else []
+    if exif is not None:
+        size = f"{exif['width']} x {exif['height']} px" if exif["width"] and exif["height"] else None
+        place = "has coordinates, which are not repeated here" if exif["has_place"] else "none"
+        words = [(name, exif[name.lower()]) for name in ("Maker", "Camera", "Lens", "Software", "Taken", "Modified")]
+        rows += [(name, value) for name, value in (*words, ("Size in EXIF", size), ("Place", place)) if value]
+    if manifest is None:
+        found = "none" if metadata["reader"]["c2pa"] else "not looked for: c2pa-python is not installed"
+        return [*rows, ("C2PA manifest", found)]
+    told = {
+        "Problems": ", ".join(manifest["problems"]),
+        "Made by": manifest["generator"],
+        "Signed by": manifest["issuer"],
+        "Signed at": manifest["signed"],
+        "Actions": ", ".join([*manifest["actions"], *manifest["source_types"]]),
+    }
+    return [*rows, ("C2PA manifest", str(manifest["state"])), *((name, value) for name, value in told.items() if value)]
 
 
 def _section(model: Mapping[str, Any], result: Mapping[str, Any], again: Replayed) -> str:

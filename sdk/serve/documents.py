@@ -26,7 +26,7 @@ _EXAMPLE: Any = {
                 "0.997, as 5 % of authentic frames do", "mask_share": 0.031}],
     "error": None,
     "problem": None,
-    "record": {"schema": "imdl.evidence/1"},
+    "record": {"schema": "imdl.evidence/2"},
 }  # fmt: skip
 
 

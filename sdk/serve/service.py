@@ -13,6 +13,7 @@ from sdk import decoding_process, policy_file
 from sdk.analyzer import Analyzer, load
 from sdk.errors import SdkError, ServiceRefused
 from sdk.examiner import Examiner
+from sdk.metadata import MetadataReader
 from sdk.serve import logs
 from sdk.serve.access import Keys, Quotas
 from sdk.serve.database import Database
@@ -100,7 +101,9 @@ class Service:
         settings = self.settings
         policy = policy_file.read(policy_file.find(settings.policy))
         shadow = policy_file.read(policy_file.find(settings.shadow)) if settings.shadow else None
-        examiner = Examiner([self._analyzer(model) for model in settings.models or (None,)], policy, shadow)
+        analyzers = [self._analyzer(model) for model in settings.models or (None,)]
+        metadata = self._open.enter_context(MetadataReader(settings.limits, workers=settings.workers))
+        examiner = Examiner(analyzers, policy, shadow, metadata=metadata if settings.metadata else None)
         examiner.warmup()
         desk = Desk(settings, examiner, self.jobs, metrics=self.metrics)
         secret = master_secret(Path(settings.secret))

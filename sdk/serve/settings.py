@@ -58,6 +58,8 @@ class Settings:
     """Time after which a job of a server that has gone away is taken by another; live ones renew theirs."""
     max_attempts: int = 5
     """How often a job is begun that ends with the server's death or a fault of the machine."""
+    metadata: bool = True
+    """Whether records say what files state about themselves: EXIF without place and names, and C2PA manifests."""
     keep: Keep = "flagged"
     """Of which uploads small pictures, of frame and heatmaps, are kept. The uploaded file itself never is."""
     retain_days: float = 30.0

@@ -74,6 +74,7 @@ async function open(index) {
   at("gone").hidden = review.pictures;
   at("models").replaceChildren(...models.map(({ panel }) => panel));
   state.heatmaps = models.map(({ heatmap }) => heatmap).filter(Boolean);
+  at("facts").replaceChildren(...said(review.job.record.metadata).flatMap(([name, value]) => [made("dt", name), made("dd", value)]));
   at("record").textContent = JSON.stringify(review.job.record, null, 1);
   at("made").hidden = review.decisions.length === 0;
   at("decisions").replaceChildren(...review.decisions.map((each) =>
@@ -83,6 +84,24 @@ async function open(index) {
   at("case").dataset.id = id;
   at("case").focus({ preventScroll: true });
   return undefined;
+}
+
+// What the file says about itself, as pairs of a name and words.
+function said(metadata) {
+  if (!metadata) return [["Metadata", "not read"]];
+  if (metadata.problem) return [["Metadata", `cannot be read: ${metadata.problem}`]];
+  const { exif, c2pa } = metadata;
+  const list = (words) => words.join(", ");
+  const camera = exif ? [
+    ["Camera", [exif.maker, exif.camera].filter(Boolean).join(" ")], ["Lens", exif.lens], ["Software", exif.software],
+    ["Taken", exif.taken], ["Modified", exif.modified], ["Size in EXIF", exif.width && exif.height && `${exif.width} x ${exif.height} px`],
+    ["Place", exif.has_place ? "has coordinates, which are not shown" : "none"],
+  ] : [["Metadata", "no EXIF"]];
+  const manifest = c2pa ? [
+    ["C2PA manifest", c2pa.state], ["Problems", list(c2pa.problems)], ["Made by", c2pa.generator], ["Signed by", c2pa.issuer],
+    ["Signed at", c2pa.signed], ["Actions", list([...c2pa.actions, ...c2pa.source_types])],
+  ] : [["C2PA manifest", metadata.reader.c2pa ? "none" : "not looked for"]];
+  return [...camera, ...manifest].filter(([, value]) => value);
 }
 
 async function picture(path) {
@@ -174,6 +193,7 @@ const KEYS = {
   j: () => step(1), k: () => step(-1), c: () => decided("confirm"), d: () => decided("dismiss"), u: () => decided("unsure"),
   n: () => at("note").focus(), h: () => fade(state.share > 0 ? 0 : state.last),
   r: () => { at("boxes").checked = !at("boxes").checked; show(); },
+  m: () => { at("said").open = !at("said").open; },
   e: () => { at("evidence").open = !at("evidence").open; },
   ArrowLeft: () => fade(state.share - 0.1), ArrowRight: () => fade(state.share + 0.1), "?": () => at("keys").showModal(),
 };

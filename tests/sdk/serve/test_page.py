@@ -116,6 +116,8 @@ def test_an_upload_is_shown_with_every_model_and_its_record(page):
     assert page.locator(".model").count() == 2
     assert [name.split(" ")[0] for name in page.locator(".model h3").all_inner_texts()] == ["toy", "second"]
     assert "0.0.0" not in page.inner_text("#reasons")
+    page.keyboard.press("m")
+    assert page.inner_text("#facts").split("\n")[:2] == ["Metadata", "no EXIF"]
     page.keyboard.press("e")
     record = json.loads(page.inner_text("#record"))
     assert record["decision"]["action"] == "block"
