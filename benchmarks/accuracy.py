@@ -32,9 +32,16 @@ NECESSARY = (IMDL.name, REENCODED.name, "centre")
 class Shipped:
     """An artifact behind the protocol of predictors, as a user runs it: chosen backend and precision."""
 
-    def __init__(self, artifact: str, *, threads: int | None = None, working_size: int | None = None) -> None:
-        """``working_size`` in px, None for the artifact's own; other sizes are loaded when they are asked for."""
+    def __init__(
+        self, artifact: str, *, threads: int | None = None, working_size: int | None = None,
+        last: dict[object, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """``working_size`` in px, None for the artifact's own; other sizes are loaded when they are asked for.
+
+        ``last`` is shared by artifacts that may ask the same models: each is asked about an image once.
+        """
         self.artifact, self.threads, self.own_size = artifact, threads, working_size
+        self.last: dict[object, Any] = {} if last is None else last
         self.analyzers: dict[int | None, sdk.Analyzer] = {}
         chosen = self._at(None)
         terms = chosen.artifact.contract
@@ -58,6 +65,7 @@ class Shipped:
         if size not in self.analyzers:
             working = self.own_size if size is None else size
             self.analyzers[size] = sdk.load(self.artifact, working_size=working, threads=self.threads)
+            singles.remember(self.analyzers[size], self.last)
         return self.analyzers[size]
 
     def predict(self, frame: Frame, *, working_size: int | None = None) -> Answer:
@@ -119,7 +127,10 @@ def main(arguments: list[str] | None = None) -> int:
     args.log = args.log or args.results / "accuracy-runs.jsonl"
     try:
         shipped = Shipped(args.artifact, threads=args.threads, working_size=args.working_size)
-        beside = [Shipped(name, threads=args.threads) for name in [*singles.places(shipped.path), *args.beside]]
+        beside = [
+            Shipped(name, threads=args.threads, last=shipped.last)
+            for name in [*singles.places(shipped.path), *args.beside]
+        ]
         try:
             result = commands.run(args, [shipped, *beside], marks=floors.marks)
         finally:

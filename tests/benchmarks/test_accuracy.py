@@ -122,6 +122,26 @@ def test_an_ensemble_stands_beside_its_models_and_the_best_of_them_is_compared(d
         assert found["beats"] is (found["low"] > 0)
 
 
+def test_an_ensemble_and_its_models_are_asked_about_an_image_once(tmp_path, rng, monkeypatch):
+    model = toy_ensemble.build(tmp_path)
+    asked = []
+    plain = sdk.Analyzer._analyze
+    monkeypatch.setattr(sdk.Analyzer, "_analyze", lambda self, *given: asked.append(self) or plain(self, *given))
+    both = accuracy.Shipped(str(model))
+    alone = [accuracy.Shipped(place, last=both.last) for place in singles.places(model)]
+    frames = rng.integers(0, 256, (3, 70, 90, 3), dtype=np.uint8)
+    for frame in frames:
+        found, *single = [one.predict(frame) for one in (both, *alone)]
+        assert found.score == toy_ensemble.SCORES.of_scores([one.score for one in single])
+        expected = toy_ensemble.HEATMAPS.of_heatmaps([one.heatmap for one in single], frame.shape[:2])
+        np.testing.assert_array_equal(found.heatmap, expected)
+    assert len(asked) == 2 * len(frames)
+    assert single[1].score != both.predict(frames[0]).score
+    assert len(asked) == 2 * len(frames) + 2
+    for one in (both, *alone):
+        one.close()
+
+
 def test_a_single_model_is_compared_with_what_is_named(data, tmp_path):
     toy_ensemble.build(tmp_path / "artifacts")
     options = ["--data", str(data), "--artifact", str(tmp_path / "artifacts" / "first"), "--limit", "4"]
