@@ -37,6 +37,12 @@ class Weights:
     """
     balanced: float = 1.0
     """Of :func:`balanced` in the annotator's loss, equation 8."""
+    entropy: float = 0.0
+    """Of :func:`balanced_entropy` beside it: not in the paper.
+
+    Equation 6 has no slope where the annotator is sure, and every constant answer costs the same: fresh weights soon
+    say nothing everywhere and stay there.
+    """
     plausible: float = 1.0
     """Of the adversary D_A there."""
 
@@ -83,9 +89,26 @@ def balanced(
     A channel with nothing on one side has an area of 1 px there, as in the authors' code.
     """
     predicted = torch.sigmoid(logits.float())
-    missed = (truth * (1 - predicted)).sum((2, 3)) / truth.sum((2, 3)).clamp(min=1)
-    invented = ((1 - truth) * predicted).sum((2, 3)) / (1 - truth).sum((2, 3)).clamp(min=1)
-    return ((missed + invented) * supervised).sum(1).mean()
+    return _both_sides(1 - predicted, predicted, truth=truth, supervised=supervised)
+
+
+def balanced_entropy(
+    logits: Tensor,  # [N, C, H, W]
+    truth: Tensor,  # [N, C, H, W] in [0, 1]
+    supervised: Tensor,  # [N, C], 0 or 1
+) -> Tensor:
+    """Equation 6 with ``-log(A_i)`` and ``-log(1 - A_i)`` in place of ``1 - A_i`` and ``A_i``."""
+    logits = logits.float()
+    return _both_sides(F.softplus(-logits), F.softplus(logits), truth=truth, supervised=supervised)
+
+
+def _both_sides(missed: Tensor, invented: Tensor, *, truth: Tensor, supervised: Tensor) -> Tensor:
+    """The mean of what is missed inside of ``truth`` and of what is invented outside, summed over channels."""
+    inside, outside = (
+        (side * cost).sum((2, 3)) / side.sum((2, 3)).clamp(min=1)
+        for side, cost in ((truth, missed), (1 - truth, invented))
+    )
+    return ((inside + outside) * supervised).sum(1).mean()
 
 
 def semantic(

@@ -19,14 +19,16 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def naive_balanced(logits: np.ndarray, truth: np.ndarray, supervised: np.ndarray) -> float:
+def naive_balanced(missed: np.ndarray, invented: np.ndarray, truth: np.ndarray, supervised: np.ndarray) -> float:
     total = 0.0
     for frame in range(len(truth)):
         for channel in range(truth.shape[1]):
-            c, a = truth[frame, channel], sigmoid(logits[frame, channel])
-            missed = sum(c[i, j] * (1 - a[i, j]) for i in range(c.shape[0]) for j in range(c.shape[1]))
-            invented = sum((1 - c[i, j]) * a[i, j] for i in range(c.shape[0]) for j in range(c.shape[1]))
-            both = missed / max(c.sum(), 1) + invented / max((1 - c).sum(), 1)
+            c, places = truth[frame, channel], np.ndindex(truth.shape[2:])
+            inside = outside = 0.0
+            for place in places:
+                inside += c[place] * missed[frame, channel][place]
+                outside += (1 - c[place]) * invented[frame, channel][place]
+            both = inside / max(c.sum(), 1) + outside / max((1 - c).sum(), 1)
             total += both * supervised[frame, channel]
     return total / len(truth)
 
@@ -36,9 +38,15 @@ def naive_balanced(logits: np.ndarray, truth: np.ndarray, supervised: np.ndarray
     truth=arrays(np.bool_, (2, 3, 4, 5)),
     supervised=arrays(np.bool_, (2, 3)),
 )
-def test_balanced_is_equation_6(logits: np.ndarray, truth: np.ndarray, supervised: np.ndarray) -> None:
-    tensors = (torch.from_numpy(x.astype(np.float32)) for x in (logits, truth, supervised))
-    assert annotation.balanced(*tensors).item() == pytest.approx(naive_balanced(logits, truth, supervised), rel=1e-5)
+def test_balanced_and_its_entropy_are_sums_over_both_sides(
+    logits: np.ndarray, truth: np.ndarray, supervised: np.ndarray
+) -> None:
+    tensors = [torch.from_numpy(x.astype(np.float32)) for x in (logits, truth, supervised)]
+    predicted = sigmoid(logits)
+    expected = naive_balanced(1 - predicted, predicted, truth, supervised)
+    assert annotation.balanced(*tensors).item() == pytest.approx(expected, rel=1e-5)
+    expected = naive_balanced(-np.log(predicted), -np.log1p(-predicted), truth, supervised)
+    assert annotation.balanced_entropy(*tensors).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_missing_all_and_inventing_all_cost_the_same_whatever_the_area() -> None:

@@ -145,11 +145,12 @@ class Rivals:
             parts["retouched"] = (self.retouched.detach(), mask, classes)
         frames = torch.cat([part[0] for part in parts.values()])
         answers = dict(zip(parts, self.annotator.annotate(frames).chunk(len(parts)), strict=True))
-        terms = {
-            f"balanced_{name}": self.weights.balanced
-            * annotation.balanced(answers[name], self._truth(*truth), self._supervised(truth[1]))
-            for name, (_, *truth) in parts.items()
-        }
+        terms = {}
+        for name, (_, *truth) in parts.items():
+            compared = answers[name], self._truth(*truth), self._supervised(truth[1])
+            terms[f"balanced_{name}"] = self.weights.balanced * annotation.balanced(*compared)
+            if self.weights.entropy:
+                terms[f"entropy_{name}"] = self.weights.entropy * annotation.balanced_entropy(*compared)
         judged = answers["retouched" if self.retoucher else "tampered"]
         shown = self._shown(torch.sigmoid(judged.float()), classes)
         return {**terms, "plausible": self.weights.plausible * annotation.convincing(self.plausibility(shown))}
