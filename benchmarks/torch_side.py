@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.export import Dim
 from torch.utils.flop_counter import FlopCounterMode
@@ -27,8 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.contenders import DETECTOR, FACTS, PLAIN
 from benchmarks.frames import SAMPLES
 from benchmarks.roofline import Layer, work
-from export import parity
-from export.freeze import freeze, settle
+from export.freeze import freeze, fresh
 from export.graphs import OPSET
 from export.weights import FILE as WEIGHTS
 from sdk import artifact as artifacts
@@ -39,25 +39,21 @@ from training.nn.detector import Detector
 
 def frozen(model: str, *, checkpoint: Path | None = None, card: Path | None = None) -> Detector:
     """The model with the numbers that an artifact of it holds: folded, then rounded to fp16."""
-    made = freeze(checkpoints.load(checkpoint, model=model) if checkpoint else fresh(model))
+    made = freeze(checkpoints.load(checkpoint, model=model) if checkpoint else fresh(model, _photographs()))
     if card:
         made.calibration.copy_(made.calibration.new_tensor(Card.read(card).calibration))
     return made
+
+
+def _photographs() -> list[NDArray[np.uint8]]:
+    """Those that ``python -m export`` takes where none are given."""
+    return [cv2.imread(str(file))[..., ::-1] for file in sorted(SAMPLES.glob("*.jpg"))]
 
 
 def has_weights(artifact: Path, made: Detector) -> bool:
     """Whether the artifact's weights hold the largest parameter of ``made``, byte for byte."""
     largest = max(made.parameters(), key=torch.Tensor.numel)
     return largest.half().numpy().tobytes() in (artifact / WEIGHTS).read_bytes()
-
-
-def fresh(model: str) -> Detector:
-    """Untrained weights as ``python -m export`` makes them."""
-    torch.manual_seed(0)
-    detector = models.create(model)
-    photographs = [cv2.imread(str(file))[..., ::-1] for file in sorted(SAMPLES.glob("*.jpg"))]
-    settle(detector, [torch.from_numpy(np.stack(parity.frames(photographs, [(128, 128)] * len(photographs))))])
-    return detector
 
 
 def unfolded(made: Detector, model: str) -> Detector:

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from export import parity
+from export import freeze, parity
 from export.engines import commands as engines
 from export.ensembles import commands as ensembles
-from export.freeze import settle
 from export.servers import commands as servers
 from export.targets import onnx
 from sdk.errors import ArtifactInvalid, DecodeFailed, SdkError, UnsupportedImage
@@ -68,19 +66,11 @@ def to_onnx(args: argparse.Namespace) -> int:
 def _detector(args: argparse.Namespace, photographs: Sequence[NDArray[np.uint8]]) -> Detector:
     match args.checkpoint:
         case None:
-            return _fresh(args.model, photographs)
+            return freeze.fresh(args.model, photographs)
         case [file]:
             return checkpoints.load(file, model=args.model)
         case files:
             return checkpoints.load_published(args.model, files)
-
-
-def _fresh(model: str, photographs: Sequence[NDArray[np.uint8]]) -> Detector:
-    """Untrained weights, for measuring speed: every run makes the same."""
-    torch.manual_seed(0)
-    detector = models.create(model)
-    settle(detector, [torch.from_numpy(np.stack(parity.frames(photographs, [(128, 128)] * len(photographs))))])
-    return detector
 
 
 def _photographs(folder: Path) -> list[NDArray[np.uint8]]:

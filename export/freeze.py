@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from export import parity
+from training import models
 from training.nn.detector import Detector
 from training.nn.folding import fold
+
+FRESH_SEED = 1
+"""Of PSCC-Net's fresh weights some bring its unscaled softmaxes near ties, where f32 itself is off by the budget of
+parity; with these it is off by a tenth of that."""
+FRESH_SIZE = (128, 128)
 
 
 @runtime_checkable
@@ -51,11 +60,22 @@ def doubled(net: nn.Module) -> nn.Module:
     return copied
 
 
+def fresh(model: str, photographs: Sequence[NDArray[np.uint8]]) -> Detector:
+    """Untrained weights of ``model``, for measuring speed: the same whenever and wherever they are made."""
+    torch.manual_seed(FRESH_SEED)
+    detector = models.create(model)
+    settle(detector, [torch.from_numpy(np.stack(parity.frames(photographs, [FRESH_SIZE] * len(photographs))))])
+    return detector
+
+
 def settle(detector: Detector, frames: Iterable[torch.Tensor]) -> None:
     """Give fresh weights the batch statistics of ``frames`` (uint8 ``[N, H, W, 3]``).
 
     Without them maps grow layer by layer. For weights that were never trained: to try an export, or to measure speed.
+    In float64, so that what is rounded later is the same whatever the machine and the number of its threads: fresh
+    weights pass small differences on, far more than trained ones do.
     """
+    detector.double()
     normalisations = [module for module in detector.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [module.momentum for module in normalisations]
     for module in normalisations:
@@ -65,4 +85,4 @@ def settle(detector: Detector, frames: Iterable[torch.Tensor]) -> None:
             detector.train()(frame)
     for module, momentum in zip(normalisations, momenta, strict=True):
         module.momentum = momentum
-    detector.eval()
+    detector.float().eval()

@@ -12,7 +12,7 @@ from torch import nn
 
 from benchmarks import torch_side
 from benchmarks.frames import photograph
-from export.freeze import freeze
+from export.freeze import freeze, fresh, settle
 from training import models
 from training.models.psccnet import SCCM
 from training.nn.detector import Detector
@@ -24,7 +24,7 @@ def detector():
     torch.manual_seed(1)
     made = models.create("psccnet-lite", grid=32)
     frames = torch.from_numpy(np.stack([photograph(64, 72), photograph(64, 72)[::-1]]))
-    torch_side.settle(made, [frames])
+    settle(made, [frames])
     return made
 
 
@@ -52,7 +52,7 @@ def test_weights_are_the_artifacts_or_not(detector, tmp_path):
     largest = max(frozen.parameters(), key=torch.Tensor.numel).half()
     (tmp_path / "weights.bin").write_bytes(b"others" + largest.numpy().tobytes() + b"others")
     assert torch_side.has_weights(tmp_path, frozen)
-    assert not torch_side.has_weights(tmp_path, freeze(torch_side.fresh("psccnet-lite")))
+    assert not torch_side.has_weights(tmp_path, freeze(fresh("psccnet-lite", [photograph(64, 72)])))
 
 
 class Net(nn.Module):
