@@ -172,7 +172,8 @@ class Analysis:
         where = "not localised" if mask is None else f"mask={mask.mean():.1%} of {width}x{height}"
         preview = ", PREVIEW weights" if self.runtime.status == "preview" else ""
         model = f"{self.runtime.model} {self.runtime.version}{preview}"
-        return f"Analysis({self.verdict}, score={self.score:.3f}, {where}, {self.latency.total:.1f} ms, {model})"
+        asked = f", asked {', '.join(self.members)}" if self.members else ""
+        return f"Analysis({self.verdict}, score={self.score:.3f}, {where}, {self.latency.total:.1f} ms, {model}{asked})"
 
 
 def regions(heatmap: NDArray[np.float32], threshold: float) -> tuple[Region, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import numpy as np
@@ -11,6 +12,7 @@ import sdk
 from sdk import __main__ as cli
 from sdk import artifact
 from sdk.ensemble import Ensemble
+from sdk.results import SCHEMA
 from tests.sdk import toy, toy_ensemble
 from tests.sdk.files import scene
 from tests.sdk.toy_ensemble import HEATMAPS, SCORES
@@ -51,6 +53,17 @@ def test_the_answer_is_the_combination_of_what_each_says_alone(folder, bright):
     assert (found.runtime.model, found.runtime.artifact) == ("both", artifact.read(folder / "both").digest)
     assert list(found.latency.stages) == ["decode", "first", "second", "result"]
     assert set(found.to_dict()["members"]) == {"first", "second"}
+
+
+def test_json_and_words_tell_which_models_ran(folder, bright):
+    jsonschema = pytest.importorskip("jsonschema")
+    with load(toy_ensemble.build(folder, toy_ensemble.cascade((0.0, 0.0)))) as cascade:
+        found = cascade.analyze(bright)
+    told = json.loads(found.to_json())
+    jsonschema.validate(told, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    assert list(told["members"]) == ["first"]
+    assert told["members"]["first"]["runtime"]["artifact"] == artifact.read(folder / "first").digest
+    assert repr(found).endswith("both 0.1, PREVIEW weights, asked first)")
 
 
 def test_the_verdict_is_by_the_thresholds_of_the_ensemble(folder, bright, dark):
