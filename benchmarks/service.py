@@ -34,6 +34,8 @@ from sdk import artifact as artifacts
 
 PHOTOGRAPH = Path(sdk.__file__).parent / "samples" / "gun.jpg"
 READY_SECONDS = 120
+MOST_ADDED_MS, MOST_LOST = 5.0, 0.05
+"""What the service may add to the median, and take of the throughput."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -99,12 +101,14 @@ def turn(call: Callable[[bytes], object], files: Sequence[bytes], connections: i
 
 
 def costs(rows: Sequence[dict[str, object]]) -> list[dict[str, float]]:
-    """What the service adds to the median, and what it takes of the throughput, by connections."""
+    """What the service adds to the median and takes of the throughput, by connections, and whether that is little."""
     found = []
     for bare, service in zip(rows[::2], rows[1::2], strict=True):
         added = float(str(service["p50_ms"])) - float(str(bare["p50_ms"]))
         kept = float(str(service["per_s"])) / float(str(bare["per_s"]))
-        found.append({"connections": int(str(bare["connections"])), "p50_added_ms": added, "throughput_lost": 1 - kept})
+        within = added <= MOST_ADDED_MS and 1 - kept <= MOST_LOST
+        cost = {"p50_added_ms": added, "throughput_lost": 1 - kept, "within_bounds": within}
+        found.append({"connections": int(str(bare["connections"])), **cost})
     return found
 
 

@@ -25,9 +25,18 @@ def test_uploads_differ_in_nothing_that_is_seen():
 
 
 def test_costs_are_differences_of_medians_and_shares_of_throughput():
-    rows = [{"connections": 2, "p50_ms": 80.0, "per_s": 20.0}, {"connections": 2, "p50_ms": 83.0, "per_s": 19.0}]
+    rows = [{"connections": 2, "p50_ms": 80.0, "per_s": 20.0}, {"connections": 2, "p50_ms": 83.0, "per_s": 18.9}]
     (cost,) = service.costs(rows)
-    assert cost == {"connections": 2, "p50_added_ms": 3.0, "throughput_lost": pytest.approx(0.05)}
+    assert cost == {
+        "connections": 2,
+        "p50_added_ms": 3.0,
+        "throughput_lost": pytest.approx(0.055),
+        "within_bounds": False,
+    }
+    rows[1]["per_s"] = 19.2
+    assert service.costs(rows)[0]["within_bounds"]
+    rows[1]["p50_ms"] = 85.1
+    assert not service.costs(rows)[0]["within_bounds"]
 
 
 def test_both_take_turns_on_files_of_their_own():
