@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sdk
+from sdk.errors import BadSetting
 from training.data import Photographs, Samples, weights
 from training.display import watched
 from training.heldout import Authentic, as_video
@@ -83,8 +84,9 @@ def halves(photographs: Photographs) -> tuple[Photographs, Photographs]:
         {row.camera_key for row in photographs.rows}, key=lambda key: hashlib.sha256(key.encode()).digest()
     )
     if len(cameras) < 2:
-        raise ValueError(
-            f"the held-out photographs of {photographs.folder} are of one camera\n  -> give more, or a SOURCES.csv"
+        raise BadSetting(
+            f"the held-out photographs of {photographs.folder} are of one camera",
+            remedy="give more, or cameras in a SOURCES.csv",
         )
     first, second = set(cameras[::2]), set(cameras[1::2])
     return _part(photographs, first), _part(photographs, second)

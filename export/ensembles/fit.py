@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from export.ensembles.answers import Answers, Survey
+from sdk.errors import BadSetting
 from sdk.members import Combination, Stage, expit, logit
 from training import measure, metrics
 
@@ -86,7 +87,7 @@ def stages(samples: Sequence[Answers]) -> tuple[Stage, ...]:
     scores = logit(np.array([one.scores for one in samples]))
     labels = np.array([one.is_manipulated for one in samples])
     if labels.all() or not labels.any():
-        raise ValueError("the samples are all of one kind\n  -> raise --count")
+        raise BadSetting("the samples are all authentic, or all manipulated", remedy="raise --count")
     pixels, truth = _pixels(samples)
     return tuple(
         Stage(score=logistic(scores[:, :size], labels), heatmap=logistic(pixels[:, :size], truth))

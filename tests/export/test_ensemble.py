@@ -75,6 +75,13 @@ def test_halves_have_no_camera_in_common_and_lose_no_photograph(held_out):
     assert one.cumulative[-1] == pytest.approx(1.0)
 
 
+def test_photographs_of_one_camera_have_no_halves(held_out):
+    whole = Photographs(held_out, "validation")
+    whole.rows = whole.rows[:2]
+    with pytest.raises(sdk.BadSetting, match="are of one camera"):
+        halves(whole)
+
+
 def test_members_that_would_not_be_found_again_are_refused(held_out, tmp_path, capsys):
     for name in toy_ensemble.NAMES:
         toy.build(tmp_path / "here" / name, name=name)

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from export.ensembles import figures, fit
 from export.ensembles.answers import Answers, Survey
 from export.ensembles.fit import Judged
+from sdk.errors import BadSetting
 from sdk.members import expit
 from training import measure
 
@@ -137,5 +138,5 @@ def test_models_are_put_in_another_order_with_all_that_they_said(rng):
 
 def test_samples_of_one_kind_are_refused(rng):
     survey = surveyed(rng, good=(0.5, 0.6), count=2)
-    with pytest.raises(ValueError, match="all of one kind"):
+    with pytest.raises(BadSetting, match="all authentic, or all manipulated"):
         fit.stages(survey.samples)
