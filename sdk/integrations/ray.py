@@ -1,6 +1,6 @@
 """Ray: the back-fill on many machines, a class for datasets of one's own, and a deployment that batches requests.
 
-    dataset.map_batches(sdk.integrations.ray.AnalyzeBatch, concurrency=4, batch_size=16)
+    dataset.map_batches(sdk.integrations.ray.AnalyzeBatch, compute=ray.data.ActorPoolStrategy(size=4))
     serve.run(sdk.integrations.ray.deployment(max_batch_size=8))
 
 Nothing here starts a cluster: ``ray.init()`` is the caller's. Ray reports its use to its makers unless
@@ -10,7 +10,8 @@ Nothing here starts a cluster: ``ray.init()`` is the caller's. Ray reports its u
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import functools
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,17 @@ def run(job: Job, parts: Sequence[Part], *, workers: int | None = None, cpus: fl
     Raises:
         RunFailed: parts are missing in the end.
     """
-    data, most = _module("ray.data"), workers or int(_module("ray").cluster_resources().get("CPU", 1) / cpus) or 1
-    rows = data.from_items([dataclasses.asdict(part) for part in parts], override_num_blocks=len(parts))
-    made = rows.map(_OnRay, fn_constructor_args=(job,), concurrency=(1, min(most, len(parts))), num_cpus=cpus)
-    yield from ({"rows": int(each["rows"]), "failed": int(each["failed"])} for each in made.iter_rows())
+    ray = _module("ray")
+    most = workers or int(ray.cluster_resources().get("CPU", 1) / cpus) or 1
+    # Retried for as long as machines die; an error of ours is no such death, and is raised here.
+    make = ray.remote(num_cpus=cpus, max_retries=-1)(_made)
+    pickled, waiting = pickle.dumps(job), list(reversed(parts))
+    running: list[Any] = []
+    while waiting or running:
+        while waiting and len(running) < 2 * most:  # one in reserve for each process
+            running.append(make.remote(pickled, waiting.pop()))
+        done, running = ray.wait(running)
+        yield from ray.get(done)
     lost = [part.name for part in parts if not (Path(job.out) / f"{part.name}.parquet").is_file()]
     if lost:
         raise RunFailed(
@@ -86,15 +94,15 @@ def deployment(
     return serve.deployment(**options)(ImageAnalysis).bind()
 
 
-class _OnRay:
-    """:class:`AnalyzePart` for rows of a dataset."""
+def _made(job: bytes, part: Part) -> dict[str, int]:
+    """Make a part, in a process of the cluster."""
+    return _maker(job)(part)
 
-    def __init__(self, job: Job) -> None:
-        self._make = AnalyzePart(job)
 
-    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        part = Part(**{**row, "row_group": int(row["row_group"]), "paths": tuple(map(str, row["paths"]))})
-        return {"name": part.name, **self._make(part)}
+@functools.lru_cache(maxsize=1)
+def _maker(job: bytes) -> AnalyzePart:
+    """What makes the parts of a job: its Analyzer stays loaded for as long as the process lives, or takes another."""
+    return AnalyzePart(pickle.loads(job))
 
 
 async def _body(request: Any, limit: int) -> bytes:  # noqa: ANN401  Starlette's

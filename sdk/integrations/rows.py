@@ -26,7 +26,8 @@ COLUMNS = ("sha256", "score", "verdict", "reason", "mask_share", "regions", "mod
 class AnalyzeBatch:
     """Adds what an Analyzer finds to rows with a column of files' bytes, or of paths; the class for ``map_batches``.
 
-        dataset.map_batches(AnalyzeBatch, fn_constructor_kwargs={"column": "bytes"}, batch_size=16, concurrency=4)
+        pool = ray.data.ActorPoolStrategy(size=4)
+        dataset.map_batches(AnalyzeBatch, fn_constructor_kwargs={"column": "bytes"}, batch_size=16, compute=pool)
 
     ``settings`` are those of :func:`sdk.load`. The bytes are not handed on; every other column is.
     """

@@ -1,0 +1,114 @@
+"""A Ray cluster of three nodes on this machine: a back-fill that loses a node, then a deployment. A process of its own.
+
+    python -m tests.sdk.integrations.ray_cluster ARTIFACT SOURCE OUT
+
+Prints one JSON object with what happened; judging it is the test's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+import ray
+from ray import serve
+from ray.cluster_utils import Cluster
+
+from sdk.integrations import backfill
+from sdk.integrations import ray as on_ray
+
+MEMORY = 80 << 20
+PORT = 8497
+AGENTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+
+
+def post(data: bytes) -> tuple[int, dict]:
+    request = urllib.request.Request(f"http://127.0.0.1:{PORT}/", data=data, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def filled(cluster: Cluster, settings: dict, source: Path, out: Path) -> dict:
+    """Back-fill while a node is killed as soon as some parts are there."""
+    job, parts = backfill.planned(source, out, settings=settings)
+    doomed = next(node for node in cluster.worker_nodes)
+    killed: dict[str, int] = {}
+
+    def kill() -> None:
+        while len(list(out.glob("*.parquet"))) < 2:
+            time.sleep(0.02)
+        killed["after"] = len(list(out.glob("*.parquet")))
+        cluster.remove_node(doomed, allow_graceful=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    rows = Counter()
+    for each in on_ray.run(job, parts, workers=3):
+        rows.update(each)
+    killer.join()
+    nodes = Counter("alive" if node["Alive"] else "dead" for node in ray.nodes())
+    left = len(backfill.planned(source, out, settings=settings)[1])
+    return {"parts": len(parts), "killed_after": killed["after"], "nodes": nodes, "left": left, **rows}
+
+
+def served(settings: dict, files: list[bytes]) -> dict:
+    """Some files at a time through a handle, then a good and a bad one over HTTP."""
+    serve.start(http_options={"host": "127.0.0.1", "port": PORT})
+    application = on_ray.deployment(settings=settings, max_batch_size=4, wait_s=0.2)
+    handle = serve.run(application)
+    answers = [each.result(timeout_s=120) for each in [handle.analyze.remote(file) for file in files]]
+    return {
+        "batches": [each["latency_ms"]["batch"] for each in answers if "error" not in each],
+        "errors": [each["error"]["type"] for each in answers if "error" in each],
+        "http": [
+            (status, told.get("score"), told.get("error", {}).get("type")) for status, told in map(post, files[-2:])
+        ],
+        "scores": [each.get("score") for each in answers],
+    }
+
+
+def node() -> dict:
+    """Settings of one node: small, and with ports of its own, which nothing has to wait for to be found."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in AGENTS]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        ports = dict(zip(AGENTS, (each.getsockname()[1] for each in sockets), strict=True))
+    return {"num_cpus": 1, "object_store_memory": MEMORY, "include_log_monitor": False, **ports}
+
+
+def main() -> None:
+    artifact, source, out = map(Path, sys.argv[1:])
+    settings = {"model": artifact, "backend": "onnxruntime", "decode": "inline"}
+    start = time.monotonic()
+    cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **node()})
+    try:
+        for _ in range(2):
+            cluster.add_node(**node())
+        print(f"{time.monotonic() - start:.1f} s: three nodes", file=sys.stderr)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+        told = {"backfill": filled(cluster, settings, source, out)}
+        print(f"{time.monotonic() - start:.1f} s: back-filled", file=sys.stderr)
+        files = [path.read_bytes() for path in sorted((source.parent / "serving").iterdir())]
+        told["serve"] = served(settings, files)
+        print(f"{time.monotonic() - start:.1f} s: served", file=sys.stderr)
+        print(json.dumps(told))
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+        cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()
