@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -57,9 +59,24 @@ def filled(cluster: Cluster, settings: dict, source: Path, out: Path) -> dict:
     for each in on_ray.run(job, parts, workers=3):
         rows.update(each)
     killer.join()
-    nodes = Counter("alive" if node["Alive"] else "dead" for node in ray.nodes())
     left = len(backfill.planned(source, out, settings=settings)[1])
-    return {"parts": len(parts), "killed_after": killed["after"], "nodes": nodes, "left": left, **rows}
+    return {"parts": len(parts), "killed_after": killed["after"], "left": left, **rows}
+
+
+def commanded(address: str, folder: Path) -> list[object]:
+    """What docs/back-fill.md tells to do, with the cluster named as it says: exit code and words."""
+    command = [sys.executable, "-m", "sdk", *"backfill photos results-of-ray --ray auto".split()]
+    environment = os.environ | {"RAY_ADDRESS": address}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return [done.returncode, done.stdout, done.stderr]
+
+
+def alive() -> int:
+    """Nodes that are left when the cluster has noticed that one is not."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end and all(node["Alive"] for node in ray.nodes()):
+        time.sleep(0.5)
+    return sum(node["Alive"] for node in ray.nodes())
 
 
 def served(settings: dict, files: list[bytes]) -> dict:
@@ -101,8 +118,10 @@ def main() -> None:
         told = {"backfill": filled(cluster, settings, source, out)}
         print(f"{time.monotonic() - start:.1f} s: back-filled", file=sys.stderr)
         files = [path.read_bytes() for path in sorted((source.parent / "serving").iterdir())]
+        told["command"] = commanded(cluster.address, source.parent)
         told["serve"] = served(settings, files)
         print(f"{time.monotonic() - start:.1f} s: served", file=sys.stderr)
+        told["alive"] = alive()
         print(json.dumps(told))
     finally:
         serve.shutdown()
