@@ -65,7 +65,7 @@ def filled(cluster: Cluster, settings: dict, source: Path, out: Path) -> dict:
 
 def commanded(address: str, folder: Path) -> list[object]:
     """What docs/back-fill.md tells to do, with the cluster named as it says: exit code and words."""
-    command = [sys.executable, "-m", "sdk", *"backfill photos results-of-ray --ray auto".split()]
+    command = [sys.executable, "-m", "sdk", *["backfill", "photos", "results-of-ray", "--ray", "auto"]]
     environment = os.environ | {"RAY_ADDRESS": address}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return [done.returncode, done.stdout, done.stderr]
