@@ -10,28 +10,34 @@ from sdk.pillow import readable
 
 NOTES = 20
 """Notes at most."""
-NONSENSE = (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
+
+
+class Implausible(Exception):
+    """No honest worker sends this."""
+
+
+NONSENSE = (Implausible, OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
 """What reading an answer raises where the worker did not write what it should."""
 
 
 def orientation(value: Any) -> int:  # noqa: ANN401  whatever a worker sends
     """How the frame is to be turned, as EXIF counts."""
     if value not in range(1, 9):
-        raise ValueError("answered with no orientation")
+        raise Implausible("answered with no orientation")
     return int(value)
 
 
 def quality(value: Any) -> int | None:  # noqa: ANN401
     """Of a JPEG; None for any other file."""
     if value is not None and value not in range(1, 101):
-        raise ValueError("answered with no quality")
+        raise Implausible("answered with no quality")
     return None if value is None else int(value)
 
 
 def time(value: Any) -> float:  # noqa: ANN401
     """Seconds or milliseconds."""
     if not math.isfinite(value):
-        raise ValueError("answered with no time")
+        raise Implausible("answered with no time")
     return float(value)
 
 

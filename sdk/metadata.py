@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sdk.decoding import Decoder
-from sdk.decoding_answer import notes, taken
+from sdk.decoding_answer import Implausible, notes, taken
 from sdk.decoding_process import WorkerProcess
 from sdk.doctor import installed
 from sdk.errors import SdkError
@@ -29,7 +29,7 @@ def text(value: Any) -> str | None:  # noqa: ANN401  whatever a worker sends
 def count(value: Any) -> int | None:  # noqa: ANN401
     """A number of something, if it is known."""
     if value is not None and (not isinstance(value, int) or not 0 <= value < 2**32):
-        raise ValueError("answered with no number")
+        raise Implausible("answered with no number")
     return value
 
 
