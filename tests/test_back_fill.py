@@ -50,7 +50,8 @@ def test_a_folder_and_parquet_on_one_machine(desk):
 
 def test_kafka(desk):
     pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
-    _, consumed = run("From a Kafka topic", desk, BROKERS=Cluster().brokers)
+    cluster = Cluster()  # gone with its last reference
+    _, consumed = run("From a Kafka topic", desk, BROKERS=cluster.brokers)
     assert consumed.count('{"examined": 2, "repeated": 0, "dead": 0}') == 2
     assert '"records": 2' in consumed
 
