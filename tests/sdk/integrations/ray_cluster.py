@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -63,14 +61,6 @@ def filled(cluster: Cluster, settings: dict, source: Path, out: Path) -> dict:
     return {"parts": len(parts), "killed_after": killed["after"], "left": left, **rows}
 
 
-def commanded(address: str, folder: Path) -> list[object]:
-    """What docs/back-fill.md tells to do, with the cluster named as it says: exit code and words."""
-    command = [sys.executable, "-m", "sdk", *["backfill", "photos", "results-of-ray", "--ray", "auto"]]
-    environment = os.environ | {"RAY_ADDRESS": address}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    return [done.returncode, done.stdout, done.stderr]
-
-
 def alive() -> int:
     """Nodes that are left when the cluster has noticed that one is not."""
     end = time.monotonic() + 120
@@ -118,7 +108,6 @@ def main() -> None:
         told = {"backfill": filled(cluster, settings, source, out)}
         print(f"{time.monotonic() - start:.1f} s: back-filled", file=sys.stderr)
         files = [path.read_bytes() for path in sorted((source.parent / "serving").iterdir())]
-        told["command"] = commanded(cluster.address, source.parent)
         told["serve"] = served(settings, files)
         print(f"{time.monotonic() - start:.1f} s: served", file=sys.stderr)
         told["alive"] = alive()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -36,8 +35,6 @@ def told(toy_path, repository, tmp_path_factory) -> dict:
     source, out = folder / "uploads.parquet", folder / "results"
     table = arrow.table({"upload": arrow.array(range(ROWS)), "bytes": arrow.array(files, arrow.binary())})
     parquet.write_table(table, source, row_group_size=2)
-    (folder / "photos").mkdir()
-    shutil.copy(repository / "sdk" / "samples" / "gun.jpg", folder / "photos")
     (folder / "serving").mkdir()
     for number, data in enumerate([*files[:4], files[0], b"no image"]):
         (folder / "serving" / f"{number}").write_bytes(data)
@@ -78,10 +75,3 @@ def test_the_deployment_batches_requests_and_answers_each_with_its_own(told):
     assert (good, none, bad, no_score) == (200, None, 422, None)
     assert score == pytest.approx(served["scores"][0])
     assert error == served["errors"][0]
-
-
-@pytest.mark.slow
-def test_the_command_of_the_manual_joins_the_cluster(told):
-    code, said, words = told["command"]
-    assert code == 0, words
-    assert json.loads(said) == {"parts": 1, "rows": 1, "failed": 0}
