@@ -3,7 +3,7 @@
 A codec that is taken over by its file runs an attacker's code in that process. There it finds
 
 * no way to open anything: no descriptor beyond those it has (``RLIMIT_NOFILE``), so no file, no socket, no program's
-  libraries; and no capability by which root could raise that limit again;
+  libraries; and no capability by which root could raise that limit again, nor a program to get one from;
 * where Linux has Landlock (5.13 or newer): no file to delete, rename or run, no process to trace and, from 6.12 on,
   none to signal. That holds even where the first does not.
 
@@ -32,7 +32,13 @@ SOCKETS_AND_SIGNALS = 0b11
 """What reaches other processes, from version 6 on."""
 NO_NEW_PRIVILEGES = 38
 CAPABILITIES_VERSION = 0x20080522
-NO_LANDLOCK = "nothing can be opened, but this kernel has no Landlock, so that files can be deleted, renamed and run"
+SCOPED = 6
+"""The version from which on processes cannot be signalled."""
+NO_LANDLOCK = (
+    "nothing can be opened, but this kernel has no Landlock, so that files can be deleted, renamed and run, and other "
+    "processes of its user traced and ended"
+)
+NO_SCOPES = "nothing can be opened, but before Linux 6.12 other processes of its user can be ended"
 NOTHING = "the system takes nothing from it: network and files stay within its reach"
 
 
@@ -44,42 +50,49 @@ class _Ruleset(ctypes.Structure):
 
 def enter() -> str:
     """Give it all up; what could not be given up, in words, or nothing. Whatever is imported later is not found."""
+    _drop_privileges()
     walled = _landlock()
-    _drop_capabilities()
     if resource is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
     if _opens():  # tried, not believed
         return NOTHING
-    return "" if walled else NO_LANDLOCK
+    if not walled:
+        return NO_LANDLOCK
+    return "" if walled >= SCOPED else NO_SCOPES
 
 
-def _landlock() -> bool:
-    """Whether this process and all it starts are kept from every file and every process by Landlock."""
+def _landlock() -> int:
+    """The version of Landlock that keeps this process and all it starts from files and processes; 0 if none does."""
     if sys.platform != "linux":
-        return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    version = libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), VERSION_FLAG)
+        return 0
+    libc = ctypes.CDLL(None)
+    version = int(libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), VERSION_FLAG))
     if version < 1:
-        return False
+        return 0
     denied = _Ruleset(
         files=(1 << FILE_RIGHTS[min(version, max(FILE_RIGHTS))]) - 1,
         network=BIND_OR_CONNECT if version >= 4 else 0,
-        scope=SOCKETS_AND_SIGNALS if version >= 6 else 0,
+        scope=SOCKETS_AND_SIGNALS if version >= SCOPED else 0,
     )
     ruleset = libc.syscall(CREATE_RULESET, ctypes.byref(denied), ctypes.c_size_t(ctypes.sizeof(denied)), 0)
     if ruleset < 0:
-        return False
+        return 0
     try:
-        return bool(libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0 == libc.syscall(RESTRICT_SELF, ruleset, 0))
+        return version if libc.syscall(RESTRICT_SELF, ruleset, 0) == 0 else 0
     finally:
         os.close(ruleset)
 
 
-def _drop_capabilities() -> None:
-    """Be nobody special, though root started this: only then is a limit that was lowered lowered for good."""
+def _drop_privileges() -> None:
+    """Be nobody special, though root started this: only then is a limit that was lowered lowered for good.
+
+    Without the first, root would have all capabilities again in any program that it becomes.
+    """
     if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
         header = (ctypes.c_uint32 * 2)(CAPABILITIES_VERSION, 0)
-        ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)())
+        libc.capset(header, (ctypes.c_uint32 * 6)())
 
 
 def _opens() -> bool:

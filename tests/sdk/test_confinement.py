@@ -98,6 +98,11 @@ def test_other_files_and_processes_are_out_of_reach(taken_over, tmp_path, what):
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
+def test_no_program_gives_back_what_was_given_up(taken_over):
+    get_no_new_privileges = 39
+    assert taken_over(f"assert ctypes.CDLL(None).prctl({get_no_new_privileges}, 0, 0, 0, 0) == 1") == "done"
+
+
 def test_passwords_of_the_service_are_not_handed_on(taken_over):
     assert taken_over("assert 'PGPASSWORD' not in os.environ") == "done"
 
@@ -105,9 +110,8 @@ def test_passwords_of_the_service_are_not_handed_on(taken_over):
 def test_what_holds_is_said(monkeypatch, picture):
     process = WorkerProcess(Limits())
     process.close()
-    assert process.within_reach in ("", confinement.NO_LANDLOCK)
-    assert doctor.decoding().startswith("decoding: in a process that can open no file" if not process.within_reach else
-                                        f"decoding: {confinement.NO_LANDLOCK}")  # fmt: skip
+    assert process.within_reach in ("", confinement.NO_SCOPES, confinement.NO_LANDLOCK)
+    assert doctor.decoding().startswith(f"decoding: {process.within_reach or 'in a process that can open no file'}")
     lacking = decoding_process.BOOTSTRAP.replace(
         "serve(start)", "from sdk import confinement\nconfinement.CREATE_RULESET = 10**6\nserve(start)"
     )
