@@ -42,4 +42,4 @@ def _of_quality(quality: int) -> float:
 
 
 def _strength(steps: Iterable[int]) -> float:
-    return sum(map(math.log, steps))
+    return sum(math.log(max(1, step)) for step in steps)  # a damaged or hostile header may have steps of 0

@@ -40,6 +40,7 @@ def test_what_is_coarser_than_every_quality_is_the_lowest():
     assert quality([65535] * 64) == 1  # steps of 16 bits
     assert quality(BRIGHTNESS) == 50
     assert quality([1] * 64) == 100
+    assert quality([0] * 64) == 100  # of a damaged header
 
 
 def test_brightness_decides_not_colour(rng):
