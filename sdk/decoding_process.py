@@ -67,13 +67,14 @@ class WorkerProcess:
         self._limits = limits
         self.within_reach = ""
         """What it could not give up of network and files, in words; empty if nothing."""
-        self._shared = _anonymous_file("imdl-frame")
-        self._noise = _anonymous_file("imdl-noise")
+        self._shared = self._noise = -1
         path = [str(Path(PIL.__file__).parent.parent), *(str(Path(entry).absolute()) for entry in sys.path)]
         start: dict[str, Any] = {"path": path, "package": str(Path(__file__).parent), "worker": self.WORKER}
-        start |= {"shared": self._shared, "file": file, "free": free, "limits": asdict(limits)}
-        command = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(start)]
+        start |= {"file": file, "free": free, "limits": asdict(limits)}
         try:
+            self._shared = _anonymous_file("imdl-frame")
+            self._noise = _anonymous_file("imdl-noise")
+            command = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(start | {"shared": self._shared})]
             # A session of its own: Ctrl-C at the terminal is for the user's program to handle.
             self._process = subprocess.Popen(
                 command,
