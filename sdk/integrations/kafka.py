@@ -130,8 +130,8 @@ class Consumption:
                     self._take(message)
                 self._write()
                 self._balance()
-                if time.monotonic() - self._committed > COMMIT_SECONDS:
-                    self._commit()
+                if time.monotonic() - self._committed > COMMIT_SECONDS and not self._in_a_row:
+                    self._commit()  # not of what failed last: it may be the machine, which then commits none of it
             self._drain(lambda _: True)
         except BaseException:
             self._taken.clear()

@@ -162,7 +162,9 @@ def test_poison_goes_to_the_dead_letters_with_its_reason_and_stops_no_other():
     assert told.offsets[-1] == 5
 
 
-def test_a_machine_that_fails_at_everything_stops_and_commits_none_of_it():
+def test_a_machine_that_fails_at_everything_stops_and_commits_none_of_it(monkeypatch):
+    monkeypatch.setattr("sdk.integrations.kafka.COMMIT_SECONDS", 0.0)  # as one that fails slowly
+
     def answer(data: bytes) -> None:
         raise RunFailed("no memory", remedy="none")
 
