@@ -36,6 +36,11 @@ class Sender:
                 self._producer.produce(topic, value, key=key, headers=list(headers), on_delivery=self._delivered)
             except BufferError:  # as much is under way as the client holds
                 self._producer.poll(1.0)
+            except client().KafkaException as error:
+                raise BrokerFailed(
+                    f"{topic} does not take a message of {len(value or b''):,} bytes: {error}",
+                    remedy="raise message.max.bytes, in the file of properties too; nothing is lost",
+                ) from error
             else:
                 return
 
