@@ -13,9 +13,12 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
 from sdk import pillow
+from sdk.decoding_answer import NOTES
 from sdk.decoding_worker import answer_all
 from sdk.limits import Limits
 
+MOST = 200
+"""Characters of a text that are handed on: the parent takes no long answer."""
 MARK = b"c2pa"
 """What a file with a manifest in it has somewhere; without it none is looked for."""
 MIME = {"MPO": "image/jpeg", "HEIF": "image/heif"}
@@ -59,7 +62,7 @@ def _answer(shared: int) -> dict[str, Any]:
                 kind, exif = str(image.format), exif_of(image)
         except Exception:  # Pillow raises what it likes; the decoder says what is wrong with the file
             return {"exif": None, "c2pa": None}
-        return {"exif": exif, "c2pa": c2pa_of(file, MIME.get(kind, Image.MIME.get(kind, "")))}
+        return {"exif": exif, "c2pa": _cut(c2pa_of(file, MIME.get(kind, Image.MIME.get(kind, ""))))}
 
 
 def exif_of(image: Image.Image) -> dict[str, Any] | None:
@@ -121,7 +124,17 @@ def _manifest(store: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: object) -> str | None:
-    return value.strip("\0 ") or None if isinstance(value, str) else None
+    return value.strip("\0 ")[:MOST] or None if isinstance(value, str) else None
+
+
+def _cut(told: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What is told of a manifest, with long texts and lists cut off."""
+    if told is None:
+        return None
+    lists = {
+        name: [str(one)[:MOST] for one in value[:NOTES]] for name, value in told.items() if isinstance(value, list)
+    }
+    return told | lists | {name: value[:MOST] for name, value in told.items() if isinstance(value, str)}
 
 
 def _number(value: object) -> int | None:
