@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     start = time.perf_counter()
     with served(artifact.path, workers=min(2, options.connections)) as server, Watch(server.process.pid) as watch:
         seen = send(files, server, connections=options.connections)
-        lasted = server.process.poll() is None and post(server.port, mutated(0)[1])[0] in EXPECTED
+        lasted = server.process.poll() is None and patiently(server.port, mutated(0)[1])[0] in EXPECTED
         faults = server.log.read_text(encoding="utf-8").count('"trace"')
     sent = {"mutated": options.mutated, "first": options.first, "odd": len(odd), "connections": options.connections}
     result = heading("hostile", artifact) | {"sent": sent | {"formats": names(), "encoders": encoders()}}
