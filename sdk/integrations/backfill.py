@@ -20,7 +20,7 @@ import numpy as np
 
 from sdk import artifact
 from sdk.engines.cache import write
-from sdk.errors import BadSetting, MissingExtra
+from sdk.errors import BadSetting, DecodeFailed, MissingExtra
 from sdk.integrations.rows import COLUMNS, AnalyzeBatch
 from sdk.paths import Skipped, expand
 
@@ -103,9 +103,14 @@ def planned(
     how = {"schema": SCHEMA, "artifact": model.digest, "column": column, "settings": _plain(chosen)}
     out.mkdir(parents=True, exist_ok=True)
     known = _read(out / PLAN, how)
-    parts = [*known, *_new(source, known)]
+    parts = [*known, *_new(source, known, out)]
     if not parts:
         raise BadSetting(f"{source} holds nothing to analyse", remedy="name a folder of photographs or Parquet files")
+    if len({bool(part.file) for part in parts}) > 1:
+        raise BadSetting(
+            f"{out} holds results of photographs or of Parquet files, and {source} has the other",
+            remedy="keep them in folders of their own, sources and results",
+        )
     plan = {"how": how, "parts": [dataclasses.asdict(part) for part in parts]}
     write(out / PLAN, (json.dumps(plan, indent=1) + "\n").encode())
     if model.path.parent != artifact.SHIPPED:
@@ -138,14 +143,15 @@ def _read(file: Path, how: Mapping[str, object]) -> list[Part]:
     return [Part(**{**part, "paths": tuple(part["paths"])}) for part in plan["parts"]]
 
 
-def _new(source: Path, known: Sequence[Part]) -> Iterator[Part]:
-    """Parts of what no part has yet."""
+def _new(source: Path, known: Sequence[Part], out: Path) -> Iterator[Part]:
+    """Parts of what no part has yet; results that lie within the source are none of it."""
     tables = sorted(source.rglob("*.parquet")) if source.is_dir() else [source] * (source.suffix == ".parquet")
+    tables = [table for table in tables if out.resolve() not in table.resolve().parents]
     number = len(known)
     if tables:
         seen = {(part.file, part.row_group) for part in known}
         for table in tables:
-            facts = _parquet().ParquetFile(table).metadata
+            facts = _table(table).metadata
             for group in range(facts.num_row_groups):
                 if (str(table.resolve()), group) not in seen and facts.row_group(group).num_rows:
                     yield Part(name=f"part-{number:06d}", file=str(table.resolve()), row_group=group)
@@ -165,9 +171,17 @@ def _batches(part: Part, column: str) -> Iterable[dict[str, Any]]:
         for start in range(0, len(part.paths), BATCH):
             yield {PATH: np.array(part.paths[start : start + BATCH], object)}
         return
-    for batch in _parquet().ParquetFile(part.file).iter_batches(BATCH, row_groups=[part.row_group]):
+    for batch in _table(Path(part.file)).iter_batches(BATCH, row_groups=[part.row_group]):
         names = [name for name in batch.schema.names if name == column or name not in COLUMNS]
         yield {name: batch.column(name) if name != column else batch.column(name).to_pylist() for name in names}
+
+
+def _table(file: Path) -> Any:  # noqa: ANN401  it has no types
+    """The Parquet file ``file``, opened."""
+    try:
+        return _parquet().ParquetFile(file)
+    except _arrow().ArrowInvalid as error:
+        raise DecodeFailed(f"{file} is no whole Parquet file: {error}", remedy="take it out of the source") from error
 
 
 def _typed(columns: Mapping[str, Any]) -> dict[str, Any]:

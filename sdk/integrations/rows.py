@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdk.analyzer import Analyzer, load
+from sdk.decoding import file_size
 from sdk.errors import BadSetting, DecodeFailed, SdkError
+from sdk.limits import Limits, check_bytes
 from sdk.results import Analysis
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ class AnalyzeBatch:
             raise BadSetting(
                 f"rows have no column {self._column!r}", remedy=f"name one of: {', '.join(map(str, batch))}"
             )
-        files = [_file(value) for value in batch[self._column]]
+        limits = self._analyzer.recipe.limits or Limits()
+        files = [_file(value, limits) for value in batch[self._column]]
         whole = {index: file for index, file in enumerate(files) if isinstance(file, bytes)}
         found = self._analyzer.analyze_batch(whole.values(), errors="return") if whole else []
         answers: dict[int, Analysis | SdkError] = dict(zip(whole, found, strict=True))
@@ -60,14 +63,17 @@ def _is_of_files(values: NDArray[Any]) -> bool:
     return not any(isinstance(value, str) for value in values)
 
 
-def _file(value: object) -> bytes | SdkError:
-    """The bytes of a file that are given, or that lie at a path."""
+def _file(value: object, limits: Limits) -> bytes | SdkError:
+    """The bytes of a file that are given, or that lie at a path; one over ``limits`` is not read."""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if not isinstance(value, str):
         return BadSetting(f"the row holds {type(value).__name__}", remedy="give the bytes of a file, or its path")
     try:
+        check_bytes(value, file_size(Path(value), value), limits)
         return Path(value).read_bytes()
+    except SdkError as error:
+        return error
     except OSError as error:
         return DecodeFailed(f"{value} cannot be read: {error.strerror}", remedy="see that this machine reaches it")
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import sdk
 from sdk import __main__ as cli
-from sdk.errors import BadSetting
+from sdk.errors import BadSetting, DecodeFailed
 from sdk.integrations import backfill
 from sdk.integrations.rows import COLUMNS, AnalyzeBatch
 from tests.sdk.files import saved, scene
@@ -94,6 +94,28 @@ def test_a_folder_becomes_parquet_and_its_growth_is_added(tmp_path, settings, fi
     assert sorted(table["path"].to_pylist()) == [str(source / f"{number}.png") for number in range(6)]
     assert [row["path"][-5] for row in table.to_pylist() if row["error"]] == ["4"]
     assert len(list(out.glob("*.parquet"))) == 4
+
+
+def test_results_within_the_source_are_not_analysed(tmp_path, settings, files):
+    source = folder_of(tmp_path / "photos", files[:1])
+    assert filled(source, source / "results", settings) == 1
+    assert filled(source, source / "results", settings) == 0
+
+
+def test_what_is_no_parquet_is_told_and_what_has_become_one_does_not_mix(tmp_path, settings, files):
+    source = folder_of(tmp_path / "photos", files[:1])
+    filled(source, tmp_path / "out", settings)
+    (source / "broken.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DecodeFailed, match=r"broken\.parquet is no whole Parquet file"):
+        filled(source, tmp_path / "out", settings)
+    parquet.write_table(arrow.table({"bytes": arrow.array(files[:1], arrow.binary())}), source / "broken.parquet")
+    with pytest.raises(BadSetting, match="keep them in folders of their own"):
+        filled(source, tmp_path / "out", settings)
+
+
+def test_a_path_that_cannot_be_read_is_a_row_with_an_error(analyze, tmp_path):
+    found = analyze({"bytes": np.array([str(tmp_path), f"{tmp_path}/\0", f"{tmp_path}/none"], object)})
+    assert list(found["error_type"]) == ["DecodeFailed"] * 3
 
 
 def test_a_parquet_keeps_its_columns_and_their_types(tmp_path, settings, files):
