@@ -187,12 +187,20 @@ def _table(file: Path) -> Any:  # noqa: ANN401  it has no types
 def _typed(columns: Mapping[str, Any]) -> dict[str, Any]:
     """Columns of Arrow: of ours each has its type also where a batch has no value; others keep theirs."""
     arrow = _arrow()
-    kinds = {name: arrow.float64() for name in NUMBERS}
-    ours = {name for name, values in columns.items() if name in COLUMNS or isinstance(values, np.ndarray)}
-    return {
-        name: arrow.array(values, kinds.get(name, arrow.string()), from_pandas=True) if name in ours else values
-        for name, values in columns.items()
-    }
+
+    def typed(name: str, values: Any) -> Any:  # noqa: ANN401  columns of either library
+        if name in NUMBERS:
+            return arrow.array(values, arrow.float64(), from_pandas=True)
+        if name in COLUMNS or isinstance(values, np.ndarray):
+            return arrow.array([_text(value) for value in values], arrow.string())
+        return values
+
+    return {name: typed(name, values) for name, values in columns.items()}
+
+
+def _text(value: Any) -> Any:  # noqa: ANN401  a text, or None
+    """A text as Parquet holds it: names of files may have bytes that are no UTF-8."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _settle(partial: Path, place: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,6 +112,15 @@ def test_what_is_no_parquet_is_told_and_what_has_become_one_does_not_mix(tmp_pat
     parquet.write_table(arrow.table({"bytes": arrow.array(files[:1], arrow.binary())}), source / "broken.parquet")
     with pytest.raises(BadSetting, match="keep them in folders of their own"):
         filled(source, tmp_path / "out", settings)
+
+
+def test_a_name_that_is_no_text_costs_no_other_row(tmp_path, settings, files):
+    source = folder_of(tmp_path / "photos", files[:1])
+    (source / os.fsdecode(b"\xff.png")).write_bytes(files[1])
+    assert filled(source, tmp_path / "out", settings) == 2
+    table = parquet.read_table(tmp_path / "out")
+    assert sorted(Path(path).name for path in table["path"].to_pylist()) == ["0.png", "\\udcff.png"]
+    assert table["error"].null_count == 2
 
 
 def test_a_path_that_cannot_be_read_is_a_row_with_an_error(analyze, tmp_path):
