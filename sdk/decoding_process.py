@@ -28,6 +28,8 @@ from sdk.pillow import readable
 START_SECONDS = 30.0
 """Time for the worker to start; its own allowance, so that a loaded machine does not make files look guilty."""
 REPLY_BYTES = 65536
+REFUSAL = 2000
+"""Characters of what a worker says of a file that it refuses; one that was taken over may say anything."""
 KEPT_BYTES = 32 * 2**20
 REFUSALS: dict[str, type[SdkError]] = {
     kind.__name__: kind for kind in (DecodeFailed, LimitExceeded, MissingExtra, UnsupportedImage)
@@ -233,7 +235,7 @@ class _WorkerDied(Exception):
 def _refusal(reply: dict[str, Any]) -> SdkError:
     kind = REFUSALS.get(reply["error"], DecodeFailed)
     error = kind.__new__(kind)
-    SdkError.__init__(error, str(reply["problem"]), remedy=str(reply["remedy"]))
+    SdkError.__init__(error, readable(reply["problem"], most=REFUSAL), remedy=readable(reply["remedy"], most=REFUSAL))
     return error
 
 

@@ -141,10 +141,10 @@ def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
         ) from error
 
 
-def readable(error: object) -> str:
-    """One line of at most 200 characters: texts of codecs can carry bytes of the file."""
+def readable(error: object, *, most: int = 200) -> str:
+    """One line of at most ``most`` characters: texts of codecs can carry bytes of the file."""
     text = error if isinstance(error, str) else str(error) or type(error).__name__
-    return "".join(c if c.isprintable() else " " for c in text)[:200].strip()
+    return "".join(c if c.isprintable() else " " for c in text)[:most].strip()
 
 
 def prepare() -> None:
