@@ -3,7 +3,8 @@
     python -m benchmarks.hostile [--mutated 10000] [--odd FOLDER] [--connections 4] [--first 0]
 
 Sent are damaged files by number (:mod:`benchmarks.mutation`), between them every file below ``--odd``. An upload has to
-be answered: with a decision, or with a refusal that is no fault. Exit code 1 if one was not, or the service ended.
+be answered: with a decision, or with a refusal that is no fault. Exit code 1 if one was not, or the service
+ended or logged a fault.
 Writes ``benchmarks/results/hostile-<artifact>-<host>.json``.
 """
 
