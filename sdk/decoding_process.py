@@ -21,7 +21,7 @@ import PIL
 from numpy.typing import NDArray
 
 from sdk.decoding_answer import IMAGE, NONSENSE, taken
-from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
+from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, RunFailed, SdkError, UnsupportedImage
 from sdk.limits import Limits, parameter, raising
 from sdk.pillow import readable
 
@@ -92,7 +92,7 @@ class WorkerProcess:
         except (LimitExceeded, _WorkerDied, *NONSENSE) as error:
             said = self._said()
             self.close()
-            raise DecodeFailed(
+            raise RunFailed(  # the machine's fault: no file may be judged for it
                 f"the decoding process did not start: {said or error}",
                 remedy=f'raise {parameter(limits, memory="...")}, or for trusted files use decode="inline"',
             ) from error

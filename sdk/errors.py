@@ -75,7 +75,7 @@ class BackendUnavailable(SdkError):
 
 
 class RunFailed(SdkError):
-    """A runtime failed while it ran a graph: memory, a shape it cannot take, a fault of its own."""
+    """The machine failed: a runtime while it ran a graph (memory, a shape, a fault of its own), a process to start."""
 
 
 class UnknownName(SdkError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 
@@ -10,7 +11,7 @@ import pytest
 
 from sdk import decoding_process
 from sdk.decoding import Decoder, Limits
-from sdk.errors import DecodeFailed, LimitExceeded
+from sdk.errors import DecodeFailed, LimitExceeded, RunFailed
 from tests.sdk.files import png_header, processes, saved
 
 
@@ -87,7 +88,16 @@ serve(start)"""
 
 def test_a_worker_that_cannot_start_says_why(picture, monkeypatch):
     monkeypatch.setattr(decoding_process, "BOOTSTRAP", "raise SystemExit('no such thing')")
-    with pytest.raises(DecodeFailed, match="the decoding process did not start: no such thing"):
+    with pytest.raises(RunFailed, match="the decoding process did not start: no such thing"):
+        Decoder().decode(saved(picture, "PNG"))
+
+
+def test_a_machine_without_descriptors_is_at_fault_and_not_the_file(picture, monkeypatch):
+    def none_left(name: str) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(decoding_process, "_anonymous_file", none_left)
+    with pytest.raises(RunFailed, match="did not start: .*Too many open files"):
         Decoder().decode(saved(picture, "PNG"))
 
 
