@@ -97,7 +97,7 @@ def test_a_machine_without_descriptors_is_at_fault_and_not_the_file(picture, mon
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(decoding_process, "_anonymous_file", none_left)
-    with pytest.raises(RunFailed, match="did not start: .*Too many open files"):
+    with pytest.raises(RunFailed, match=r"did not start: .*Too many open files"):
         Decoder().decode(saved(picture, "PNG"))
 
 
