@@ -165,7 +165,8 @@ def post(url: str, body: bytes, *, secret: str, delivery: str, timeout: float) -
     }
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
     try:
-        connection = kind(str(address.hostname), address.port)
+        # The port is always given: without one http.client takes the last group of an IPv6 address for it.
+        connection = kind(str(address.hostname), address.port or kind.default_port)
         with (
             socket.create_connection((connection.host, connection.port), timeout) as plain,
             _cut_off_after(timeout, plain),

@@ -234,3 +234,23 @@ def test_a_slow_receiver_delays_itself_alone(database, receiver, job):
         thread.join()
         sending.stop()
     assert receiver.got[0][1]["Imdl-Delivery"] == job.id
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://[2001:db8::7]/hook", ("2001:db8::7", 80)),
+        ("https://[2001:db8::7]/hook", ("2001:db8::7", 443)),
+        ("http://[2001:db8::7]:8080/hook", ("2001:db8::7", 8080)),
+    ],
+)
+def test_an_ipv6_address_is_called_at_its_own_port(monkeypatch, url, place):
+    called = []
+
+    def refuse(address, timeout):
+        called.append(address)
+        raise ConnectionRefusedError("nobody listens")
+
+    monkeypatch.setattr(webhooks.socket, "create_connection", refuse)
+    assert "nobody listens" in webhooks.post(url, b"", secret="s", delivery="1", timeout=1.0)
+    assert called == [place]
