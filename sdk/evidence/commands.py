@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from sdk.errors import BadSetting, EvidenceInvalid
+from sdk.errors import BadSetting, DecodeFailed, EvidenceInvalid
 
 if TYPE_CHECKING:
     Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -31,9 +31,9 @@ def record(args: argparse.Namespace) -> int:
     with opened(args.model or [None], policy=args.policy, shadow=args.shadow) as examiner:
         for path in args.paths:
             try:
-                data = path.read_bytes()
-            except OSError as error:
-                print(f"{path}: {error}", file=sys.stderr)
+                data = _content(path)
+            except DecodeFailed as error:
+                print(error, file=sys.stderr)
                 status = FAILED
                 continue
             found = examiner.examine(data, content=args.content)
@@ -132,6 +132,17 @@ def add(verbs: Verbs, verb: Callable[[Verbs, Callable[[argparse.Namespace], int]
     planning.add_argument("--target", required=True, metavar='"N img/s"', help="uploads a second, on average")
     planning.add_argument("--p99", required=True, metavar="Nms", help="time within which 99 of 100 are answered")
     planning.add_argument("--workers", type=int, default=1, help="examined at once on one machine (default: 1)")
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of the file at ``path``."""
+    from sdk.decoding import open_file
+
+    with open_file(path, str(path)) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise DecodeFailed(f"{path} cannot be read: {error.strerror}", remedy="check the disk") from error
 
 
 def _number(text: str, name: str, unit: str) -> float:

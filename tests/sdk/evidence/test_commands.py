@@ -47,7 +47,9 @@ def test_record_answers_with_its_exit_code(imdl, files, toy_path, policy_path):
     status, lines, _ = imdl("record", *(files / name for name in ("dim.png", "bright.png", "broken.jpg")), *options)
     assert [json.loads(line)["decision"]["action"] for line in lines] == ["pass", "review", "review"]
     assert status == 1
-    assert imdl("record", files / "dim.png", files / "none.png", *options)[0] == 2
+    status, lines, words = imdl("record", files / "none.png", files / "dim.png", *options)
+    assert (status, len(lines)) == (2, 1)
+    assert words == f"{files / 'none.png'} cannot be opened: No such file or directory\n  -> check the path\n"
 
 
 def test_records_are_chained_and_signed_and_verified(imdl, files, toy_path, policy_path, key_path):
