@@ -30,6 +30,13 @@ REMEMBERED = 1000
 """Examinations whose results are kept for a file that comes again."""
 IN_A_ROW = 10
 """Examinations that failed, one after the other, from which on the machine is at fault and not the messages."""
+COMMITS_IN_A_ROW = 10
+"""Commits that were refused, one after the other, from which on it does not pass: the group has no rights, say."""
+REBALANCE = (
+    "FENCED_MEMBER_EPOCH", "ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS", "STALE_MEMBER_EPOCH", "UNKNOWN_MEMBER_ID",
+    "_ASSIGNMENT_LOST",
+)  # fmt: skip
+"""Names of errors with which commits are refused while a group is formed anew; what they were for comes again."""
 OF_THE_MESSAGE = (BadSetting, UnknownName)
 """Errors of a message that holds no file, or is of a content type that the policy does not know."""
 
@@ -110,7 +117,8 @@ class Consumption:
         self._paused = False
         self._known: OrderedDict[str, Record] = OrderedDict()
         self._lock = threading.Lock()
-        self._in_a_row = 0
+        self._in_a_row = self._refused = 0
+        self._held: list[tuple[Any, list[tuple[str, bytes]]]] = []
         self._committed = time.monotonic()
         self._heard: float | None = None
         self.tally = Tally()
@@ -119,7 +127,8 @@ class Consumption:
         """Consume until ``stop`` says so, or until nothing came for ``idle_s`` seconds; then end what was begun.
 
         Raises:
-            BrokerFailed: a record cannot be written, a topic is not there, or ten examinations in a row failed.
+            BrokerFailed: a record cannot be written, a topic is not there, no offset can be committed, or ten
+                examinations in a row failed.
         """
         callbacks = {"on_assign": self._assigned, "on_revoke": self._revoked, "on_lost": self._lost}
         self._consumer.subscribe([topic], **callbacks)
@@ -132,8 +141,9 @@ class Consumption:
                 self._balance()
                 if time.monotonic() - self._committed > COMMIT_SECONDS and not self._in_a_row:
                     self._commit()  # not of what failed last: it may be the machine, which then commits none of it
-            self._drain(lambda _: True)
+            self._drain(lambda _: True, is_last=True)
         except BaseException:
+            self._held.clear()
             self._taken.clear()
             self._written.clear()
             raise
@@ -206,11 +216,13 @@ class Consumption:
             self.tally.examined += is_new and not found.is_repeat
             self.tally.repeated += found.is_repeat or not is_new
             self._in_a_row = 0
+            self._send_held()
         else:
             self._bury(message, source, error)
         self._written[taken.place] = message.offset() + 1
 
     def _bury(self, message: Any, source: str, error: BaseException) -> None:  # noqa: ANN401
+        """Send a message to the dead letters; one whose examination failed when it is clear that it is at fault."""
         problem = error.problem if isinstance(error, SdkError) else str(error)
         self._in_a_row += not isinstance(error, OF_THE_MESSAGE)
         if self._in_a_row >= IN_A_ROW:
@@ -218,23 +230,49 @@ class Consumption:
         logger.warning("%s goes to %s: %s", source, self._dead_topic, problem)
         why = {"imdl-source": source, "imdl-error": type(error).__name__, "imdl-problem": problem}
         headers = [*(message.headers() or ()), *((name, text.encode()) for name, text in why.items())]
+        if isinstance(error, OF_THE_MESSAGE):
+            self._send_dead(message, headers)
+        else:  # the machine's fault perhaps, and then it comes again
+            self._held.append((message, headers))
+
+    def _send_held(self) -> None:
+        held, self._held = self._held, []
+        for message, headers in held:
+            self._send_dead(message, headers)
+
+    def _send_dead(self, message: Any, headers: list[tuple[str, bytes]]) -> None:  # noqa: ANN401
         self._sender.send(self._dead_topic, message.value(), key=message.key(), headers=headers)
         self.tally.dead += 1
 
-    def _commit(self) -> None:
-        """Commit what is written, once it is."""
+    def _commit(self, *, is_last: bool = False) -> None:
+        """Commit what is written, once it is; one that is refused is tried again, unless it ``is_last``."""
         self._committed = time.monotonic()
         if not self._written:
             return
+        self._send_held()
         self._output.flush()
         self._sender.flush()
         offsets = [client().TopicPartition(*place, offset) for place, offset in self._written.items()]
+        error = self._refusal(offsets)
+        if error is None:
+            self._written, self._refused = {}, 0
+            return
+        logger.info("not committed yet: %s", error)
+        if error.name() in REBALANCE:
+            return
+        self._refused += 1
+        if is_last or self._refused >= COMMITS_IN_A_ROW:
+            raise BrokerFailed(
+                f"offsets cannot be committed: {error}", remedy="see what the group may do; nothing is lost"
+            )
+
+    def _refusal(self, offsets: list[Any]) -> Any:  # noqa: ANN401
+        """Commit ``offsets``; the error of the request or of a partition, None if there is none."""
         try:
-            self._consumer.commit(offsets=offsets, asynchronous=False)
-        except client().KafkaException as error:  # while the group is formed anew it takes none; then, or at the next
-            logger.info("not committed yet: %s", error)
-        else:
-            self._written = {}
+            committed = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except client().KafkaException as error:
+            return error.args[0]
+        return next((each.error for each in committed if each.error is not None), None)
 
     def _balance(self) -> None:
         """Pause partitions while too much is in hand, and resume them when half of it is done."""
@@ -247,7 +285,7 @@ class Consumption:
             self._paused = False
             self._consumer.resume(self._consumer.assignment())
 
-    def _drain(self, concerns: Callable[[_Taken], bool]) -> None:
+    def _drain(self, concerns: Callable[[_Taken], bool], *, is_last: bool = False) -> None:
         """Let go of what was not begun, end the rest, write and commit it."""
         for taken in [each for each in reversed(self._taken) if concerns(each)]:
             if taken.answer.cancel():
@@ -256,7 +294,7 @@ class Consumption:
             taken.answer.exception()  # waits
             self._taken.remove(taken)
             self._answer(taken)
-        self._commit()
+        self._commit(is_last=is_last)
 
     def _assigned(self, consumer: Any, partitions: Sequence[Any]) -> None:  # noqa: ANN401
         self._heard = time.monotonic()
@@ -277,6 +315,7 @@ class Consumption:
     def _forget(self, places: set[tuple[str, int]]) -> None:
         self._taken = deque(each for each in self._taken if each.place not in places)
         self._written = {place: offset for place, offset in self._written.items() if place not in places}
+        self._held = [each for each in self._held if (each[0].topic(), each[0].partition()) not in places]
 
 
 def _headers(source: str, key: bytes | str | None) -> dict[str, str]:

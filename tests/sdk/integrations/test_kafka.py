@@ -20,7 +20,7 @@ from sdk import __main__ as cli
 from sdk.errors import BadSetting, BrokerFailed, RunFailed
 from sdk.evidence.chain import check_chain
 from sdk.integrations import brokers
-from sdk.integrations.kafka import IN_A_ROW, Bounds, Consumption
+from sdk.integrations.kafka import COMMITS_IN_A_ROW, IN_A_ROW, Bounds, Consumption
 from sdk.policy import Policy, Thresholds
 from tests.sdk.files import saved, scene
 
@@ -71,9 +71,10 @@ class Told:
     def poll(self, seconds: float) -> Message | None:
         return self.messages.pop(0) if self.messages else time.sleep(0.01)
 
-    def commit(self, *, offsets, asynchronous: bool) -> None:
+    def commit(self, *, offsets, asynchronous: bool) -> list:
         self.events.append("commit")
         self.offsets += [each.offset for each in offsets]
+        return offsets
 
     def close(self) -> None: ...
 
@@ -154,10 +155,10 @@ def test_poison_goes_to_the_dead_letters_with_its_reason_and_stops_no_other():
     assert (tally.examined, tally.dead) == (2, 3)
     assert examiner.calls.count(b"poison") == 3
     assert [(topic, value, headers["imdl-source"]) for topic, value, headers in told.dead] == [
-        ("dead", b"poison", b"uploads:0:1"), ("dead", b"fault", b"uploads:0:2"), ("dead", None, b"uploads:0:3"),
+        ("dead", None, b"uploads:0:3"), ("dead", b"poison", b"uploads:0:1"), ("dead", b"fault", b"uploads:0:2"),
     ]  # fmt: skip
     assert [headers["imdl-problem"] for _, _, headers in told.dead] == [
-        b"out of memory", b"a fault of ours", b"the message is empty",
+        b"the message is empty", b"out of memory", b"a fault of ours",
     ]  # fmt: skip
     assert told.offsets[-1] == 5
 
@@ -172,8 +173,47 @@ def test_a_machine_that_fails_at_everything_stops_and_commits_none_of_it(monkeyp
     with pytest.raises(BrokerFailed, match="10 examinations in a row failed, the last: no memory"):
         consumed(told, Examines(answer))
     assert not told.offsets
+    assert not told.dead  # they come again with every start
     told = Told(messages(*[None] * IN_A_ROW))  # messages without a file tell nothing about the machine
     assert consumed(told, Examines(answer)).tally.dead == IN_A_ROW
+
+
+@pytest.mark.parametrize("contents", [[b"bad", b"good"], [b"bad"]], ids=["success", "the end"])
+def test_a_message_that_failed_is_buried_at_the_next_success_or_at_the_end(contents):
+    def answer(data: bytes) -> None:
+        if data == b"bad":
+            raise RunFailed("no memory", remedy="none")
+
+    told = Told(messages(*contents))
+    assert consumed(told, Examines(answer)).tally.dead == 1
+    assert [value for _, value, _ in told.dead] == [b"bad"]
+    assert told.offsets == [len(contents)]
+
+
+class Refused(Told):
+    """A cluster that takes no commit."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(messages(b"a"))
+        self.code = code
+
+    def commit(self, *, offsets, asynchronous: bool) -> list:
+        super().commit(offsets=offsets, asynchronous=asynchronous)
+        kafka = brokers.client()
+        raise kafka.KafkaException(kafka.KafkaError(self.code, "refused"))
+
+
+def test_commits_that_are_refused_end_it_unless_the_group_is_formed_anew(monkeypatch):
+    error = brokers.client().KafkaError
+    assert consumed(Refused(error.REBALANCE_IN_PROGRESS), Examines(nothing)).tally.examined == 1
+    with pytest.raises(BrokerFailed, match=r"offsets cannot be committed: .*refused"):
+        consumed(Refused(error.GROUP_AUTHORIZATION_FAILED), Examines(nothing))
+    monkeypatch.setattr("sdk.integrations.kafka.COMMIT_SECONDS", 0.0)
+    told = Refused(error.GROUP_AUTHORIZATION_FAILED)
+    consumption = Consumption(Examines(nothing), told, consumer=told, dead_letters=(told, "dead"))
+    with pytest.raises(BrokerFailed, match=r"offsets cannot be committed: .*refused"):
+        consumption.run("uploads", stop=lambda: False, idle_s=30)
+    assert told.events.count("commit") == COMMITS_IN_A_ROW
 
 
 @pytest.mark.parametrize("is_retriable", [True, False])
