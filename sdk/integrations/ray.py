@@ -10,7 +10,6 @@ Nothing here starts a cluster: ``ray.init()`` is the caller's. Ray reports its u
 from __future__ import annotations
 
 import asyncio
-import functools
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,28 +23,32 @@ from sdk.limits import Limits
 
 __all__ = ["AnalyzeBatch", "deployment", "run"]
 
+RETRIES = 3
+"""How often a part is begun anew after what made it died: a machine, or a process that the part itself brings down."""
+
 
 def run(job: Job, parts: Sequence[Part], *, workers: int | None = None, cpus: float = 1.0) -> Iterator[dict[str, int]]:
     """Make the parts of a back-fill on the cluster that ``ray.init`` joined; the numbers of rows of each.
 
     Every machine has to reach the source and the folder of results by the same paths. ``workers`` is how many
     processes with ``cpus`` CPUs each are used; None is as many as there are CPUs. What a machine that dies was at is
-    made anew on another: parts are whole or not there.
+    made anew on another, ``RETRIES`` times: parts are whole or not there.
 
     Raises:
-        RunFailed: parts are missing in the end.
+        RunFailed: the cluster cannot make a part, or parts are missing in the end.
     """
     ray = _module("ray")
     most = workers or int(ray.cluster_resources().get("CPU", 1) / cpus) or 1
-    # Retried for as long as machines die; an error of ours is no such death, and is raised here.
-    make = ray.remote(num_cpus=cpus, max_retries=-1)(_made)
+    # An error of ours is no death, which Ray does not retry, and is raised here.
+    make = ray.remote(num_cpus=cpus, max_retries=RETRIES)(_made)
     pickled, waiting = pickle.dumps(job), list(reversed(parts))
-    running: list[Any] = []
+    running: dict[Any, Part] = {}
     while waiting or running:
         while waiting and len(running) < 2 * most:  # one in reserve for each process
-            running.append(make.remote(pickled, waiting.pop()))
-        done, running = ray.wait(running)
-        yield from ray.get(done)
+            part = waiting.pop()
+            running[make.remote(pickled, part)] = part
+        for done in ray.wait(list(running))[0]:
+            yield _told_of(ray, done, running.pop(done))
     lost = [part.name for part in parts if not (Path(job.out) / f"{part.name}.parquet").is_file()]
     if lost:
         raise RunFailed(
@@ -99,10 +102,33 @@ def _made(job: bytes, part: Part) -> dict[str, int]:
     return _maker(job)(part)
 
 
-@functools.lru_cache(maxsize=1)
+_kept: dict[bytes, AnalyzePart] = {}
+"""What makes the parts of the job that this process works on: a task has no other place for what outlives it."""
+
+
 def _maker(job: bytes) -> AnalyzePart:
-    """What makes the parts of a job: its Analyzer stays loaded for as long as the process lives, or takes another."""
-    return AnalyzePart(pickle.loads(job))
+    """What makes the parts of a job: its Analyzer stays loaded until the process takes another, or ends."""
+    if job not in _kept:
+        while _kept:
+            _kept.popitem()[1].close()
+        _kept[job] = AnalyzePart(pickle.loads(job))
+    return _kept[job]
+
+
+def _told_of(ray: Any, done: Any, part: Part) -> dict[str, int]:  # noqa: ANN401  Ray's types are not strict
+    """What the task ``done`` gave; errors of ours as they were raised, those of the cluster as one of ours."""
+    try:
+        return dict(ray.get(done))
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(error, SdkError):
+            raise
+        if isinstance(cause, SdkError):
+            raise cause from error
+        raise RunFailed(
+            f"{part.name} cannot be made on the cluster: {type(error).__name__}: {' '.join(str(error).split())}",
+            remedy="look into the logs of Ray's workers, and run it again: what is done stays",
+        ) from error
 
 
 async def _body(request: Any, limit: int) -> bytes:  # noqa: ANN401  Starlette's
