@@ -13,8 +13,8 @@ from sdk.errors import ServiceRefused
 class Gate:
     """Counts uploads that are received or waited for, and their bytes: of all, and of each key.
 
-    One key gets a ``share`` of both, so that a slow or greedy one leaves room for the others; a single upload is
-    always within its share.
+    One key gets a ``share`` of both, so that a slow or greedy one leaves room for the others. One alone is
+    let in whatever the share; that a file fits into it beside others of its key is what the settings see to.
     """
 
     def __init__(self, *, max_inflight: int, max_bytes: int, share: float = 1.0, retry_after: float = 1.0) -> None:

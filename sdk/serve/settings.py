@@ -89,6 +89,12 @@ class Settings:
         """What one file may cost."""
         return Limits(bytes=self.max_bytes, pixels=self.max_pixels)
 
+        share = int(self.max_share * self.max_bytes_inflight)
+        if self.max_bytes > share:  # such a file would get through only while its key uploads nothing else
+            raise BadSetting(
+                f"max_bytes is {self.max_bytes:,}, and one key gets {share:,} bytes: max_share of max_bytes_inflight",
+                remedy="lower max_bytes, or raise max_bytes_inflight",
+            )
 
 def read(path: Path | None, **changes: object) -> Settings:
     """The settings in the TOML file at ``path``; ``changes`` that are not None come before it."""

@@ -216,8 +216,10 @@ def test_a_file_over_the_limit_is_refused_before_it_is_read(make_settings):
 
 
 def test_what_is_too_much_is_refused_with_a_time_to_come_again(make_settings):
-    with served(make_settings(anyone=True, per_minute=2, max_bytes_inflight=2000)) as client:
-        assert client.post("/v1/analyze", content=bytes(2001)).status_code == 429
+    with served(make_settings(anyone=True, per_minute=2, max_bytes=1000, max_bytes_inflight=2000)) as client:
+        with client.app.state.service.gate.entered("another") as place:
+            place.hold(1500)
+            assert client.post("/v1/analyze", content=bytes(501)).status_code == 429
         assert client.post("/v1/analyze", content=b"x").status_code == 200
         answer = client.post("/v1/analyze", content=b"x")
         assert (answer.status_code, 25 <= int(answer.headers["retry-after"]) <= 31) == (429, True)

@@ -13,13 +13,16 @@ def test_a_file_says_what_differs_from_the_defaults(tmp_path):
     found = read(tmp_path / "serve.toml", policy="strict", shadow=None)
     assert found == Settings(workers=3, seconds=5.0, models=("a", "b"), keep="none", policy="strict")
     assert read(None) == Settings()
+    assert Settings(max_bytes=500, max_bytes_inflight=1000).max_bytes == 500  # its share to the byte
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [("workers = 0", "workers is 0"), ("workers = 1.5", "workers is 1.5"), ("workers = true", "workers is True"),
      ("seconds = inf", "seconds is inf"), ("max_bytes = -1", "max_bytes is -1"), ("models = 'a'", "models is 'a'"),
-     ("models = [1]", r"models is \[1\]"), ("workers =", "cannot be read"), ("anyone = 1", "anyone is 1")],
+     ("models = [1]", r"models is \[1\]"), ("workers =", "cannot be read"), ("anyone = 1", "anyone is 1"),
+     ("max_bytes_inflight = 9_000_000", "one key gets 4,500,000 bytes"),
+     ("max_share = 0.2", "max_bytes is 67,108,864, and one key gets 53,687,091 bytes")],
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_refused(tmp_path, text, problem):
     (tmp_path / "serve.toml").write_text(text)
