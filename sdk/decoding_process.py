@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import select
-import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from sdk.decoding_answer import IMAGE, NONSENSE, taken
 from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, RunFailed, SdkError, UnsupportedImage
-from sdk.limits import Limits, parameter, raising
+from sdk.limits import Limits, check_bytes, parameter, raising
 from sdk.pillow import readable
 
 START_SECONDS = 30.0
@@ -156,7 +156,9 @@ class WorkerProcess:
         self._shared = self._noise = -1
 
     def _send(self, name: str, source: BinaryIO | memoryview) -> None:
-        _write(self._shared, source)
+        size = _write(self._shared, source, self._limits.bytes + 1)
+        if not isinstance(source, memoryview):  # a file may have grown since it was looked at
+            check_bytes(name, size, self._limits)
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"name": name}).encode() + b"\n")
 
@@ -259,12 +261,14 @@ def _anonymous_file(name: str) -> int:
         os.close(descriptor)
 
 
-def _write(descriptor: int, source: BinaryIO | memoryview) -> None:
-    """Let the file of ``descriptor`` hold what ``source`` holds."""
+def _write(descriptor: int, source: BinaryIO | memoryview, most: int) -> int:
+    """Let the file of ``descriptor`` hold what ``source`` holds, of a file ``most`` bytes; how many it holds."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     with open(descriptor, "wb", closefd=False) as file:
         if isinstance(source, memoryview):
             file.write(source)
         else:
-            shutil.copyfileobj(source, file, COPIED_BYTES)
+            while piece := source.read(min(COPIED_BYTES, most - file.tell())):
+                file.write(piece)
         file.truncate()
+        return file.tell()

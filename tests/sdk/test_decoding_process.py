@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 
@@ -136,3 +137,15 @@ serve(start)"""
         decoded = decoder.decode(saved(picture, "PNG"))
     assert decoded.decoder.startswith("x [2Jx") and len(decoded.decoder) <= 200
     assert decoded.notes == ("a b",) * 20
+
+
+def test_a_file_that_grows_is_copied_up_to_its_limit():
+    file = io.BytesIO(bytes(3 * decoding_process.COPIED_BYTES))
+    process = decoding_process.WorkerProcess(Limits(bytes=decoding_process.COPIED_BYTES + 5))
+    try:
+        with pytest.raises(LimitExceeded, match="the file has 1,048,582 bytes, over the limit bytes=1,048,581"):
+            process.decode("the file", file)
+        assert file.tell() == decoding_process.COPIED_BYTES + 6
+        assert process.alive
+    finally:
+        process.close()
