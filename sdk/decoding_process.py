@@ -77,7 +77,8 @@ class WorkerProcess:
             self._shared = _anonymous_file("imdl-frame")
             self._noise = _anonymous_file("imdl-noise")
             command = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(start | {"shared": self._shared})]
-            # A session of its own: Ctrl-C at the terminal is for the user's program to handle.
+            # A session of its own: Ctrl-C at the terminal is for the user's program to handle, and what a codec that
+            # was taken over starts can be stopped with it.
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -134,14 +135,15 @@ class WorkerProcess:
     @property
     def alive(self) -> bool:
         """Whether it can take another file."""
-        return self._shared >= 0 and self._process.poll() is None
+        return self._shared >= 0 and not _has_ended(self._process)
 
     def close(self) -> None:
-        """Stop the process and release what it shares. Idempotent."""
-        process = getattr(self, "_process", None)
-        if process is not None:
-            process.kill()
-            process.wait()
+        """Stop the process, with all that it started and that stayed in its group, and release what it shares.
+
+        Idempotent.
+        """
+        if getattr(self, "_process", None) is not None:
+            self._stop()
         self.forget()
 
     def forget(self) -> None:
@@ -163,6 +165,13 @@ class WorkerProcess:
         self._process.stdin.write(json.dumps({"name": name}).encode() + b"\n")
 
     def _reply(self) -> dict[str, Any]:
+    def _stop(self) -> int:
+        """End the process and its group; the code it ended with."""
+        if self._process.returncode is None:  # not yet reaped: until then its number is no other group's
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.wait()
+
         """What the worker says, in time; a refusal is raised."""
         reply = json.loads(self._receive(self._limits.seconds))
         if not isinstance(reply, dict):
@@ -191,8 +200,7 @@ class WorkerProcess:
         return line
 
     def _fate(self) -> str:
-        self._process.kill()
-        code = self._process.wait()
+        code = self._stop()
         return f"was stopped by signal {-code}" if code < 0 else f"ended with status {code}"
 
     def _pixels(self, width: int, height: int) -> NDArray[np.uint8]:
@@ -253,6 +261,16 @@ def _anonymous_file(name: str) -> int:
             descriptor = os.dup(file.fileno())
     if descriptor > 2:
         return descriptor
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether ``process`` runs no more; it is not reaped, so that its group can still be named."""
+    if process.returncode is not None or not hasattr(os, "waitid"):  # macOS has none before Python 3.13
+        return process.poll() is not None
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # someone else has reaped it
+        return True
+
+
     import fcntl  # which only a Unix has
 
     try:

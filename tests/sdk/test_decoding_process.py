@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -43,6 +45,36 @@ def test_a_worker_that_was_killed_is_replaced(picture):
         process.kill()
         process.wait()
         np.testing.assert_array_equal(decoder.decode(data).frame, picture)
+
+
+@pytest.mark.parametrize("end", ["closed", "crashed"])
+def test_what_a_worker_started_ends_with_it(picture, monkeypatch, end):
+    forking = f"""
+from sdk import pillow
+import os, time
+rightly = pillow.read
+def read(*given, **named):
+    if os.fork() == 0:
+        time.sleep(600)
+    {"os.abort()" if end == "crashed" else ""}
+    return rightly(*given, **named)
+pillow.read = read
+serve(start)"""
+    monkeypatch.setattr(decoding_process, "BOOTSTRAP", decoding_process.BOOTSTRAP.replace("serve(start)", forking))
+    process = decoding_process.WorkerProcess(Limits())
+    leader, answers = process._process.pid, os.dup(process._process.stdout.fileno())
+    if end == "crashed":
+        with pytest.raises(DecodeFailed, match="stopped by signal 6"):
+            process.decode("the file", memoryview(saved(picture, "PNG")))
+    else:
+        process.decode("the file", memoryview(saved(picture, "PNG")))
+        os.kill(leader, signal.SIGKILL)  # it alone: that it is seen to be gone must not hide the others
+        while process.alive:
+            time.sleep(0.001)
+        process.close()
+    assert select.select([answers], [], [], 10)[0], "what it started still has the other end"
+    assert os.read(answers, 1) == b""
+    os.close(answers)
 
 
 def test_a_crash_is_an_error_that_carries_what_was_printed(picture, monkeypatch):
