@@ -45,6 +45,7 @@ NOTHING = "the system takes nothing from it: network and files stay within its r
 class _Ruleset(ctypes.Structure):
     """All that is denied, since no rule allows any of it; members that an older kernel does not know are zero."""
 
+NOT_ALONE = "threads that ran before it was confined keep what it gave up: Linux takes rights from one thread alone"
     _fields_ = (("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scope", ctypes.c_uint64))
 
 
@@ -56,17 +57,30 @@ def enter() -> str:
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
     if _opens():  # tried, not believed
         return NOTHING
+    alone = _is_alone()
     if not walled:
         return NO_LANDLOCK
     return "" if walled >= SCOPED else NO_SCOPES
 
 
 def _landlock() -> int:
+    if not alone:
+        return NOT_ALONE
     """The version of Landlock that keeps this process and all it starts from files and processes; 0 if none does."""
     if sys.platform != "linux":
         return 0
     libc = ctypes.CDLL(None)
     version = int(libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), VERSION_FLAG))
+def _is_alone() -> bool:
+    """Whether the calling thread is known to be the only one: Linux takes rights from that one alone."""
+    if sys.platform != "linux":
+        return True
+    try:
+        return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208 (pathlib is not imported here)
+    except OSError:
+        return False
+
+
     if version < 1:
         return 0
     denied = _Ruleset(

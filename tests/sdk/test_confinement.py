@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 
 import numpy as np
 import pytest
@@ -134,3 +135,13 @@ def test_a_worker_for_an_address_keeps_the_network():
 def test_its_parent_is_not_signalled_where_landlock_knows_of_signals(taken_over):
     version = ctypes.CDLL(None).syscall(confinement.CREATE_RULESET, None, ctypes.c_size_t(0), confinement.VERSION_FLAG)
     assert taken_over("os.kill(os.getppid(), 0)") == ("PermissionError" if version >= 6 else "done")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere rights are those of the whole process")
+def test_a_thread_that_keeps_its_rights_is_said(monkeypatch):
+    threaded = """
+import threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+serve(start)"""
+    monkeypatch.setattr(decoding_process, "BOOTSTRAP", decoding_process.BOOTSTRAP.replace("serve(start)", threaded))
+    assert decoding_process.within_reach() == confinement.NOT_ALONE
+
+
