@@ -54,7 +54,8 @@ def load(
         working_size: long side at which frames are analysed, px; 0 is their own size, None the artifact's default.
         threads: CPU threads of the runtime; None leaves it to the runtime.
         min_score: score from which frames are localised; below it a result has no heatmap and is made faster.
-        decode: "worker" decodes files in a process of their own; "inline" in this one, for trusted files only.
+        decode: "worker" decodes files in a process of their own, "fresh" each in another one, so that a hostile file
+            meets no other; "inline" in this one, for trusted files only.
         limits: what a file may cost before it is refused; that on pixels holds for arrays and images, too.
     """
     recipe = Recipe(

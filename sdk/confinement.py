@@ -8,6 +8,12 @@ A codec that is taken over by its file runs an attacker's code in that process. 
   none to signal. That holds even where the first does not.
 
 The frame, the answer and the file came with descriptors that are open already.
+
+What it keeps: it can answer what it likes about the file it was given. It can start copies of itself, confined as it is
+(``RLIMIT_NPROC`` does not bind root, and codecs of HEIC need threads); they are ended with it unless they leave its
+process group. And as long as it lives, it is given the next files: it can read them, answer falsely about them, and
+put their pixels into the answer for a later one. Only where each file gets a process of its own
+(``decode="fresh"``, :mod:`sdk.decoding`) does it end with its file.
 """
 
 from __future__ import annotations
@@ -39,38 +45,32 @@ NO_LANDLOCK = (
     "processes of its user traced and ended"
 )
 NO_SCOPES = "nothing can be opened, but before Linux 6.12 other processes of its user can be ended"
+NOT_ALONE = "threads that ran before it was confined keep what it gave up: Linux takes rights from one thread alone"
 NOTHING = "the system takes nothing from it: network and files stay within its reach"
 
 
 class _Ruleset(ctypes.Structure):
     """All that is denied, since no rule allows any of it; members that an older kernel does not know are zero."""
 
-NOT_ALONE = "threads that ran before it was confined keep what it gave up: Linux takes rights from one thread alone"
     _fields_ = (("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scope", ctypes.c_uint64))
 
 
 def enter() -> str:
     """Give it all up; what could not be given up, in words, or nothing. Whatever is imported later is not found."""
+    alone = _is_alone()
     _drop_privileges()
     walled = _landlock()
     if resource is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
     if _opens():  # tried, not believed
         return NOTHING
-    alone = _is_alone()
+    if not alone:
+        return NOT_ALONE
     if not walled:
         return NO_LANDLOCK
     return "" if walled >= SCOPED else NO_SCOPES
 
 
-def _landlock() -> int:
-    if not alone:
-        return NOT_ALONE
-    """The version of Landlock that keeps this process and all it starts from files and processes; 0 if none does."""
-    if sys.platform != "linux":
-        return 0
-    libc = ctypes.CDLL(None)
-    version = int(libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), VERSION_FLAG))
 def _is_alone() -> bool:
     """Whether the calling thread is known to be the only one: Linux takes rights from that one alone."""
     if sys.platform != "linux":
@@ -81,6 +81,12 @@ def _is_alone() -> bool:
         return False
 
 
+def _landlock() -> int:
+    """The version of Landlock that keeps this process and all it starts from files and processes; 0 if none does."""
+    if sys.platform != "linux":
+        return 0
+    libc = ctypes.CDLL(None)
+    version = int(libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), VERSION_FLAG))
     if version < 1:
         return 0
     denied = _Ruleset(

@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Literal, Self, TypeAlias
+from typing import BinaryIO, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdk import pillow, pillow_limit
 from sdk.decoding_process import WorkerProcess
-from sdk.errors import DecodeFailed, UnknownName
+from sdk.errors import DecodeFailed, RunFailed, UnknownName
 from sdk.limits import Limits, check_bytes
 
 __all__ = ["Decoded", "Decoder", "Limits", "Mode", "Source"]
 
-Mode: TypeAlias = Literal["worker", "inline"]
+Mode: TypeAlias = Literal["worker", "fresh", "inline"]
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview
 
 
@@ -63,16 +63,18 @@ class Decoder:
     """Decodes files, from any number of threads at once; usable after fork and under pickle.
 
     ``mode="worker"`` decodes in ``workers`` processes, started when first needed, each replaced after a crash or a
-    missed deadline. ``mode="inline"`` decodes in the caller's process, for files that are trusted: there the limits
-    on seconds and memory do not hold, and a codec's crash is the caller's.
+    missed deadline. One that a hostile file takes over serves files until then: it can read what comes after, and
+    answer falsely about it. ``mode="fresh"`` gives each file a process of its own, which starts while others are looked
+    at, and costs that start. ``mode="inline"`` decodes in the caller's process, for files that are trusted: there the
+    limits on seconds and memory do not hold, and a codec's crash is the caller's.
     """
 
     PROCESS = WorkerProcess
     """What its workers are."""
 
     def __init__(self, limits: Limits | None = None, *, mode: Mode = "worker", workers: int = 2) -> None:
-        if mode not in ("worker", "inline"):
-            raise UnknownName("way of decoding", mode, ("worker", "inline"))
+        if mode not in get_args(Mode):
+            raise UnknownName("way of decoding", mode, get_args(Mode))
         self.limits = limits or Limits()
         self.mode = mode
         self._workers = max(1, workers)
@@ -107,17 +109,22 @@ class Decoder:
         pid = os.getpid()
         pool = self._pools.get(pid)
         if pool is None:  # setdefault is atomic: two threads get the same pool, with no lock that a fork could freeze
-            pool = self._pools.setdefault(pid, _Pool(partial(self.PROCESS, self.limits), self._workers))
+            made = _Pool(partial(self.PROCESS, self.limits), self._workers, fresh=self.mode == "fresh")
+            pool = self._pools.setdefault(pid, made)
         return pool
 
 
 class _Pool:
-    """A fixed number of places for workers; the place used last is taken first, so that unneeded ones stay empty."""
+    """A fixed number of places for workers; the place used last is taken first, so that unneeded ones stay empty.
 
-    def __init__(self, started: Callable[[], WorkerProcess], size: int) -> None:
-        self._started = started
+    A ``fresh`` worker takes one file and is then replaced by one that starts by itself until its place is taken; there
+    the place used last is taken last.
+    """
+
+    def __init__(self, started: Callable[..., WorkerProcess], size: int, *, fresh: bool) -> None:
+        self._started, self._fresh = started, fresh
         self._drained = False
-        self._places: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
+        self._places: queue.Queue[WorkerProcess | None] = queue.Queue() if fresh else queue.LifoQueue()
         for _ in range(size):
             self._places.put(None)
 
@@ -130,8 +137,14 @@ class _Pool:
                     worker.close()
                     worker = None
                 worker = self._started()
+            worker.ready()
             yield worker
         finally:
+            if worker is not None and self._fresh:
+                worker.close()
+                worker = None
+                with contextlib.suppress(RunFailed):  # whoever needs it tries again, and is told
+                    worker = self._started(waits=False)
             if worker is not None and (self._drained or not worker.alive):
                 worker.close()
                 worker = None

@@ -64,16 +64,20 @@ class WorkerProcess:
     WORKER = "sdk.decoding_worker"
     """Module whose ``serve`` it runs."""
 
-    def __init__(self, limits: Limits, *, file: int | None = None, free: bool = False) -> None:
-        """Start it with the descriptor ``file``, if given; it keeps network and files only if it is ``free``."""
+    def __init__(self, limits: Limits, *, file: int | None = None, free: bool = False, waits: bool = True) -> None:
+        """Start it with the descriptor ``file``, if given; it keeps network and files only if it is ``free``.
+
+        With ``waits=False`` it goes on starting by itself, until :meth:`ready`.
+        """
         self._limits = limits
         self.within_reach = ""
         """What it could not give up of network and files, in words; empty if nothing."""
         self._shared = self._noise = -1
+        self._is_ready = False
         path = [str(Path(PIL.__file__).parent.parent), *(str(Path(entry).absolute()) for entry in sys.path)]
         start: dict[str, Any] = {"path": path, "package": str(Path(__file__).parent), "worker": self.WORKER}
         start |= {"file": file, "free": free, "limits": asdict(limits)}
-        try:
+        with self._starting():
             self._shared = _anonymous_file("imdl-frame")
             self._noise = _anonymous_file("imdl-noise")
             command = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(start | {"shared": self._shared})]
@@ -89,13 +93,28 @@ class WorkerProcess:
                 start_new_session=True,
                 bufsize=0,
             )
+        if waits:
+            self.ready()
+
+    def ready(self) -> None:
+        """Wait until it has started and given up what it can. Idempotent."""
+        if self._is_ready:
+            return
+        with self._starting():
             self.within_reach = readable(json.loads(self._receive(START_SECONDS))["within_reach"])
+        self._is_ready = True
+
+    @contextlib.contextmanager
+    def _starting(self) -> Iterator[None]:
+        """What goes wrong inside is the machine's fault: no file may be judged for it."""
+        try:
+            yield
         except (LimitExceeded, _WorkerDied, *NONSENSE) as error:
             said = self._said()
             self.close()
-            raise RunFailed(  # the machine's fault: no file may be judged for it
+            raise RunFailed(
                 f"the decoding process did not start: {said or error}",
-                remedy=f'raise {parameter(limits, memory="...")}, or for trusted files use decode="inline"',
+                remedy=f'raise {parameter(self._limits, memory="...")}, or for trusted files use decode="inline"',
             ) from error
 
     def decode(self, name: str, source: BinaryIO | memoryview) -> tuple[NDArray[np.uint8], dict[str, Any]]:
@@ -146,6 +165,13 @@ class WorkerProcess:
             self._stop()
         self.forget()
 
+    def _stop(self) -> int:
+        """End the process and its group; the code it ended with."""
+        if self._process.returncode is None:  # not yet reaped: until then its number is no other group's
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.wait()
+
     def forget(self) -> None:
         """Release this process's ends and leave the worker alone: it belongs to the parent of a fork."""
         process = getattr(self, "_process", None)
@@ -165,13 +191,6 @@ class WorkerProcess:
         self._process.stdin.write(json.dumps({"name": name}).encode() + b"\n")
 
     def _reply(self) -> dict[str, Any]:
-    def _stop(self) -> int:
-        """End the process and its group; the code it ended with."""
-        if self._process.returncode is None:  # not yet reaped: until then its number is no other group's
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        return self._process.wait()
-
         """What the worker says, in time; a refusal is raised."""
         reply = json.loads(self._receive(self._limits.seconds))
         if not isinstance(reply, dict):
@@ -242,6 +261,16 @@ class _WorkerDied(Exception):
     """The worker is gone or talks nonsense."""
 
 
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether ``process`` runs no more; it is not reaped, so that its group can still be named."""
+    if process.returncode is not None or not hasattr(os, "waitid"):  # macOS has none before Python 3.13
+        return process.poll() is not None
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # someone else has reaped it
+        return True
+
+
 def _refusal(reply: dict[str, Any]) -> SdkError:
     kind = REFUSALS.get(reply["error"], DecodeFailed)
     error = kind.__new__(kind)
@@ -261,16 +290,6 @@ def _anonymous_file(name: str) -> int:
             descriptor = os.dup(file.fileno())
     if descriptor > 2:
         return descriptor
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether ``process`` runs no more; it is not reaped, so that its group can still be named."""
-    if process.returncode is not None or not hasattr(os, "waitid"):  # macOS has none before Python 3.13
-        return process.poll() is not None
-    try:
-        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:  # someone else has reaped it
-        return True
-
-
     import fcntl  # which only a Unix has
 
     try:

@@ -32,7 +32,7 @@ def add(options: argparse.ArgumentParser, *, limits: type[Limits] = Limits) -> N
     options.add_argument("--working-size", metavar="PX", help="long side for the analysis, or native")
     options.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: what the runtime takes)")
     options.add_argument("--min-score", type=float, default=0.0, help="localise from this score on (default: 0)")
-    options.add_argument("--decode", default="worker", help="worker, or inline for trusted files (default: worker)")
+    options.add_argument("--decode", default="worker", help="worker, fresh (one a file), or inline (trusted files)")
     for field in fields(limits):
         number = float if field.name == "seconds" else int
         told = f"{LIMITS[field.name]} (default: {field.default:,})"

@@ -102,7 +102,8 @@ class Service:
         policy = policy_file.read(policy_file.find(settings.policy))
         shadow = policy_file.read(policy_file.find(settings.shadow)) if settings.shadow else None
         analyzers = [self._analyzer(model) for model in settings.models or (None,)]
-        metadata = self._open.enter_context(MetadataReader(settings.limits, workers=settings.workers))
+        reader = MetadataReader(settings.limits, mode=settings.decode, workers=settings.workers)
+        metadata = self._open.enter_context(reader)
         examiner = Examiner(analyzers, policy, shadow, metadata=metadata if settings.metadata else None)
         examiner.warmup()
         desk = Desk(settings, examiner, self.jobs, metrics=self.metrics)
@@ -137,6 +138,7 @@ class Service:
             backend=settings.backend or None,
             precision=settings.precision,
             threads=settings.threads or None,
+            decode=settings.decode,
             limits=settings.limits,
         )
         self._open.callback(analyzer.close)

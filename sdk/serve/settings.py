@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from sdk.errors import BadSetting, UnknownName
 from sdk.limits import Limits
 
+Decode = Literal["worker", "fresh"]
 Keep = Literal["flagged", "all", "none"]
 
 
@@ -42,6 +43,9 @@ class Settings:
     max_bytes: int = Limits().bytes
     """Size of one file, bytes."""
     max_pixels: int = Limits().pixels
+    decode: Decode = "worker"
+    """``worker``: processes decode one upload after the other; ``fresh``: one for each, at the cost of its start, so
+    that a hostile upload meets no other."""
     max_inflight: int = 32
     """Uploads that are received or waited for at once."""
     max_bytes_inflight: int = 256 * 2**20
@@ -81,20 +85,22 @@ class Settings:
             least = 0 if field.name in ("threads", "retain_days") else 1 if isinstance(value, int) else 1e-3
             if not least <= value < float("inf"):
                 raise BadSetting(f"{field.name} is {value!r}", remedy=f"give {least} or more")
+        if self.decode not in get_args(Decode):
+            raise UnknownName("way of decoding uploads", self.decode, get_args(Decode))
         if self.keep not in get_args(Keep):
             raise UnknownName("value of keep", self.keep, get_args(Keep))
-
-    @property
-    def limits(self) -> Limits:
-        """What one file may cost."""
-        return Limits(bytes=self.max_bytes, pixels=self.max_pixels)
-
         share = int(self.max_share * self.max_bytes_inflight)
         if self.max_bytes > share:  # such a file would get through only while its key uploads nothing else
             raise BadSetting(
                 f"max_bytes is {self.max_bytes:,}, and one key gets {share:,} bytes: max_share of max_bytes_inflight",
                 remedy="lower max_bytes, or raise max_bytes_inflight",
             )
+
+    @property
+    def limits(self) -> Limits:
+        """What one file may cost."""
+        return Limits(bytes=self.max_bytes, pixels=self.max_pixels)
+
 
 def read(path: Path | None, **changes: object) -> Settings:
     """The settings in the TOML file at ``path``; ``changes`` that are not None come before it."""

@@ -104,6 +104,17 @@ def test_no_program_gives_back_what_was_given_up(taken_over):
     assert taken_over(f"assert ctypes.CDLL(None).prctl({get_no_new_privileges}, 0, 0, 0, 0) == 1") == "done"
 
 
+@pytest.mark.parametrize(("mode", "said"), [("worker", "AssertionError"), ("fresh", "done")])
+def test_only_a_fresh_process_knows_nothing_of_the_file_before(monkeypatch, mode, said):
+    bootstrap = decoding_process.BOOTSTRAP.replace("serve(start)", TAKEN_OVER)
+    monkeypatch.setattr(decoding_process, "BOOTSTRAP", bootstrap)
+    with Decoder(mode=mode, workers=1) as decoder:
+        with pytest.raises(decoding_process.DecodeFailed, match="done"):
+            decoder.decode(b"pillow.kept = 'pixels'")
+        with pytest.raises(decoding_process.DecodeFailed, match=said):
+            decoder.decode(b"assert not hasattr(pillow, 'kept')")
+
+
 def test_passwords_of_the_service_are_not_handed_on(taken_over):
     assert taken_over("assert 'PGPASSWORD' not in os.environ") == "done"
 
@@ -125,16 +136,6 @@ def test_what_holds_is_said(monkeypatch, picture):
     assert "did not start: no such thing" in doctor.decoding()
 
 
-def test_a_worker_for_an_address_keeps_the_network():
-    process = WorkerProcess(Limits(), free=True)
-    process.close()
-    assert process.within_reach == confinement.NOTHING
-
-
-@landlocked
-def test_its_parent_is_not_signalled_where_landlock_knows_of_signals(taken_over):
-    version = ctypes.CDLL(None).syscall(confinement.CREATE_RULESET, None, ctypes.c_size_t(0), confinement.VERSION_FLAG)
-    assert taken_over("os.kill(os.getppid(), 0)") == ("PermissionError" if version >= 6 else "done")
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere rights are those of the whole process")
 def test_a_thread_that_keeps_its_rights_is_said(monkeypatch):
     threaded = """
@@ -145,3 +146,13 @@ serve(start)"""
     assert decoding_process.within_reach() == confinement.NOT_ALONE
 
 
+def test_a_worker_for_an_address_keeps_the_network():
+    process = WorkerProcess(Limits(), free=True)
+    process.close()
+    assert process.within_reach == confinement.NOTHING
+
+
+@landlocked
+def test_its_parent_is_not_signalled_where_landlock_knows_of_signals(taken_over):
+    version = ctypes.CDLL(None).syscall(confinement.CREATE_RULESET, None, ctypes.c_size_t(0), confinement.VERSION_FLAG)
+    assert taken_over("os.kill(os.getppid(), 0)") == ("PermissionError" if version >= 6 else "done")

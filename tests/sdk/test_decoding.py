@@ -103,7 +103,27 @@ def test_the_settings_travel_in_a_pickle(picture):
     np.testing.assert_array_equal(copy.decode(saved(picture, "PNG")).frame, picture)
 
 
-def test_the_way_of_decoding_is_one_of_two():
+def test_fresh_workers_take_one_file_each_and_the_next_is_started(picture):
+    data, used = saved(picture, "PNG"), []
+    with Decoder(mode="fresh", workers=1) as decoder:
+        for _ in range(3):
+            np.testing.assert_array_equal(decoder.decode(data).frame, picture)
+            used += processes(decoder)
+            assert used[-1].poll() is None
+    assert len({process.pid for process in used}) == 3
+    assert all(process.poll() is not None for process in used)
+
+
+def test_a_fresh_worker_that_died_before_its_file_is_replaced(picture):
+    with Decoder(mode="fresh", workers=1) as decoder:
+        decoder.decode(saved(picture, "PNG"))
+        (spare,) = processes(decoder)
+        spare.kill()
+        spare.wait()
+        np.testing.assert_array_equal(decoder.decode(saved(picture, "PNG")).frame, picture)
+
+
+def test_the_way_of_decoding_is_one_of_three():
     with pytest.raises(UnknownName, match="no way of decoding named 'outline'"):
         Decoder(mode="outline")
 

@@ -215,6 +215,15 @@ def test_a_file_over_the_limit_is_refused_before_it_is_read(make_settings):
         assert form.status_code == 413
 
 
+@pytest.mark.parametrize("decode", ["worker", "fresh"])
+def test_uploads_are_decoded_as_the_settings_say(make_settings, decode):
+    with served(make_settings(anyone=True, decode=decode)) as client:
+        examiner = client.app.state.service.desk._examiner
+        decoders = [examiner._metadata, *(analyzer._decoder for analyzer in examiner.analyzers.values())]
+        assert [decoder.mode for decoder in decoders] == [decode] * 2
+        assert client.post("/v1/analyze", content=picture(64)).json()["error"] is None
+
+
 def test_what_is_too_much_is_refused_with_a_time_to_come_again(make_settings):
     with served(make_settings(anyone=True, per_minute=2, max_bytes=1000, max_bytes_inflight=2000)) as client:
         with client.app.state.service.gate.entered("another") as place:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import http.client
 import http.server
 import json
@@ -47,7 +46,8 @@ def run(settings: Settings, listening: socket.socket) -> None:
 
     from sdk.serve import app, service
 
-    service.load = functools.partial(service.load, decode="inline")
+    load = service.load
+    service.load = lambda model, **settings: load(model, **settings | {"decode": "inline"})
     config = uvicorn.Config(app.create(settings), access_log=False, log_config=None)
     uvicorn.Server(config).run(sockets=[listening])
 

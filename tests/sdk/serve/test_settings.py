@@ -36,5 +36,7 @@ def test_a_name_that_means_nothing_is_refused(tmp_path):
         read(tmp_path / "serve.toml")
     with pytest.raises(UnknownName, match="choose one of: all, flagged, none"):
         Settings(keep="some")
+    with pytest.raises(UnknownName, match="no way of decoding uploads named 'inline'"):
+        Settings(decode="inline")
     with pytest.raises(BadSetting, match="cannot be read"):
         read(tmp_path / "none.toml")
