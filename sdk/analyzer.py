@@ -69,7 +69,12 @@ def load(
         decode=decode,
         limits=limits,
     )
-    analyzer = _kind(artifact.find(model))(recipe)
+    return made(recipe)
+
+
+def made(recipe: Recipe) -> Analyzer:
+    """What ``recipe`` says, ready to analyse."""
+    analyzer = _kind(artifact.find(recipe.model))(recipe)
     analyzer.open()
     return analyzer
 

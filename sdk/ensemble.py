@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sdk import artifact, backends, contract, members
 from sdk.analyzer import Analyzer
@@ -58,7 +58,8 @@ class Ensemble(Analyzer):
         beside = self.artifact.path.parent / member.name
         there = (beside / contract.FILE).is_file()
         model: str | Path = beside if there and beside.parent != artifact.SHIPPED else member.name
-        return dataclasses.replace(self.recipe, model=model, working_size=member.working_size)
+        own: Mapping[str, Any] = self.recipe.members.get(member.name, {})
+        return dataclasses.replace(self.recipe, model=model, working_size=member.working_size, members={}, **own)
 
     def open(self) -> None:
         """Load every graph of every model now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, TypeGuard
@@ -39,6 +40,8 @@ class Recipe:
     min_score: float = 0.0
     decode: Mode = "worker"
     limits: Limits | None = None
+    members: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    """Of an ensemble, by the member's name, what is not as above: ``device``, ``backend``, ``precision``."""
 
     def __post_init__(self) -> None:
         size, threads = self.working_size, self.threads

@@ -21,7 +21,7 @@ from sdk.errors import EvidenceInvalid, SdkError
 if TYPE_CHECKING:
     from sdk.artifact import Artifact
     from sdk.policy import Decision
-    from sdk.results import Analysis
+    from sdk.results import Analysis, Member
 
 SCHEMA = "imdl.evidence/2"
 """Changed with every change that an older reader would misunderstand."""
@@ -31,6 +31,8 @@ PASSING = ("time", "timing_ms", "previous", "signature")
 PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "openvino", "tensorrt")
 PARTS = {"input": dict, "models": list, "results": list, "decision": dict, "runtime": dict, "timing_ms": dict}
 """What a reader looks into."""
+ENGINE = ("backend", "device", "precision")
+"""What of a member's engine a record says, and a replay takes."""
 _REMEDY = "give a file that imdl record wrote"
 
 Record = dict[str, object]
@@ -80,6 +82,8 @@ def loads(text: str | bytes) -> dict[str, Any]:
     lost = [part for part, kind in PARTS.items() if not isinstance(record.get(part), kind)]
     if lost or len(record["models"]) != len(record["results"]) or not all(map(_is_whole, record["models"])):
         raise EvidenceInvalid(f"a record is not whole: {', '.join(lost) or 'its models'}", remedy="give it as it was")
+    if not all(map(_has_members, record["results"])):
+        raise EvidenceInvalid("a record is not whole: its members", remedy="give it as it was")
     return dict(record)
 
 
@@ -104,7 +108,9 @@ def of_analysis(analysis: Analysis) -> Record:
     told, heatmap = analysis.to_dict(), analysis.heatmap
     kept = ("score", "verdict", "mask_threshold", "mask_share", "regions")
     pixels = None if heatmap is None else hashlib.sha256(heatmap.astype("<f4").tobytes()).hexdigest()
-    return {"model": analysis.runtime.model, **{key: told[key] for key in kept}, "heatmap_sha256": pixels}
+    members = {name: _member(one) for name, one in analysis.members.items()}
+    found = {"model": analysis.runtime.model, **{key: told[key] for key in kept}, "heatmap_sha256": pixels}
+    return found | {"members": members}
 
 
 @functools.cache
@@ -135,6 +141,14 @@ def _is_whole(model: object) -> bool:
     """Whether a model is described well enough to be run again."""
     engine = model.get("engine") if isinstance(model, dict) else None
     return isinstance(engine, dict) and {"backend", "device", "precision", "working_size"} <= set(engine)
+
+
+def _has_members(result: object) -> bool:
+    """Whether a result says what ran each model of an ensemble; one model has none."""
+    members = result.get("members") if isinstance(result, dict) else None
+    return isinstance(members, dict) and all(
+        isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ENGINE) for one in members.values()
+    )
 
 
 def _input(data: bytes, analyses: Sequence[Analysis]) -> Record:
@@ -168,6 +182,13 @@ def _model(artifact: Artifact, analysis: Analysis) -> Record:
             "working_size": runtime.working_size,
         },
     }
+
+
+def _member(member: Member) -> Record:
+    """What one model of an ensemble said, and what ran it: their engines may differ."""
+    ran = member.runtime
+    engine = {key: getattr(ran, key) for key in ENGINE}
+    return {"score": member.score, "version": ran.version, "artifact": ran.artifact, **engine}
 
 
 def _latency(analysis: Analysis) -> Record:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdk.analyzer import load
+from sdk.analyzer import made
 from sdk.artifact import names
+from sdk.ensemble import Ensemble
 from sdk.errors import ArtifactInvalid, EvidenceInvalid, UnknownName
-from sdk.evidence.record import of_analysis, runtime
+from sdk.evidence.record import ENGINE, of_analysis, runtime
+from sdk.recipe import Recipe
 
 if TYPE_CHECKING:
-    from sdk.contract import Contract
+    from sdk.analyzer import Analyzer
     from sdk.results import Analysis
 
 LEAST = 1e-4
@@ -30,7 +32,9 @@ class Replayed:
     recorded: float
     """The score in the record, in [0, 1]."""
     tolerance: float
-    """Difference that the artifact's gate found between its model and this way of running it, and 1e-4 at least."""
+    """Difference that the artifact's gate found between its model and this way of running it, and 1e-4 at least.
+
+    Of an ensemble the largest of its members'."""
     identical: bool
     """Whether score and heatmap are the same to the bit."""
     elsewhere: tuple[str, ...]
@@ -91,8 +95,7 @@ def _again(
     engine = model["engine"]
     if path is None and model["name"] not in names():  # no record names a path
         raise UnknownName("model", model["name"], names())
-    choice = {key: engine[key] for key in ("device", "backend", "precision", "working_size")}
-    with load(path or model["name"], **choice) as analyzer:
+    with made(_recipe(path or model["name"], engine, result["members"])) as analyzer:
         if analyzer.artifact.digest != model["artifact"]:
             raise ArtifactInvalid(
                 f"{analyzer.artifact.name} is not the recorded artifact: its SHA-256 is {analyzer.artifact.digest}, "
@@ -101,14 +104,27 @@ def _again(
             )
         analysis = analyzer.analyze(data, min_score=0.0)
         told = of_analysis(analysis)
-        tolerance = _tolerance(analyzer.artifact.contract, engine["backend"], engine["precision"])
+        tolerance = _tolerance(analyzer, engine, result["members"])
     same = told["score"] == result["score"] and told["heatmap_sha256"] == result["heatmap_sha256"]
     return Replayed(model["name"], analysis, float(result["score"]), tolerance, same, elsewhere)
 
 
-def _tolerance(contract: Contract, backend: str, precision: str) -> float:
-    rows = (row.max_abs_score for row in contract.parity if (row.backend, row.precision) == (backend, precision))
-    return max([LEAST, *rows])
+def _recipe(model: str | Path, engine: Mapping[str, Any], members: Mapping[str, Mapping[str, Any]]) -> Recipe:
+    """How the model was run; an ensemble by what ran each of its members, its own engine is but a summary of theirs."""
+    if not members:
+        return Recipe(model=model, **{key: engine[key] for key in (*ENGINE, "working_size")})
+    chosen = {name: {key: member[key] for key in ENGINE} for name, member in members.items()}
+    return Recipe(model=model, working_size=engine["working_size"], members=chosen)
+
+
+def _tolerance(analyzer: Analyzer, engine: Mapping[str, Any], members: Mapping[str, Mapping[str, Any]]) -> float:
+    """What the gate found for this engine; of an ensemble, which has no graphs, the most of its members'."""
+    if isinstance(analyzer, Ensemble):
+        own = [_tolerance(one, members[name], {}) for name, one in analyzer.analyzers.items() if name in members]
+        return max([LEAST, *own])
+    parity = analyzer.artifact.contract.parity
+    ran = engine["backend"], engine["precision"]
+    return max([LEAST, *(row.max_abs_score for row in parity if (row.backend, row.precision) == ran)])
 
 
 def _elsewhere(then: Mapping[str, Any]) -> tuple[str, ...]:

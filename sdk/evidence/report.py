@@ -102,11 +102,16 @@ def _section(model: Mapping[str, Any], result: Mapping[str, Any], again: Replaye
         ("Authentic photographs", levels or "not measured at this working size"),
         ("Mask", f"{result['mask_share']:.2%} of the frame at or above {result['mask_threshold']:g}"),
         ("Run by", f"{engine['backend']} on {engine['device']} in {engine['precision']}, {_size(engine)}"),
+        *((f"Of these, {name}", _asked(member)) for name, member in result["members"].items()),
         ("Artifact", f"SHA-256 {model['artifact']}, licence {model['licence']}"),
         ("Replayed", _agreement(again)),
     ]
     heading = f"<h2>{escape(model['name'])} {escape(model['version'])} ({escape(model['status'])})</h2>"
     return "\n".join([heading, _facts(rows), _figures(again), _regions(result["regions"])])
+
+
+def _asked(member: Mapping[str, Any]) -> str:
+    return f"score {member['score']}, by {member['backend']} on {member['device']} in {member['precision']}"
 
 
 def _size(engine: Mapping[str, Any]) -> str:
