@@ -315,10 +315,23 @@ class Analyzer:
         terms, size = self.artifact.contract, self.working_size
         return judge(score, item.frame, terms, working_size=size, quality=item.quality, is_video=item.is_video)
 
+    def _runtime(self, item: Input, choice: backends.Choice, precision: str) -> Runtime:
+        terms = self.artifact.contract
+        return Runtime(
+            model=terms.name,
+            version=terms.version,
+            status=terms.status,
+            artifact=self.artifact.digest,
+            backend=choice.backend,
+            device=choice.device,
+            precision=precision,
+            working_size=self.working_size,
+            decoder=item.decoder,
+            against=choice.against,
+        )
+
     def _result(self, item: Input, score: float, heatmap: NDArray[np.float32] | None, latency: Latency) -> Analysis:
         start = time.perf_counter()
-        terms = self.artifact.contract
-        choice = self.choice
         frame = to_display(item.frame, item.orientation)
         heatmap = None if heatmap is None else to_display(heatmap, item.orientation)
         verdict = self._verdict(score, item)
@@ -327,21 +340,10 @@ class Analyzer:
             frame=frame,
             heatmap=heatmap,
             score=score,
-            mask_threshold=terms.mask_threshold,
+            mask_threshold=self.artifact.contract.mask_threshold,
             verdict=verdict,
             latency=Latency({**latency.stages, "result": ms}, latency.total + ms, latency.batch),
-            runtime=Runtime(
-                model=terms.name,
-                version=terms.version,
-                status=terms.status,
-                artifact=self.artifact.digest,
-                backend=choice.backend,
-                device=choice.device,
-                precision=self._precision(item.frame.shape),
-                working_size=self.working_size,
-                decoder=item.decoder,
-                against=choice.against,
-            ),
+            runtime=self._runtime(item, self.choice, self._precision(item.frame.shape)),
             orientation=item.orientation,
             notes=item.notes,
         )

@@ -16,7 +16,7 @@ from sdk import artifact, backends, contract, members
 from sdk.analyzer import Analyzer
 from sdk.errors import ArtifactInvalid, BadSetting
 from sdk.progress import of_model
-from sdk.results import Latency, Member, Runtime
+from sdk.results import Latency, Member
 
 if TYPE_CHECKING:
     from sdk.analyzer import Input
@@ -133,12 +133,12 @@ class Ensemble(Analyzer):
     ) -> Analysis:
         """One answer of those in ``found``, of the models that ran; ``latency`` is that of the batch."""
         start = time.perf_counter()
-        terms = self.artifact.contract
         first = next(iter(found.values()))
         heatmap = None
         if score >= min_score:
             heatmap = stage.heatmap.of_heatmaps([one.heatmap for one in found.values()], first.frame.shape[:2])
         choice = _joined({name: self.analyzers[name].choice for name in found})
+        precision = max((one.runtime.precision for one in found.values()), key=backends.PRECISIONS.index)
         verdict = self._verdict(score, item)
         ms = 1e3 * (time.perf_counter() - start)
         stages = {"decode": item.decode_ms, **{name: latency.stages[name] for name in found}, "result": ms}
@@ -146,21 +146,10 @@ class Ensemble(Analyzer):
             first,
             heatmap=heatmap,
             score=score,
-            mask_threshold=terms.mask_threshold,
+            mask_threshold=self.artifact.contract.mask_threshold,
             verdict=verdict,
             latency=Latency(stages, item.decode_ms + latency.total + ms, latency.batch),
-            runtime=Runtime(
-                model=terms.name,
-                version=terms.version,
-                status=terms.status,
-                artifact=self.artifact.digest,
-                backend=choice.backend,
-                device=choice.device,
-                precision=max((one.runtime.precision for one in found.values()), key=backends.PRECISIONS.index),
-                working_size=self.working_size,
-                decoder=item.decoder,
-                against=choice.against,
-            ),
+            runtime=self._runtime(item, choice, precision),
             members={name: Member(one.score, one.runtime) for name, one in found.items()},
         )
 

@@ -93,25 +93,7 @@ class Picture:
 def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
     """Decode ``file``; size and frame count are checked against ``limits`` before its pixels are touched."""
     try:
-        with _open(file, name) as image:
-            notes = _check(image, name, limits)
-            kind = str(image.format)
-            orientation = orientation_of(image)
-            stored = _load(image, orientation)
-            if kind in ("JPEG", "MPO") and is_cut_off(file, stored):
-                raise DecodeFailed(
-                    f"{name} ends before its last block, although its end is marked",
-                    remedy="the file is damaged or incomplete; fetch it again from its source",
-                )
-            rgb, more = to_rgb(stored)
-            return Picture(
-                image=rgb,
-                orientation=orientation,
-                format=kind,
-                decoder=_decoder(kind),
-                notes=(*notes, *more),
-                quality=quality_of(image),
-            )
+        return _read(file, name, limits)
     except MissingExtra:
         raise
     except SdkError as error:
@@ -139,6 +121,28 @@ def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
             f"{name} cannot be decoded: {readable(error)}",
             remedy="the file is damaged or incomplete; fetch it again from its source",
         ) from error
+
+
+def _read(file: BinaryIO, name: str, limits: Limits) -> Picture:
+    with _open(file, name) as image:
+        notes = _check(image, name, limits)
+        kind = str(image.format)
+        orientation = orientation_of(image)
+        stored = _load(image, orientation)
+        if kind in ("JPEG", "MPO") and is_cut_off(file, stored):
+            raise DecodeFailed(
+                f"{name} ends before its last block, although its end is marked",
+                remedy="the file is damaged or incomplete; fetch it again from its source",
+            )
+        rgb, more = to_rgb(stored)
+        return Picture(
+            image=rgb,
+            orientation=orientation,
+            format=kind,
+            decoder=_decoder(kind),
+            notes=(*notes, *more),
+            quality=quality_of(image),
+        )
 
 
 def readable(error: object, *, most: int = 200) -> str:
