@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from sdk.errors import EvidenceInvalid
 from sdk.evidence.chain import Signer, seal
 from sdk.evidence.record import Record, digest, dumps, loads
+from sdk.integrations import locks
 from sdk.integrations.brokers import Sender
 
 
@@ -50,12 +51,16 @@ class Topic:
 
 
 class Lines:
-    """Records as lines of a file, chained; what stands in it is not written again, also after a crash."""
+    """Records as lines of a file, chained; what stands in it is not written again, also after a crash.
+
+    The file is locked: of two that write, each would chain its records to those of its own alone.
+    """
 
     def __init__(self, path: Path, *, signer: Signer | None = None) -> None:
         self._signer = signer
         self._file = path.open("a+b")
         try:
+            locks.hold(self._file, f"another process writes {path}", remedy="give each consumer a file of its own")
             self._known, self._previous = self._read(path)
         except BaseException:
             self._file.close()

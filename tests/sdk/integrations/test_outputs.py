@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from sdk.errors import EvidenceInvalid
+from sdk.errors import BadSetting, EvidenceInvalid
 from sdk.evidence.chain import check_chain
+from sdk.integrations import locks
 from sdk.integrations.outputs import Lines
 
 
@@ -56,3 +57,13 @@ def test_a_file_of_something_else_is_left_alone(tmp_path, records):
     with pytest.raises(EvidenceInvalid, match=r"notes\.txt, line 1: .* not JSON"):
         Lines(path)
     assert path.read_text() == "buy milk\n"
+
+
+def test_a_second_writer_is_refused_until_the_first_has_closed_its_file(tmp_path, records, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE_S", 0.0)
+    path = tmp_path / "records.jsonl"
+    first = Lines(path)
+    with pytest.raises(BadSetting, match=r"another process writes .*records\.jsonl(.|\n)*a file of its own"):
+        Lines(path)
+    first.close()
+    assert written(path, records[:1]) == [True]
