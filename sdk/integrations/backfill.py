@@ -7,9 +7,11 @@ is killed, and however often a part is begun, every row is there once in the end
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +23,16 @@ import numpy as np
 from sdk import artifact
 from sdk.engines.cache import write
 from sdk.errors import BadSetting, DecodeFailed, MissingExtra
+from sdk.integrations import locks
 from sdk.integrations.rows import COLUMNS, AnalyzeBatch
 from sdk.paths import Skipped, expand
 
 PLAN = "_plan.json"
 """Readers of Parquet pass over names that begin so."""
+LOCK = "_lock"
+"""Held while the source is cut: two runs would give one name to parts of different rows."""
+STALE_S = 3600
+"""Age at which what a killed run left behind is removed, s; one that lives writes to it more often."""
 SCHEMA = 1
 FILES = 256
 """Photographs of a folder that make one part."""
@@ -70,10 +77,11 @@ class AnalyzePart:
         place = Path(self._job.out) / f"{part.name}.parquet"
         partial = place.with_name(f".{part.name}.{uuid.uuid4().hex}.part")
         rows = failed = 0
-        writer = None
+        writer, holds_paths = None, _holds_paths(part, self._job.column)
         try:
             for batch in _batches(part, self._job.column):
-                table = arrow.table(_typed(self._analyze(batch)))
+                found = self._analyze(batch)  # of paths that are all missing it cannot tell that they are paths
+                table = arrow.table(_typed({**batch, **found} if holds_paths else found))
                 writer = writer or parquet.ParquetWriter(partial, table.schema)
                 writer.write_table(table.cast(writer.schema))
                 rows += table.num_rows
@@ -96,12 +104,29 @@ def planned(
     """The job, and those of its parts that are not done; what is new in ``source`` since the last time is planned, too.
 
     Raises:
-        BadSetting: nothing is there to be analysed, or ``out`` holds results of another model or other settings.
+        BadSetting: nothing is there to be analysed, ``out`` holds results of another model or other settings, or
+            another run has been cutting the source for too long.
     """
     chosen = {**(settings or {})}
     model = artifact.read(artifact.find(chosen.get("model")))
     how = {"schema": SCHEMA, "artifact": model.digest, "column": column, "settings": _plain(chosen)}
     out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK).open("ab") as lock:
+        locks.hold(lock, f"another run is cutting the source for {out}", remedy="run it again when that is done")
+        parts = _cut(source, out, how)
+    if model.path.parent != artifact.SHIPPED:
+        chosen["model"] = model.path
+    of_paths = not parts[0].file
+    job = Job(out=str(out.resolve()), column=PATH if of_paths else column, settings=chosen)
+    return job, [part for part in parts if not (out / f"{part.name}.parquet").is_file()]
+
+
+def _cut(source: Path, out: Path, how: Mapping[str, object]) -> list[Part]:
+    """All parts, and the plan that tells of them; whoever calls holds the lock."""
+    for file in out.glob(".part-*.part"):
+        with contextlib.suppress(FileNotFoundError):  # another run has brought it into its place
+            if file.stat().st_mtime < time.time() - STALE_S:
+                file.unlink()
     known = _read(out / PLAN, how)
     parts = [*known, *_new(source, known, out)]
     if not parts:
@@ -113,11 +138,7 @@ def planned(
         )
     plan = {"how": how, "parts": [dataclasses.asdict(part) for part in parts]}
     write(out / PLAN, (json.dumps(plan, indent=1) + "\n").encode())
-    if model.path.parent != artifact.SHIPPED:
-        chosen["model"] = model.path
-    of_paths = not parts[0].file
-    job = Job(out=str(out.resolve()), column=PATH if of_paths else column, settings=chosen)
-    return job, [part for part in parts if not (out / f"{part.name}.parquet").is_file()]
+    return parts
 
 
 def run(job: Job, parts: Sequence[Part]) -> Iterator[dict[str, int]]:
@@ -133,14 +154,19 @@ def _read(file: Path, how: Mapping[str, object]) -> list[Part]:
     """The parts of an earlier run with the same settings."""
     if not file.is_file():
         return []
-    plan = json.loads(file.read_bytes())
-    if plan["how"] != how:
+    try:
+        plan = json.loads(file.read_bytes())
         changed = sorted(name for name in how if plan["how"].get(name) != how[name])
+        if changed:
+            raise BadSetting(
+                f"{file.parent} holds results that were made with another {', '.join(changed)}",
+                remedy="name another folder for the results",
+            )
+        return [Part(**{**part, "paths": tuple(part["paths"])}) for part in plan["parts"]]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadSetting(
-            f"{file.parent} holds results that were made with another {', '.join(changed)}",
-            remedy="name another folder for the results",
-        )
-    return [Part(**{**part, "paths": tuple(part["paths"])}) for part in plan["parts"]]
+            f"{file} is no plan of a back-fill: {error!r}", remedy="name another folder for the results"
+        ) from error
 
 
 def _new(source: Path, known: Sequence[Part], out: Path) -> Iterator[Part]:
@@ -173,7 +199,24 @@ def _batches(part: Part, column: str) -> Iterable[dict[str, Any]]:
         return
     for batch in _table(Path(part.file)).iter_batches(BATCH, row_groups=[part.row_group]):
         names = [name for name in batch.schema.names if name == column or name not in COLUMNS]
-        yield {name: batch.column(name) if name != column else batch.column(name).to_pylist() for name in names}
+        yield {name: _of_arrow(batch.column(name), is_kept=name != column) for name in names}
+
+
+def _of_arrow(values: Any, *, is_kept: bool) -> Any:  # noqa: ANN401  it has no types
+    """A column that is handed on as it is, and the files or paths as Python's objects."""
+    return values if is_kept else np.array(values.to_pylist(), object)
+
+
+def _holds_paths(part: Part, column: str) -> bool:
+    """Whether files are named by the rows of ``part``, and not held."""
+    if not part.file:
+        return True
+    schema, types = _table(Path(part.file)).schema_arrow, _arrow().types
+    if column not in schema.names:
+        return False
+    kind = schema.field(column).type
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def _table(file: Path) -> Any:  # noqa: ANN401  it has no types

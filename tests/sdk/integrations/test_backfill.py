@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import sdk
 from sdk import __main__ as cli
 from sdk.errors import BadSetting, DecodeFailed
-from sdk.integrations import backfill
+from sdk.integrations import backfill, locks
 from sdk.integrations.rows import COLUMNS, AnalyzeBatch
 from tests.sdk.files import saved, scene
 
@@ -181,3 +181,50 @@ def test_the_verb_tells_how_many_rows(tmp_path, toy_path, files, capsys):
     assert json.loads(capsys.readouterr().out) == {"parts": 1, "rows": 3, "failed": 1}
     assert cli.main(command) == 0
     assert json.loads(capsys.readouterr().out) == {"parts": 0, "rows": 0, "failed": 0}
+
+
+def test_two_runs_do_not_cut_the_source_at_once(tmp_path, settings, files, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE_S", 0.0)
+    source, out = folder_of(tmp_path / "photos", files[:1]), tmp_path / "out"
+    cut = backfill._cut
+
+    def meanwhile(*arguments):
+        monkeypatch.setattr(backfill, "_cut", cut)
+        with pytest.raises(BadSetting, match=r"another run is cutting(.|\n)*run it again"):
+            backfill.planned(source, out, settings=settings)
+        return cut(*arguments)
+
+    monkeypatch.setattr(backfill, "_cut", meanwhile)
+    assert filled(source, out, settings) == 1
+
+
+def test_what_killed_runs_left_is_removed_and_what_another_writes_is_not(tmp_path, settings, files):
+    source, out = folder_of(tmp_path / "photos", files[:1]), tmp_path / "out"
+    out.mkdir()
+    left, fresh = out / ".part-000000.a.part", out / ".part-000000.b.part"
+    for file in (left, fresh):
+        file.write_bytes(b"PAR1")
+    os.utime(left, times=(0, 0))
+    assert filled(source, out, settings) == 1
+    assert (left.exists(), fresh.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"how": []}', '{"parts": []}'])
+def test_a_plan_that_is_none_is_told(tmp_path, settings, files, text):
+    source, out = folder_of(tmp_path / "photos", files[:1]), tmp_path / "out"
+    out.mkdir()
+    (out / backfill.PLAN).write_text(text)
+    with pytest.raises(BadSetting, match=r"_plan\.json is no plan of a back-fill"):
+        filled(source, out, settings)
+
+
+def test_paths_that_are_all_missing_in_a_batch_are_a_column_still(tmp_path, settings, files):
+    (tmp_path / "0.png").write_bytes(files[0])
+    paths = [*[None] * backfill.BATCH, str(tmp_path / "0.png"), *[None] * backfill.BATCH]
+    table = arrow.table({"photo": arrow.array(paths, arrow.string())})
+    parquet.write_table(table, tmp_path / "in.parquet", row_group_size=backfill.BATCH + 1)
+    assert filled(tmp_path / "in.parquet", tmp_path / "out", settings, column="photo") == len(paths)
+    found = parquet.read_table(tmp_path / "out")
+    assert found["photo"].type == arrow.string()
+    assert sorted(found["photo"].to_pylist(), key=str) == sorted(paths, key=str)
+    assert found["score"].null_count == len(paths) - 1
