@@ -39,7 +39,7 @@ def both(tmp_path_factory):
 def text(both, policy_path, upload):
     """The record of a file, examined by an ensemble whose models ran on different backends."""
     members = {name: {"backend": backend, "device": "cpu", "precision": "f32"} for name, backend in RAN.items()}
-    with analyzer.made(Recipe(model=both, decode="inline", threads=1, members=members)) as ensemble:
+    with analyzer.made(Recipe(model=both, decode="inline", members=members)) as ensemble:
         return chain.seal(Examiner([ensemble], policy_file.read(policy_path)).examine(upload).record)
 
 
