@@ -10,9 +10,11 @@ in the TensorRT backend, on such a GPU alone. A model is a folder: ``config.pbtx
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from sdk.engines.cache import Cache, Entry
 from sdk.errors import ArtifactInvalid, BadSetting
 
 MANIFEST = "MANIFEST.json"
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 SCHEMA = "imdl.triton/1"
 CONFIG = """\
 name: "{name}"
@@ -92,7 +95,7 @@ def export(
     serving: Serving | None = None,
     cache: Cache | None = None,
 ) -> list[Path]:
-    """Write the models of ``artifact`` into ``repository``; their folders. What stands there by these names goes.
+    """Write the models of ``artifact`` into ``repository``; their folders. What was written there of it before goes.
 
     ``working_size`` is built in: None is the artifact's default, 0 the frame's own.
     """
@@ -103,7 +106,14 @@ def export(
         key = entry.key
         models[f"{artifact.contract.name}-{key.precision}-{key.target}-{number}"] = _compiled(entry, serving)
     repository.mkdir(parents=True, exist_ok=True)
-    return [_write(repository / name, model, artifact) for name, model in models.items()]
+    # Beside the repository, since a server that polls takes every folder in it for a model; on its file system, though.
+    place = repository.resolve()
+    with tempfile.TemporaryDirectory(prefix=".imdl-", dir=place if place.is_mount() else place.parent) as beside:
+        written = [_write(repository / name, model, artifact, Path(beside)) for name, model in models.items()]
+        for folder in _former(repository, artifact.contract.name):
+            if folder.name not in models:
+                folder.replace(Path(beside) / f"former-{folder.name}")
+    return written
 
 
 def baked(artifact: Artifact, *, working_size: int) -> bytes:
@@ -188,8 +198,22 @@ def _config(name: str, model: _Model) -> str:
     )
 
 
-def _write(folder: Path, model: _Model, artifact: Artifact) -> Path:
-    """Write a model beside ``folder``, then put it in its place: a server that polls never sees half of one."""
+def _former(repository: Path, name: str) -> list[Path]:
+    """Folders in ``repository`` that hold a model of the artifact ``name``, by their manifests."""
+    found = []
+    for file in repository.glob(f"*/{MANIFEST}"):
+        try:
+            told = json.loads(file.read_bytes())
+            is_ours = (told["schema"], told["artifact"]["name"]) == (SCHEMA, name)
+        except (KeyError, TypeError, ValueError):  # another program's
+            continue
+        if is_ours:
+            found.append(file.parent)
+    return found
+
+
+def _write(folder: Path, model: _Model, artifact: Artifact, beside: Path) -> Path:
+    """Write a model in ``beside``, then put it in its place: a server that polls never sees half of one, nor none."""
     files = {"config.pbtxt": _config(folder.name, model).encode()}
     files |= {f"1/{name}": content for name, content in model.files.items()}
     terms = artifact.contract
@@ -205,12 +229,20 @@ def _write(folder: Path, model: _Model, artifact: Artifact) -> Path:
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
     }
     files[MANIFEST] = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
-    with tempfile.TemporaryDirectory(prefix=".imdl-", dir=folder.parent) as beside:
-        partial, former = Path(beside) / "new", Path(beside) / "former"
-        (partial / "1").mkdir(parents=True)
-        for name, content in files.items():
-            (partial / name).write_bytes(content)
-        if folder.exists():
-            folder.replace(former)
+    partial = beside / folder.name
+    (partial / "1").mkdir(parents=True)
+    for name, content in files.items():
+        (partial / name).write_bytes(content)
+    if folder.exists() and not _exchanged(partial, folder):
+        folder.replace(beside / f"former-{folder.name}")
+    if partial.exists() and not folder.exists():
         partial.replace(folder)
     return folder
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; False where the system has none for it."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
+    if rename is None:
+        return False
+    return bool(rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0)

@@ -148,6 +148,28 @@ def test_writing_again_replaces_the_model_and_nothing_beside_it(artifact, tmp_pa
     assert sorted(path.name for path in (tmp_path / "small").iterdir()) == ["1", triton.MANIFEST, "config.pbtxt"]
 
 
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_plan_that_is_kept_no_more_leaves_the_repository(artifact, tmp_path, monkeypatch, can_exchange):
+    if not can_exchange:
+        monkeypatch.setattr(triton, "_exchanged", lambda one, other: False)
+    repository = tmp_path / "models"
+    triton.export(artifact, repository, cache=Cache(tmp_path / "none"))
+    manifest = json.loads((repository / "small" / triton.MANIFEST).read_text())
+    others = {
+        "small-f32-sm_90-0": manifest,
+        "small-copy": {**manifest, "artifact": {**manifest["artifact"], "name": "small-copy"}},
+        "small-other": {"schema": "another program's"},
+    }
+    for name, told in others.items():
+        (repository / name).mkdir()
+        (repository / name / triton.MANIFEST).write_text(json.dumps(told))
+    (repository / "small" / "left").write_bytes(b"of the one before")
+    triton.export(artifact, repository, cache=Cache(tmp_path / "none"))
+    assert sorted(path.name for path in repository.iterdir()) == ["small", "small-copy", "small-other"]
+    assert sorted(path.name for path in (repository / "small").iterdir()) == ["1", triton.MANIFEST, "config.pbtxt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]
+
+
 def test_what_no_server_can_run_is_refused(artifact, tmp_path):
     with pytest.raises(BadSetting, match="batch=0"):
         triton.Serving(batch=0)
