@@ -116,13 +116,11 @@ def _maker(job: bytes) -> AnalyzePart:
 
 
 def _told_of(ray: Any, done: Any, part: Part) -> dict[str, int]:  # noqa: ANN401  Ray's types are not strict
-    """What the task ``done`` gave; errors of ours as they were raised, those of the cluster as one of ours."""
+    """What the task ``done`` gave; an error of ours as it was raised, those of the cluster as one of ours."""
     try:
         return dict(ray.get(done))
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None)
-        if isinstance(error, SdkError):
-            raise
         if isinstance(cause, SdkError):
             raise cause from error
         raise RunFailed(
