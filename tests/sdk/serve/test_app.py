@@ -225,9 +225,9 @@ def test_uploads_are_decoded_as_the_settings_say(make_settings, decode):
 
 
 def test_what_is_too_much_is_refused_with_a_time_to_come_again(make_settings):
-    with served(make_settings(anyone=True, per_minute=2, max_bytes=1000, max_bytes_inflight=2000)) as client:
+    with served(make_settings(anyone=True, per_minute=2, max_bytes=6000, max_bytes_inflight=12_000)) as client:
         with client.app.state.service.gate.entered("another") as place:
-            place.hold(1500)
+            place.hold(11_500)
             assert client.post("/v1/analyze", content=bytes(501)).status_code == 429
         assert client.post("/v1/analyze", content=b"x").status_code == 200
         answer = client.post("/v1/analyze", content=b"x")
