@@ -32,7 +32,7 @@ dist: $(VENV)/.dev  ## wheel and source distribution into dist/
 	@$(VENV)/bin/python -m build --outdir dist >/dev/null
 	@ls dist/*
 
-bench: $(VENV)/.dev  ## measure speed and memory into benchmarks/results, then fill README's tables
+bench: $(VENV)/.dev  ## measure speed and memory into benchmarks/results, then fill the tables
 	@$(VENV)/bin/python -m benchmarks.latency
 	@$(VENV)/bin/python -m benchmarks.memory --frame 1080p --frame 24mp
 	@$(VENV)/bin/python -m benchmarks.table

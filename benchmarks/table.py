@@ -1,4 +1,4 @@
-"""README's tables, written from committed results: no figure is typed by hand.
+"""The tables of README and of docs/results.md, written from committed results: no figure is typed by hand.
 
     python -m benchmarks.table [--check]
 
@@ -20,7 +20,7 @@ from sdk.artifact import Artifact
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 Row = Mapping[str, Any]
 
@@ -69,6 +69,24 @@ def latency(folder: Path = RESULTS) -> str:
         what = f"one frame per call, median of {result['protocol']['rounds']} interleaved rounds"
         parts += [f"{_caption(result, what)}\n\n{markdown(headings, shown)}", _savings(shown), absent]
     return "\n".join(part for part in parts if part)
+
+
+def times(folder: Path = RESULTS) -> str:
+    """The SDK through OpenVINO beside PyTorch and the runtime alone: :func:`latency` in short."""
+    headings = {
+        "model": "model", "frame": "frame", "precision": "precision", "ms": "ms a frame", "speedup": "× eager PyTorch",
+        "plain": "OpenVINO alone, ms",
+    }  # fmt: skip
+    rows = []
+    for result in results("latency", folder):
+        found = {(row["contender"], row["precision"], row["height"], row["width"]): row for row in result["rows"]}
+        for (contender, *which), row in sorted(found.items(), key=lambda item: (item[0][2:], item[0][1] == "bf16")):
+            if contender == "imdl openvino":
+                plain = found.get(("plain openvino", *which), {}).get("median_ms")
+                shown = {"ms": f"{row['median_ms']:,.0f}", "plain": plain and f"{plain:,.0f}", "speedup": _times(row)}
+                frame = {"frame": f"{row['width']}x{row['height']}", "precision": row["precision"]}
+                rows.append({"model": f"`{result['model']}`"} | frame | shown)
+    return markdown(headings, rows) if rows else ""
 
 
 def _times(row: Row) -> str | None:
@@ -186,13 +204,12 @@ def accuracy(folder: Path = RESULTS) -> str:
         "pixel_auc": "pixel AUC", "interval": "95 % interval", "pixel_auc_centre": "pixel AUC of a centre guess",
         "pixel_f1": "pixel F1",
     }  # fmt: skip
-    parts = []
+    protocols: dict[str, list[Row]] = {}
     for result in results("accuracy", folder):
-        name = f"`{result['model']}` {result['version']} ({result['status']})"
+        name = f"`{result['model']}` {result['version']}"
         shown = [{"model": name, "interval": _interval(row.get("pixel_auc_interval"))} | row for row in result["rows"]]
-        rows = markdown(headings, shown)
-        parts.append(f"{result['protocol']}\n\n{rows}")
-    return "\n".join(parts)
+        protocols.setdefault(result["protocol"], []).extend(shown)
+    return "\n".join(f"{markdown(headings, rows)}\n{protocol}\n" for protocol, rows in protocols.items())
 
 
 def _interval(bounds: list[float] | None) -> str | None:
@@ -225,7 +242,7 @@ def _model(artifact: Artifact) -> Row:
 
 
 TABLES: Mapping[str, Callable[[Path], str]] = {
-    "latency": latency, "floors": floors, "throughput": throughput, "steady": steady, "memory": memory,
+    "latency": latency, "times": times, "floors": floors, "throughput": throughput, "steady": steady, "memory": memory,
     "accuracy": accuracy, "models": models,
 }  # fmt: skip
 
@@ -241,20 +258,18 @@ def filled(text: str, folder: Path = RESULTS) -> str:
 
 
 def main() -> int:
-    """Fill README's tables; with ``--check`` only tell whether they are up to date."""
+    """Fill the pages' tables; with ``--check`` only tell whether they are up to date."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=main.__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    text = README.read_text(encoding="utf-8")
-    fresh = filled(text)
+    texts = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    stale = {page: fresh for page, text in texts.items() if (fresh := filled(text)) != text}
     if options.check:
-        print(
-            "up to date"
-            if fresh == text
-            else "README's tables differ from the results\n  -> python -m benchmarks.table"
-        )
-        return int(fresh != text)
-    README.write_text(fresh, encoding="utf-8")
+        for page in stale:
+            print(f"{page.relative_to(ROOT)}: tables differ from the results\n  -> python -m benchmarks.table")
+        return int(bool(stale))
+    for page, fresh in stale.items():
+        page.write_text(fresh, encoding="utf-8")
     return 0
 
 

@@ -42,6 +42,12 @@ def test_speed_error_and_speedup_stand_in_one_row(folder):
     assert "Left out of this measurement: plain openvino f32." in text
 
 
+def test_in_short_the_sdk_stands_beside_the_runtime_alone(folder):
+    text = table.times(folder)
+    assert "| `toy` | 640x512 | f32 | 50 | 8.0 | – |" in text
+    assert "eager torch" not in text
+
+
 def test_what_stopping_saves_stands_beside_its_bound(folder):
     assert "| 640x512 | f32 | 20.0% | 16.0% |" in table.latency(folder)
 
