@@ -78,8 +78,8 @@ class WorkerProcess:
         start: dict[str, Any] = {"path": path, "package": str(Path(__file__).parent), "worker": self.WORKER}
         start |= {"file": file, "free": free, "limits": asdict(limits)}
         with self._starting():
-            self._shared = _anonymous_file("imdl-frame")
-            self._noise = _anonymous_file("imdl-noise")
+            self._shared = anonymous_file("imdl-frame")
+            self._noise = anonymous_file("imdl-noise")
             command = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(start | {"shared": self._shared})]
             # A session of its own: Ctrl-C at the terminal is for the user's program to handle, and what a codec that
             # was taken over starts can be stopped with it.
@@ -278,7 +278,7 @@ def _refusal(reply: dict[str, Any]) -> SdkError:
     return error
 
 
-def _anonymous_file(name: str) -> int:
+def anonymous_file(name: str) -> int:
     """Descriptor of a file without a path, in memory where the system has that; none of the three standard ones.
 
     Where a service has closed those, the next file would get their numbers, and in the worker they are its streams.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,16 @@ import numpy as np
 
 from sdk import policy_file
 from sdk.analyzer import Analyzer, load
-from sdk.errors import BadSetting, DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
+from sdk.errors import BadSetting, SdkError
 from sdk.evidence import pictures, record
+from sdk.footage import REFUSALS, Footage, Watched, watch
 from sdk.metadata import MetadataReader
 from sdk.policy import Decision, Finding, Policy
+from sdk.signatures import HEAD, is_video
 
 if TYPE_CHECKING:
     from sdk.results import Analysis
-
-REFUSALS = (DecodeFailed, LimitExceeded, MissingExtra, UnsupportedImage)
-"""Errors that say something about the file and not about this machine."""
+    from sdk.video.limits import VideoLimits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,14 +30,15 @@ class Examination:
     """What was found in one upload, and what is done with it."""
 
     analyses: Mapping[str, Analysis]
-    """By model; empty if the file could not be analysed."""
+    """By model; of a video those of its most suspicious frame; empty if the file could not be analysed."""
     decision: Decision
     shadow: Decision | None
     """What the other policy would have done."""
     error: SdkError | None
-    """Why the file could not be analysed."""
+    """Why the file could not be analysed, or a video not to its end."""
     record: dict[str, object]
     """The evidence, not yet sealed: :mod:`sdk.evidence.record`."""
+    video: Watched | None = None
 
 
 class Examiner:
@@ -50,9 +51,15 @@ class Examiner:
         shadow: Policy | None = None,
         *,
         metadata: MetadataReader | None = None,
+        video: VideoLimits | None = None,
+        video_seconds: float = float("inf"),
     ) -> None:
-        """With ``metadata`` records hold what files say about themselves, which no decision rests on."""
+        """With ``metadata`` records hold what files say about themselves, which no decision rests on.
+
+        A video is ended after ``video_seconds``, and what was found until then counts.
+        """
         self._metadata = metadata
+        self._video, self._video_seconds = video, video_seconds
         self.analyzers = {analyzer.artifact.contract.name: analyzer for analyzer in analyzers}
         if len(self.analyzers) < len(analyzers):
             raise BadSetting("two of the models have one name", remedy="load each model once")
@@ -60,13 +67,18 @@ class Examiner:
         for each in (policy, shadow) if shadow else (policy,):
             self._check(each)
 
-    def examine(self, data: bytes, *, content: str = "default") -> Examination:
-        """Analyse the file whose bytes are ``data`` with every model and judge it as ``content``.
+    def examine(
+        self, data: bytes, *, content: str = "default", between: Callable[[], None] = lambda: None
+    ) -> Examination:
+        """Analyse the file whose bytes are ``data``, a picture or a video, with every model; judge it as ``content``.
 
-        A file that cannot be analysed is judged, too; errors of the machine are raised.
+        A file that cannot be analysed is judged, too; errors of the machine are raised. ``between`` is called after
+        each frame of a video, and may raise to stop.
         """
         start = time.perf_counter()
         self.policy.at(content)
+        if is_video(data[:HEAD]):
+            return self._watched(data, content, between, start)
         try:
             read = next(iter(self.analyzers.values())).read(data)  # decoded once for all
             analyses = {name: analyzer.analyze(read, min_score=0.0) for name, analyzer in self.analyzers.items()}
@@ -102,6 +114,30 @@ class Examiner:
     def _facts(self, data: bytes) -> dict[str, object] | None:
         return None if self._metadata is None else self._metadata.facts(data)
 
+    def _watched(self, data: bytes, content: str, between: Callable[[], None], start: float) -> Examination:
+        trial = Footage(self.shadow, _known(self.shadow, content)) if self.shadow else None
+        found = watch(
+            data,
+            self.analyzers,
+            footage=Footage(self.policy, content),
+            shadow=trial,
+            limits=self._video,
+            most_seconds=self._video_seconds,
+            between=between,
+        )
+        decision = found.footage.decision(found.error)
+        shadow = trial.decision(found.error) if trial else None
+        evidence = record.of(
+            data,
+            [(self.analyzers[name].artifact, each) for name, each in found.footage.analyses.items()],
+            decision=decision,
+            shadow=shadow,
+            error=found.error,
+            video=found.to_dict() if found.footage.worst else None,
+            total_ms=1e3 * (time.perf_counter() - start),
+        )
+        return Examination(found.footage.analyses, decision, shadow, found.error, evidence, found)
+
     def _refused(self, data: bytes, refusal: SdkError, content: str, start: float) -> Examination:
         decision = self.policy.refuse(refusal.problem, content=content)
         shadow = self.shadow.refuse(refusal.problem, content=_known(self.shadow, content)) if self.shadow else None
@@ -119,6 +155,9 @@ class Examiner:
         for content in policy.thresholds:
             # Scores of 0 and an empty mask try every threshold without reaching any.
             policy.decide({n: Finding(0.0, 0.0, "", rates.get(n, {})) for n in self.analyzers}, content=content)
+            moving = {n: Finding(0.0, 0.0, "", levels.video) for n, levels in terms.items() if levels and levels.video}
+            if len(moving) == len(self.analyzers):
+                policy.decide(moving, content=content)
 
 
 @contextmanager

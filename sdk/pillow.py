@@ -28,7 +28,7 @@ from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, Unsu
 from sdk.jpeg import is_cut_off
 from sdk.jpeg_quality import quality_of
 from sdk.limits import Limits, check_frames, check_pixels, raising
-from sdk.signatures import explain_unread, is_heif
+from sdk.signatures import HEAD, explain_unread, is_heif
 from sdk.unhandled import unhandled
 
 PLUGINS = {
@@ -202,7 +202,7 @@ def _converted(image: Image.Image) -> tuple[Image.Image, list[str]]:
 
 
 def _open(file: BinaryIO, name: str) -> Image.Image:
-    head = file.read(256)
+    head = file.read(HEAD)
     file.seek(0)
     prepare()
     try:

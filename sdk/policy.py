@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 Action = Literal["pass", "review", "block"]
 """``pass`` says that nothing was found that the policy acts on, never that a picture is authentic."""
+
+SEVERE: tuple[Action, ...] = ("block", "review")
+"""Actions that somebody notices, the most severe first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Thresholds:
     block: Threshold | None = None
     minimum_area: float = 0.0
     """Share of the frame's pixels that the mask has to cover, in [0, 1]."""
+    minimum_frames: float = 0.0
+    """Of a video, the share of its frames that have to lead to an action, in [0, 1]; one at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +63,18 @@ class Finding:
     inconclusive: str
     """Why the score says nothing; empty if it does."""
     rates: Mapping[str, float]
-    """Scores by the share of authentic photographs that reach them, at the working size that was used."""
+    """Scores by the share of authentic photographs, or frames of video, that reach them at the size that was used."""
 
     @classmethod
-    def of(cls, analysis: Analysis, contract: Contract) -> Finding:
-        """The finding in ``analysis``, made with the artifact of ``contract``."""
+    def of(cls, analysis: Analysis, contract: Contract, *, is_video: bool = False) -> Finding:
+        """The finding in ``analysis``, made with the artifact of ``contract``; a frame of video has its own rates."""
         levels = contract.at(analysis.runtime.working_size)
         mask, verdict = analysis.mask, analysis.verdict
         return cls(
             score=analysis.score,
             area=None if mask is None else float(mask.mean()),
             inconclusive=verdict.reason if verdict.name == "inconclusive" else "",
-            rates=levels.photographs if levels else {},
+            rates={} if levels is None else levels.video if is_video else levels.photographs,
         )
 
 
@@ -111,7 +117,7 @@ class Policy:
         limits = self.at(content)
         heard = self._heard(findings)
         telling = {name: finding for name, finding in heard.items() if not finding.inconclusive}
-        for action in ("block", "review"):
+        for action in SEVERE:
             threshold: Threshold | None = getattr(limits, action)
             if threshold is None:
                 continue
@@ -128,6 +134,21 @@ class Policy:
         """The action for an upload that cannot be analysed, because of ``problem``."""
         self.at(content)
         return Decision(self.unreadable, content, (problem,), self)
+
+    def decide_video(self, frames: Mapping[Action, int], *, content: str = "default") -> Decision:
+        """The action for a video of type ``content``; ``frames`` says how many would lead to each action by themselves.
+
+        What leads to blocking leads to a review, too.
+        """
+        total, reached = sum(frames.values()), 0
+        needed = max(1, math.ceil(self.at(content).minimum_frames * total - 1e-9))  # 0.1 of 70 is 7, not 8
+        counted: list[str] = []
+        for action in SEVERE:
+            reached += frames.get(action, 0)
+            counted.append(f"{reached} of {total} frames lead to {action}, where {needed} have to")
+            if reached >= needed:
+                return Decision(action, content, (counted[-1],), self)
+        return Decision("pass", content, (counted[-1],), self)
 
     def at(self, content: str) -> Thresholds:
         """The thresholds for one content type."""

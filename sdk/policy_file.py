@@ -88,6 +88,8 @@ def _section(content: str, section: dict[str, Any]) -> Thresholds:
     _known("threshold", section, {each.name for each in fields(Thresholds)})
     area = section.get("minimum_area", 0.0)
     _check(f"minimum_area of {content} is {area!r}", "give a share of the frame in [0, 1]", holds=_share(area))
+    frames = section.get("minimum_frames", 0.0)
+    _check(f"minimum_frames of {content} is {frames!r}", "give a share of a video in [0, 1]", holds=_share(frames))
     levels = {key: _threshold(f"{key} of {content}", section[key]) for key in ("review", "block") if key in section}
     if len(levels) == 2:
         review, block = levels["review"], levels["block"]
@@ -100,7 +102,7 @@ def _section(content: str, section: dict[str, Any]) -> Thresholds:
             _check(
                 f"block of {content} has more false alarms than review", "block fewer than are reviewed", holds=order
             )
-    return Thresholds(minimum_area=float(area), **levels)
+    return Thresholds(minimum_area=float(area), minimum_frames=float(frames), **levels)
 
 
 def _threshold(name: str, value: Any) -> Threshold:  # noqa: ANN401  whatever stands in the file

@@ -36,8 +36,13 @@ OTHERS = {
     b"\0\0\0\x0cJXL ": "a JPEG XL file",
     b"FUJIFILM": "a raw photograph",
 }
-VIDEO = {b"\x1aE\xdf\xa3": 0, b"FLV": 0, b"OggS": 0, b"\0\0\1\xba": 0, b"\0\0\1\xb3": 0, b"AVI ": 8, b"ftyp": 4}
+VIDEO = {
+    b"\x1aE\xdf\xa3": 0, b"FLV": 0, b"OggS": 0, b"\0\0\1\xba": 0, b"\0\0\1\xb3": 0, b"DKIF": 0, b"\x30\x26\xb2\x75": 0,
+    b"AVI ": 8, b"ftyp": 4, b"moov": 4, b"mdat": 4, b"wide": 4,
+}  # fmt: skip
 """Marks of video containers and where they stand."""
+HEAD = 256
+"""Bytes from the beginning that tell what a file is."""
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 AVIF_BRANDS = {b"avif", b"avis"}
 
@@ -48,8 +53,14 @@ def is_heif(head: bytes) -> bool:
     return bool(brands & HEIF_BRANDS) and not brands & AVIF_BRANDS
 
 
+def is_video(head: bytes) -> bool:
+    """Whether ``head``, the first :data:`HEAD` bytes of a file, opens a container of video and no picture."""
+    is_picture = any(head.startswith(mark) for mark in READ) or _brands(head) & (HEIF_BRANDS | AVIF_BRANDS)
+    return not is_picture and _marks_video(head)
+
+
 def explain_unread(head: bytes, name: str) -> SdkError:
-    """The error for a file that no decoder claims; ``head`` is its first 256 bytes."""
+    """The error for a file that no decoder claims; ``head`` is its first :data:`HEAD` bytes."""
     kind = next((READ[mark] for mark in READ if head.startswith(mark)), None)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         kind = "WebP"
@@ -60,7 +71,7 @@ def explain_unread(head: bytes, name: str) -> SdkError:
             f"{name} starts like a {kind} file and has no header that can be read",
             remedy="the file is damaged or incomplete; fetch it again from its source",
         )
-    if _is_video(head):
+    if _marks_video(head):
         return UnsupportedImage(f"{name} is a video", remedy="give it to sdk.stream, or: imdl stream")
     other = next((OTHERS[mark] for mark in OTHERS if head.startswith(mark)), "of no kind that is known here")
     return UnsupportedImage(
@@ -76,7 +87,7 @@ def _brands(head: bytes) -> set[bytes]:
     return {box[i : i + 4] for i in range(0, len(box), 4) if i != 4}
 
 
-def _is_video(head: bytes) -> bool:
+def _marks_video(head: bytes) -> bool:
     transport_stream = any(
         head[start::stride][:1] == b"G" and head[start + stride : start + stride + 1] == b"G"
         for start, stride in ((0, 188), (4, 192))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sdk.policy import Decision
     from sdk.results import Analysis, Member
 
-SCHEMA = "imdl.evidence/2"
+SCHEMA = "imdl.evidence/3"
 """Changed with every change that an older reader would misunderstand."""
 SCHEMA_FILE = Path(__file__).with_name("evidence.schema.json")
 PASSING = ("time", "timing_ms", "previous", "signature")
@@ -46,9 +46,13 @@ def of(
     shadow: Decision | None = None,
     error: SdkError | None = None,
     metadata: Mapping[str, object] | None = None,
+    video: Mapping[str, object] | None = None,
     total_ms: float,
 ) -> Record:
-    """The record of an examination of the file whose bytes are ``data``; :func:`sdk.evidence.chain.seal` dates it."""
+    """The record of an examination of the file whose bytes are ``data``; :func:`sdk.evidence.chain.seal` dates it.
+
+    Of a ``video`` the results are those of its most suspicious frame.
+    """
     return {
         "schema": SCHEMA,
         "input": _input(data, [analysis for _, analysis in results]),
@@ -56,6 +60,7 @@ def of(
         "models": [_model(artifact, analysis) for artifact, analysis in results],
         "runtime": runtime(),
         "results": [of_analysis(analysis) for _, analysis in results],
+        "video": video,
         "error": error and {"type": type(error).__name__, "problem": error.problem, "remedy": error.remedy},
         "decision": decision.to_dict(),
         "shadow": shadow and shadow.to_dict(),
@@ -80,6 +85,7 @@ def loads(text: str | bytes) -> dict[str, Any]:
             f"a record has the schema {schema!r}", remedy=f"this imdl-sdk reads {SCHEMA}; take the one that wrote it"
         )
     lost = [part for part, kind in PARTS.items() if not isinstance(record.get(part), kind)]
+    lost += [] if _is_video(record.get("video")) else ["video"]
     if lost or len(record["models"]) != len(record["results"]) or not all(map(_is_whole, record["models"])):
         raise EvidenceInvalid(f"a record is not whole: {', '.join(lost) or 'its models'}", remedy="give it as it was")
     if not all(map(_has_members, record["results"])):
@@ -141,6 +147,16 @@ def _is_whole(model: object) -> bool:
     """Whether a model is described well enough to be run again."""
     engine = model.get("engine") if isinstance(model, dict) else None
     return isinstance(engine, dict) and {"backend", "device", "precision", "working_size"} <= set(engine)
+
+
+def _is_video(video: object) -> bool:
+    """Whether it is what a record says of a video, or of a picture."""
+    if not isinstance(video, dict):
+        return video is None
+    worst, frames, models = video.get("worst"), video.get("frames"), video.get("models")
+    if not (isinstance(worst, list) and worst and isinstance(worst[0], dict) and isinstance(models, dict)):
+        return False
+    return type(frames) is int and type(worst[0].get("frame")) is int
 
 
 def _has_members(result: object) -> bool:

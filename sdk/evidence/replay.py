@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,9 @@ from sdk.artifact import names
 from sdk.ensemble import Ensemble
 from sdk.errors import ArtifactInvalid, EvidenceInvalid, UnknownName
 from sdk.evidence.record import ENGINE, of_analysis, runtime
+from sdk.footage import of_summary
 from sdk.recipe import Recipe
+from sdk.streaming.stream import stream
 
 if TYPE_CHECKING:
     from sdk.analyzer import Analyzer
@@ -36,7 +40,7 @@ class Replayed:
 
     Of an ensemble the largest of its members'."""
     identical: bool
-    """Whether score and heatmap are the same to the bit."""
+    """Whether score and heatmap are the same to the bit, and of a video the verdicts of all frames, too."""
     elsewhere: tuple[str, ...]
     """What differs between the machine of the record and this one."""
 
@@ -74,7 +78,7 @@ def replay(record: Mapping[str, Any], data: bytes, *, artifacts: Mapping[str, Pa
         )
     elsewhere = _elsewhere(record["runtime"])
     return [
-        _again(model, result, data, path=(artifacts or {}).get(model["name"]), elsewhere=elsewhere)
+        _again(model, result, record, data=data, path=(artifacts or {}).get(model["name"]), elsewhere=elsewhere)
         for model, result in zip(record["models"], record["results"], strict=True)
     ]
 
@@ -90,7 +94,13 @@ def check_file(record: Mapping[str, Any], data: bytes) -> None:
 
 
 def _again(
-    model: Mapping[str, Any], result: Mapping[str, Any], data: bytes, *, path: Path | None, elsewhere: tuple[str, ...]
+    model: Mapping[str, Any],
+    result: Mapping[str, Any],
+    record: Mapping[str, Any],
+    *,
+    data: bytes,
+    path: Path | None,
+    elsewhere: tuple[str, ...],
 ) -> Replayed:
     engine = model["engine"]
     if path is None and model["name"] not in names():  # no record names a path
@@ -102,11 +112,30 @@ def _again(
                 f"not {model['artifact']}",
                 remedy=f"name the artifact that was used: --model {model['name']}=PATH",
             )
-        analysis = analyzer.analyze(data, min_score=0.0)
+        if record.get("video") is None:
+            analysis, same = analyzer.analyze(data, min_score=0.0), True
+        else:
+            analysis, found = _watched(analyzer, data, record["video"])
+            same = found == record["video"]["models"][model["name"]]
         told = of_analysis(analysis)
         tolerance = _tolerance(analyzer, engine, result["members"])
-    same = told["score"] == result["score"] and told["heatmap_sha256"] == result["heatmap_sha256"]
+    same = same and told["score"] == result["score"] and told["heatmap_sha256"] == result["heatmap_sha256"]
     return Replayed(model["name"], analysis, float(result["score"]), tolerance, same, elsewhere)
+
+
+def _watched(analyzer: Analyzer, data: bytes, video: Mapping[str, Any]) -> tuple[Analysis, dict[str, object]]:
+    """The analysis of the frame that was the most suspicious, and what was found in all that the record is about."""
+    frames, worst, analysis = video["frames"], video["worst"][0]["frame"], None
+    with stream(data, analyzer) as moments:
+        for moment in itertools.islice(moments, frames):  # an examination that was ended early saw no more
+            if moment.index == worst:
+                analysis = moment.analysis
+        found = of_summary(moments.summary)
+    if analysis is None:
+        raise EvidenceInvalid(
+            f"the video has no frame {worst}, which the record is about", remedy="replay it with what wrote the record"
+        )
+    return analysis, json.loads(json.dumps(found))
 
 
 def _recipe(model: str | Path, engine: Mapping[str, Any], members: Mapping[str, Mapping[str, Any]]) -> Recipe:

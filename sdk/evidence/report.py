@@ -20,6 +20,8 @@ from sdk.evidence.replay import Replayed
 TEMPLATE = Path(__file__).with_name("report.html")
 REGIONS = 20
 """Regions in a table at most, the largest first; the record has more."""
+SPANS = 50
+"""Spans of a video in a table at most, in order; the record has more."""
 LIMITS = (
     "The score is the probability that the model assigns to a manipulation. It is no proof, and its absence is none.",
     "Found are traces of splicing, copy-move, removal and local enhancement. Wholly generated pictures are not.",
@@ -39,6 +41,7 @@ def page(text: str, replayed: Sequence[Replayed]) -> str:
         title=escape(f"Evidence on {record['input']['sha256'][:12]}"),
         summary=_summary(record),
         said=_facts(said(record["metadata"])),
+        video=_video(record["video"]) if record.get("video") else "",
         models="\n".join(_section(model, result, again) for model, result, again in models),
         limits="\n".join(f"<li>{escape(limit)}</li>" for limit in (*preview, *LIMITS)),
         digest=digest(text),
@@ -65,6 +68,36 @@ def _summary(record: Mapping[str, Any]) -> str:
         claimed = f"{record['signature']['algorithm']}, key {record['signature']['key']}"
         rows.append(("Signature", f"{claimed}; not checked here, but by imdl verify --key"))
     return _facts(rows)
+
+
+def _video(video: Mapping[str, Any]) -> str:
+    """The frames that were the most suspicious, and what each model said when."""
+    worst = ", ".join(_still(each) for each in video["worst"])
+    counted = "; ".join(f"{count} lead to {action}" for action, count in video["actions"].items())
+    rows = [("Frames", f"{video['frames']}: {counted}"), ("The most suspicious first", worst)]
+    about = f"<p>Pictures and figures below are of frame {int(video['worst'][0]['frame'])}.</p>"
+    spans = "".join(f"<h3>{escape(name)}</h3>{_spans(each['spans'])}" for name, each in video["models"].items())
+    return f"<h2>Video</h2>{_facts(rows)}{about}{spans}"
+
+
+def _still(still: Mapping[str, Any]) -> str:
+    score = max(still["scores"].values())
+    return f"{_time(still['time_s'])} (frame {still['frame']}, score {score:.3f})"
+
+
+def _spans(spans: Sequence[Mapping[str, Any]]) -> str:
+    head = "<tr><th>From</th><th>To</th><th>Verdict</th><th>Frames</th><th>Highest score</th></tr>"
+    rows = [
+        f"<tr><td>{_time(each['start_s'])}</td><td>{_time(each['end_s'])}</td>"
+        f"<td>{escape(each['verdict'].replace('_', ' '))}</td>"
+        f'<td class="number">{each["frames"]}</td><td class="number">{each["peak_score"]:.3f}</td></tr>'
+        for each in spans[:SPANS]
+    ]
+    return f"<table>{head}{''.join(rows)}</table>"
+
+
+def _time(seconds: float | None) -> str:
+    return "no time" if seconds is None else f"{seconds:.2f} s"
 
 
 def said(metadata: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -30,7 +30,8 @@ def kind(source: object) -> str:
             return name
     raise BadSetting(
         f"a stream cannot be made of {type(source).__name__} {source!r:.80}",
-        remedy="give the path of a video or folder, an rtsp:// address, a camera's number, or an iterable of frames",
+        remedy="give the path of a video or folder, an rtsp:// address, a camera's number, a video's bytes, "
+        "or an iterable of frames",
     )
 
 

@@ -43,7 +43,9 @@ def stream(
     matrix: Matrix = "bt601",
     limits: VideoLimits | None = None,
 ) -> Stream:
-    """Analyse a video file, RTSP address, camera (its number), folder of images, or iterable of frames, in order.
+    """Analyse a video file or its bytes, RTSP address, camera (its number), folder of images, or iterable of frames.
+
+    They are analysed in order.
 
     Args:
         source: an iterable gives what ``analyze`` takes, or pairs (seconds from the start, frame).

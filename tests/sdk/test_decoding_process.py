@@ -130,7 +130,7 @@ def test_a_machine_without_descriptors_is_at_fault_and_not_the_file(picture, mon
     def none_left(name: str) -> int:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(decoding_process, "_anonymous_file", none_left)
+    monkeypatch.setattr(decoding_process, "anonymous_file", none_left)
     with pytest.raises(RunFailed, match=r"did not start: .*Too many open files"):
         Decoder().decode(saved(picture, "PNG"))
 

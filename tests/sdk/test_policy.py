@@ -91,3 +91,34 @@ def test_asking_for_more_agreement_never_leads_to_more(scores):
     found = {str(i): finding(score) for i, score in enumerate(scores)}
     taken = [ACTIONS.index(policy(agree=n).decide(found).action) for n in range(1, len(scores) + 1)]
     assert taken == sorted(taken, reverse=True)
+
+
+def frames(passed: int, review: int = 0, block: int = 0) -> dict:
+    return {"pass": passed, "review": review, "block": block}
+
+
+@pytest.mark.parametrize(
+    ("share", "counted", "action"),
+    [
+        (0.0, frames(1000, review=1), "review"),
+        (0.0, frames(1000), "pass"),
+        (0.1, frames(63, review=7), "review"),
+        (0.1, frames(64, review=6), "pass"),
+        (0.1, frames(90, review=5, block=5), "review"),
+        (0.1, frames(90, block=10), "block"),
+        (1.0, frames(0, review=3), "review"),
+    ],
+)
+def test_of_a_video_a_share_of_its_frames_has_to_lead_to_an_action(share, counted, action):
+    decision = policy(minimum_frames=share).decide_video(counted)
+    assert decision.action == action
+    assert f"of {sum(counted.values())} frames" in decision.reasons[0]
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_one_more_frame_that_leads_to_something_never_leads_to_less(passed, review, block, share):
+    decide = policy(minimum_frames=share).decide_video
+    before = decide(frames(passed, review, block)).action if passed + review + block else "pass"
+    for after in (frames(passed, review + 1, block), frames(passed, review, block + 1)):
+        if before != "block" or after["block"] > block:
+            assert ACTIONS.index(decide(after).action) >= ACTIONS.index(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sdk.errors import DecodeFailed, UnsupportedImage
+from sdk.signatures import is_video
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,21 @@ from sdk.errors import DecodeFailed, UnsupportedImage
 def test_what_is_no_picture_is_named(data, error, words, decoder):
     with pytest.raises(error, match=words):
         decoder.decode(data)
+
+
+@pytest.mark.parametrize(
+    ("head", "video"),
+    [
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", True),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", False),
+        (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", False),
+        (b"\0\0\0\x08wide", True),
+        (b"RIFF\0\0\0\0AVI LIST", True),
+        (b"RIFF\0\0\0\0WEBPVP8 ", False),
+        (b"GIF89a" + bytes(182) + b"G", False),
+        (b"G" + bytes(187) + b"G", True),
+        (b"", False),
+    ],
+)
+def test_a_video_is_told_from_a_picture_in_the_same_kind_of_container(head, video):
+    assert is_video(head) is video

@@ -82,7 +82,7 @@ def test_a_job_is_named_by_file_artifacts_policies_and_content():
     ("text", "problem"),
     [("{", "not JSON"), ("[" * 100_000, "not JSON"), ('{"schema": NaN}', "NaN is no number"),
      ("[]", "schema None"), ('{"schema": "imdl.evidence/9"}', "imdl.evidence/9"),
-     ('{"schema": "imdl.evidence/2", "input": 3}', "not whole: input")],
+     ('{"schema": "imdl.evidence/3", "input": 3}', "not whole: input")],
 )  # fmt: skip
 def test_what_is_no_record_is_refused(text, problem):
     with pytest.raises(EvidenceInvalid, match=problem):
