@@ -57,7 +57,7 @@ def of(
         "schema": SCHEMA,
         "input": _input(data, [analysis for _, analysis in results]),
         "metadata": metadata,
-        "models": [_model(artifact, analysis) for artifact, analysis in results],
+        "models": [_model(artifact, analysis, is_video=video is not None) for artifact, analysis in results],
         "runtime": runtime(),
         "results": [of_analysis(analysis) for _, analysis in results],
         "video": video,
@@ -177,11 +177,12 @@ def _input(data: bytes, analyses: Sequence[Analysis]) -> Record:
     return found | {"height": height, "width": width} | how
 
 
-def _model(artifact: Artifact, analysis: Analysis) -> Record:
+def _model(artifact: Artifact, analysis: Analysis, *, is_video: bool) -> Record:
     terms, runtime = artifact.contract, analysis.runtime
     files = sorted({terms.graphs[graph].file for graph in terms.planned})
     engine = "".join(f"{file} {terms.sha256.get(file, '')}\n" for file in files)
     levels = terms.at(runtime.working_size)
+    shares = {} if levels is None else levels.video if is_video else levels.photographs
     return {
         "name": terms.name,
         "version": terms.version,
@@ -189,7 +190,7 @@ def _model(artifact: Artifact, analysis: Analysis) -> Record:
         "licence": terms.licence,
         "commercial_use": terms.commercial_use,
         "artifact": artifact.digest,
-        "thresholds": dict(levels.photographs) if levels else {},
+        "thresholds": dict(shares),
         "engine": {
             "sha256": digest(engine),
             "backend": runtime.backend,

@@ -42,7 +42,7 @@ def page(text: str, replayed: Sequence[Replayed]) -> str:
         summary=_summary(record),
         said=_facts(said(record["metadata"])),
         video=_video(record["video"]) if record.get("video") else "",
-        models="\n".join(_section(model, result, again) for model, result, again in models),
+        models="\n".join(_section(*each, moving=bool(record.get("video"))) for each in models),
         limits="\n".join(f"<li>{escape(limit)}</li>" for limit in (*preview, *LIMITS)),
         digest=digest(text),
         record=escape(text),
@@ -126,13 +126,13 @@ def said(metadata: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     return [*rows, ("C2PA manifest", str(manifest["state"])), *((name, value) for name, value in told.items() if value)]
 
 
-def _section(model: Mapping[str, Any], result: Mapping[str, Any], again: Replayed) -> str:
+def _section(model: Mapping[str, Any], result: Mapping[str, Any], again: Replayed, *, moving: bool) -> str:
     engine, verdict = model["engine"], result["verdict"]
     levels = ", ".join(f"{float(rate):.0%} of them from {level:.4f}" for rate, level in model["thresholds"].items())
     rows = [
         ("Verdict", f"{verdict['name'].replace('_', ' ')}: {verdict['reason']}"),
         ("Score", f"{result['score']:.6f}"),
-        ("Authentic photographs", levels or "not measured at this working size"),
+        ("Authentic frames" if moving else "Authentic photographs", levels or "not measured at this working size"),
         ("Mask", f"{result['mask_share']:.2%} of the frame at or above {result['mask_threshold']:g}"),
         ("Run by", f"{engine['backend']} on {engine['device']} in {engine['precision']}, {_size(engine)}"),
         *((f"Of these, {name}", _asked(member)) for name, member in result["members"].items()),

@@ -13,6 +13,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from sdk.errors import ServiceRefused
+from sdk.signatures import HEAD, is_video
 
 if TYPE_CHECKING:
     from sdk.serve.gate import Place
@@ -53,52 +54,55 @@ class _Parser(MultiPartParser):
     spool_max_size = 1 << 40
 
 
-async def received(request: Request, place: Place, *, max_bytes: int, seconds: float) -> bytes:
+async def received(
+    request: Request, place: Place, *, max_bytes: int, max_video_bytes: int | None = None, seconds: float
+) -> bytes:
     """The file that ``request`` brings; its bytes are counted in ``place`` as they come.
 
     Raises:
-        ServiceRefused: it is too large (413), too slow (408), empty or not a form with a file (422), or there is no
-            room for it now (429).
+        ServiceRefused: it is too large (413), too slow (408), empty, not a form with a file or a video where none is
+            expected (422), or there is no room for it now (429).
     """
+    longest = max(max_bytes, max_video_bytes or 0)
     is_form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data"
-    most = max_bytes + (ENVELOPE if is_form else 0)
+    most = longest + (ENVELOPE if is_form else 0)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
-        raise _too_large(int(declared), max_bytes)
+        raise _too_large(int(declared), longest)
+    pieces = _counted(request, place, most=most, max_bytes=longest)
     try:
         async with asyncio.timeout(seconds):
-            body = await _body(request, place, most, max_bytes)
+            data = await _file(request, pieces) if is_form else b"".join([piece async for piece in pieces])
     except TimeoutError as error:
         raise ServiceRefused(
             f"the upload took longer than {seconds:g} seconds", remedy="send it faster", status=408
         ) from error
     except ClientDisconnect as error:
         raise ServiceRefused("the upload was broken off", remedy="send it again", status=400) from error
-    data = await _file(request, body) if is_form else body
     if not data:
         raise ServiceRefused("the upload is empty", remedy="send the bytes of one file", status=422)
-    if len(data) > max_bytes:
-        raise _too_large(len(data), max_bytes)
+    limit = max_video_bytes if is_video(data[:HEAD]) else max_bytes
+    if limit is None:
+        raise ServiceRefused("the file is a video", remedy="hand it in as a job: POST /v1/jobs", status=422)
+    if len(data) > limit:
+        raise _too_large(len(data), limit)
     return data
 
 
-async def _body(request: Request, place: Place, most: int, max_bytes: int) -> bytes:
-    pieces, total = [], 0
+async def _counted(request: Request, place: Place, *, most: int, max_bytes: int) -> AsyncGenerator[bytes]:
+    """The body as it comes; ``place`` holds no more of it than a file may have: a form's envelope takes no room."""
+    total = 0
     async for piece in request.stream():
-        total += len(piece)
+        before, total = total, total + len(piece)
         if total > most:
             raise _too_large(total, max_bytes)
-        place.hold(len(piece))
-        pieces.append(piece)
-    return b"".join(pieces)
+        place.hold(min(total, max_bytes) - min(before, max_bytes))
+        yield piece
 
 
-async def _file(request: Request, body: bytes) -> bytes:
-    async def whole() -> AsyncGenerator[bytes, None]:
-        yield body
-
+async def _file(request: Request, pieces: AsyncGenerator[bytes]) -> bytes:
     try:
-        form = await _Parser(request.headers, whole(), max_files=1, max_fields=8).parse()
+        form = await _Parser(request.headers, pieces, max_files=1, max_fields=8).parse()
     except (MultiPartException, KeyError, ValueError) as error:
         raise ServiceRefused(f"the form cannot be read: {error}", remedy=_FORM, status=422) from error
     try:

@@ -7,15 +7,19 @@ import functools
 import hashlib
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdk.errors import SdkError, ServiceRefused
+from sdk.errors import MissingExtra, ServiceRefused
 from sdk.evidence import pictures, record
 from sdk.evidence.chain import Signer, seal
 from sdk.serve import logs, tracing
-from sdk.serve.jobs import Answer, Job, Jobs, job_id
+from sdk.serve.dispatch import Dispatcher
+from sdk.serve.jobs import Answer, Job, Jobs, Kind, job_id
+from sdk.signatures import HEAD, is_video
 
 if TYPE_CHECKING:
     from sdk.examiner import Examination, Examiner
@@ -23,38 +27,34 @@ if TYPE_CHECKING:
     from sdk.serve.metrics import Metrics
     from sdk.serve.settings import Settings
 
-POLL_SECONDS = 1.0
-"""How often jobs of other servers are looked for; one's own start at once."""
-
 
 class Desk:
-    """Examines uploads in ``settings.workers`` threads."""
+    """Examines pictures in ``settings.workers`` threads, and videos in others: nobody waits behind one of those."""
 
     def __init__(self, settings: Settings, examiner: Examiner, jobs: Jobs, *, metrics: Metrics) -> None:
         self._settings, self._examiner, self._jobs = settings, examiner, jobs
         self._metrics = metrics
         self._signer = Signer.read(Path(settings.sign)) if settings.sign else None
         self._threads = ThreadPoolExecutor(settings.workers, thread_name_prefix="examine")
-        self._free = threading.BoundedSemaphore(settings.workers)
-        self._called = threading.Event()
-        self._ending = threading.Event()
+        self._watching = ThreadPoolExecutor(settings.videos_at_once, thread_name_prefix="watch")
         self._now: dict[str, Future[None]] = {}
-        self._running: set[str] = set()
         self._lock = threading.Lock()
         self._mean = 1.0
-        self._renewed = 0.0
-        self._dispatcher = threading.Thread(target=self._dispatch, name="dispatch")
+        made = functools.partial(Dispatcher, settings=settings, metrics=metrics)
+        self._images = made("image", jobs, self._examine, threads=self._threads, at_once=settings.workers)
+        self._videos = made("video", jobs, self._watch, threads=self._watching, at_once=settings.videos_at_once)
 
     def start(self) -> None:
         """Begin to take queued jobs."""
-        self._dispatcher.start()
+        for dispatcher in (self._images, self._videos):
+            dispatcher.start()
 
     def stop(self) -> None:
-        """Take no more jobs, end those that were begun."""
-        self._ending.set()
-        self._called.set()
-        self._dispatcher.join()
-        self._threads.shutdown(wait=True)
+        """Take no more jobs, end those that were begun; videos are given back, and begun anew by whoever takes them."""
+        for dispatcher in (self._images, self._videos):
+            dispatcher.stop()
+        for threads in (self._threads, self._watching):
+            threads.shutdown(wait=True)
 
     def job(self, tenant: Tenant, content: str, data: bytes) -> Job:
         """The job that examining ``data`` as ``content`` for ``tenant`` is: the same for the same."""
@@ -63,7 +63,10 @@ class Desk:
         artifacts = [analyzer.artifact.digest for analyzer in self._examiner.analyzers.values()]
         digest = hashlib.sha256(data).hexdigest()
         key = record.job_key(digest, artifacts=artifacts, policies=policies, content=content)
-        return Job(job_id(tenant.name, key), tenant.name, content, digest, len(data), created=time.time())
+        kind: Kind = "video" if is_video(data[:HEAD]) else "image"
+        if kind == "video" and find_spec("av") is None:
+            raise MissingExtra("av", extra="video", purpose="reading a video")
+        return Job(job_id(tenant.name, key), tenant.name, content, digest, len(data), created=time.time(), kind=kind)
 
     def hand_in(self, job: Job, data: bytes) -> Job:
         """Queue ``job`` unless it was handed in before, or refuse it because too many wait."""
@@ -76,7 +79,7 @@ class Desk:
             wait = max(1.0, waiting * self._mean / self._settings.workers)
             raise ServiceRefused(f"{waiting} jobs wait", remedy="come again", status=429, retry_after=wait)
         queued = self._jobs.hand_in(job, data)
-        self._called.set()
+        (self._videos if job.kind == "video" else self._images).call()
         return queued
 
     def at_once(self, job: Job, data: bytes) -> Future[None]:
@@ -99,72 +102,29 @@ class Desk:
     def keep(self, job: Job, data: bytes) -> None:
         """Let ``job``, for whose examination nobody waits any longer, be asked for like one that was queued."""
         examined = self._now.get(job.id)
-        if examined is None:  # it has ended meanwhile
+        if examined is None or not self._jobs.begin(job, data):  # it has ended meanwhile, or was handed in before
+            self._jobs.tell(job)
             return
-        self._running.add(job.id)
-        self._jobs.begin(job, data)
+        self._images.running.add(job.id)
         examined.add_done_callback(functools.partial(self._let_go, job))
 
     def _let_go(self, job: Job, examined: Future[None]) -> None:
         """A job that was kept and could not be examined is tried again, as a queued one."""
-        self._running.discard(job.id)
+        self._images.running.discard(job.id)
         if examined.exception() is not None:
             self._jobs.give_back(job)
 
-    def _dispatch(self) -> None:
-        while not self._ending.is_set():
-            if not self._free.acquire(timeout=POLL_SECONDS):
-                self._renew()
-                continue
-            taken = self._taken()
-            if taken is None:
-                self._free.release()
-                self._called.wait(POLL_SECONDS)
-            else:
-                self._running.add(taken[0].id)
-                self._threads.submit(self._run, *taken).add_done_callback(lambda _: self._free.release())
+    def _watch(self, job: Job, data: bytes) -> None:
+        self._examine(job, data, between=self._videos.go_on)
 
-    def _taken(self) -> tuple[Job, bytes] | None:
-        self._renew()
-        self._called.clear()
-        try:
-            return self._jobs.take()
-        except Exception:  # the database is away: it may come back
-            logs.logger.exception("jobs cannot be taken")
-            return None
-
-    def _renew(self) -> None:
-        """Renew leases when a third of their time has passed."""
-        if time.monotonic() - self._renewed < self._settings.lease_seconds / 3:
-            return
-        self._renewed = time.monotonic()
-        try:
-            self._jobs.keep_leases(self._running.copy())
-        except Exception:  # the next time may be early enough
-            logs.logger.exception("leases cannot be renewed")
-
-    def _run(self, job: Job, data: bytes) -> None:
-        try:
-            self._examine(job, data, tell=True)
-        except Exception as error:
-            logs.logger.exception("a job could not be run", extra={"facts": {"job": job.id}})
-            self._metrics.failures.labels(type(error).__name__).inc()
-            if job.attempts >= self._settings.max_attempts:
-                problem = error.problem if isinstance(error, SdkError) else type(error).__name__
-                self._jobs.fail(job, problem)
-            else:
-                self._jobs.give_back(job)
-        finally:
-            self._running.discard(job.id)
-
-    def _examine(self, job: Job, data: bytes, *, tell: bool = False) -> None:
+    def _examine(self, job: Job, data: bytes, *, between: Callable[[], None] = lambda: None) -> None:
         start = time.perf_counter()
         with tracing.span("imdl.examine", job=job.id, bytes=len(data)):
-            found = self._examiner.examine(data, content=job.content)
+            found = self._examiner.examine(data, content=job.content, between=between)
         with tracing.span("imdl.answer", job=job.id, action=found.decision.action):
             kept = self._pictures(found)
             answer = Answer(found.decision.action, lambda last: self._sealed(found, last), kept)
-            first = self._jobs.answer(job, answer, tell=tell)
+            first = self._jobs.answer(job, answer)
         self._mean += 0.1 * (time.perf_counter() - start - self._mean)
         if first:
             self._metrics.count(found)

@@ -24,9 +24,10 @@ _EXAMPLE: Any = {
     "reasons": ["psccnet-lite: score 0.998 reaches 0.997"],
     "models": [{"model": "psccnet-lite", "score": 0.998, "verdict": "suspicious", "reason": "score 0.998 reaches "
                 "0.997, as 5 % of authentic frames do", "mask_share": 0.031}],
+    "video": None,
     "error": None,
     "problem": None,
-    "record": {"schema": "imdl.evidence/2"},
+    "record": {"schema": "imdl.evidence/3"},
 }  # fmt: skip
 
 
@@ -60,6 +61,46 @@ class Said(Document):
     mask_share: float | None = Field(description="Share of the frame's pixels that are in the mask.")
 
 
+class Still(Document):
+    """One frame of a video."""
+
+    frame: int = Field(ge=0, description="Its number, from 0.")
+    time_s: float | None = Field(description="When it is shown, from the start.")
+    action: Action = Field(description="What the policy would do if it were all.")
+    scores: dict[str, float] = Field(description="By model.")
+
+
+class Span(Document):
+    """Frames in a row with one verdict."""
+
+    verdict: Literal["manipulated", "suspicious", "inconclusive", "no_evidence"]
+    first: int
+    last: int
+    start_s: float | None
+    end_s: float | None = Field(description="Time of its last frame.")
+    frames: int
+    peak_score: float = Field(ge=0, le=1)
+    peak: int = Field(description="The frame with that score.")
+
+
+class Watched(Document):
+    """What one model said about the frames of a video."""
+
+    damaged: int = Field(description="Frames that the decoder had to repair; they are inconclusive.")
+    verdicts: dict[str, int] = Field(description="Frames by verdict.")
+    spans: list[Span] = Field(description="In order.")
+    joined: int = Field(description="How often two spans were made one, because there were too many.")
+
+
+class Video(Document):
+    """What was found in all frames of a video."""
+
+    frames: int = Field(ge=1, description="Those that were analysed.")
+    actions: dict[str, int] = Field(description="How many would lead to each action by themselves.")
+    worst: list[Still] = Field(description="The most suspicious first: `models` and pictures are about that one.")
+    models: dict[str, Watched]
+
+
 class JobDocument(Document):
     """One upload, and what was decided about it."""
 
@@ -73,8 +114,11 @@ class JobDocument(Document):
     finished: str | None
     action: Action | None = Field(description="What the policy does. `pass` never means that a picture is authentic.")
     reasons: list[str]
-    models: list[Said]
-    error: Failure | None = Field(description="Why the file could not be analysed; the policy decided all the same.")
+    models: list[Said] = Field(description="What each said; of a video about its most suspicious frame.")
+    video: Video | None = Field(description="Of a video, what was found in all its frames.")
+    error: Failure | None = Field(
+        description="Why the file could not be analysed, or a video not to its end; the policy decided all the same."
+    )
     problem: str | None = Field(description="Why the job failed: a fault of the service, not of the file.")
     record: dict[str, Any] | None = Field(description="The evidence, as `GET /v1/jobs/{id}/record` gives it.")
 
@@ -103,6 +147,7 @@ def job_document(job: Job, text: str | None) -> JobDocument:
             )
             for result in results
         ],
+        video=Video.model_validate(record["video"]) if record and record["video"] else None,
         error=Failure(**error) if error else None,
         problem=job.problem,
         record=record,

@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -21,6 +21,8 @@ from sdk.serve.tables import deliveries, jobs, keys, pictures, records, uploads
 
 OPEN = ("queued", "running")
 """States from which a job can be answered."""
+Kind = Literal["image", "video"]
+"""What a job's file is; videos take longer, and are examined beside the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Job:
     finished: float | None = None
     action: str | None = None
     problem: str | None = None
+    kind: Kind = "image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +79,25 @@ class Jobs:
                 connection.execute(insert(uploads).values(job_id=job.id, data=data))
             return self._get(connection, job.id) or job
 
-    def begin(self, job: Job, data: bytes) -> None:
-        """Let ``job``, which we run already, be known: it can be asked for, and is taken by another if we go away."""
+    def begin(self, job: Job, data: bytes) -> bool:
+        """Let ``job``, which we run already, be known: it can be asked for, and is taken by another if we go away.
+
+        False if it was known.
+        """
         mine = {"state": "running", "owner": self._owner, "lease_until": time.time() + self._lease, "attempts": 1}
         with self._database.write() as connection:
-            if _insert(connection, job):
-                connection.execute(insert(uploads).values(job_id=job.id, data=data))
-                connection.execute(update(jobs).where(jobs.c.id == job.id).values(**mine))
+            if not _insert(connection, job):
+                return False
+            connection.execute(insert(uploads).values(job_id=job.id, data=data))
+            connection.execute(update(jobs).where(jobs.c.id == job.id).values(**mine))
+        return True
 
-    def take(self) -> tuple[Job, bytes] | None:
-        """The job that has waited longest, now ours, and its file; None if none waits."""
+    def take(self, kind: Kind = "image") -> tuple[Job, bytes] | None:
+        """The job of that kind that has waited longest, now ours, and its file; None if none waits."""
         now = time.time()
-        waiting = or_(jobs.c.state == "queued", (jobs.c.state == "running") & (jobs.c.lease_until < now))
+        waiting = (jobs.c.kind == kind) & or_(
+            jobs.c.state == "queued", (jobs.c.state == "running") & (jobs.c.lease_until < now)
+        )
         oldest = select(jobs.c.id).where(waiting).order_by(jobs.c.created).limit(1).with_for_update(skip_locked=True)
         taking = update(jobs).where(jobs.c.id == oldest.scalar_subquery()).returning(*_FIELDS)
         mine = {"state": "running", "owner": self._owner, "lease_until": now + self._lease}
@@ -100,14 +110,14 @@ class Jobs:
                 self._fail(connection, job.id, f"it was begun {job.attempts - 1} times and never ended")
         return None
 
-    def answer(self, job: Job, answer: Answer, *, tell: bool) -> bool:
+    def answer(self, job: Job, answer: Answer) -> bool:
         """Write the answer to ``job``, handed in or not; False if another one came first.
 
-        With ``tell`` the tenant's webhook, if there is one, is to be sent it.
+        Where it was handed in, nobody may be waiting: the tenant's webhook, if there is one, is to be sent the answer.
         """
         now = time.time()
         with self._database.write(chained=True) as connection:
-            _insert(connection, job)
+            is_awaited = _insert(connection, job)
             done = update(jobs).where(jobs.c.id == job.id, jobs.c.state.in_((*OPEN, "failed")))
             ended = done.values(state="done", finished=now, action=answer.action, problem=None, owner=None)
             if not connection.execute(ended).rowcount:
@@ -118,16 +128,28 @@ class Jobs:
             connection.execute(insert(records).values(job_id=job.id, text=text, digest=digest))
             for name, data in answer.pictures.items():
                 connection.execute(insert(pictures).values(job_id=job.id, name=name, data=data))
-            if tell:
+            if not is_awaited:
                 _tell(connection, job.id, now)
-            connection.execute(delete(uploads).where(uploads.c.job_id == job.id))
+                connection.execute(delete(uploads).where(uploads.c.job_id == job.id))
         return True
 
-    def give_back(self, job: Job) -> None:
-        """Let a job that is ours be taken again at once: the server ends, or the machine could not run it."""
+    def tell(self, job: Job) -> None:
+        """Let the tenant's webhook be sent how ``job`` ended, if it has and it was not."""
+        ended = select(jobs.c.id).where(jobs.c.id == job.id, jobs.c.state.not_in(OPEN))
+        told = select(deliveries.c.job_id).where(deliveries.c.job_id == job.id)
+        with self._database.write() as connection:
+            if connection.execute(ended.where(~told.exists())).one_or_none():
+                _tell(connection, job.id, time.time())
+
+    def give_back(self, job: Job, *, counts: bool = True) -> None:
+        """Let a job that is ours be taken again at once: the machine could not run it, or the server ends.
+
+        Unless it ``counts`` the attempt is as if it had not been made.
+        """
         mine = update(jobs).where(jobs.c.id == job.id, jobs.c.owner == self._owner, jobs.c.state == "running")
         with self._database.write() as connection:
-            connection.execute(mine.values(state="queued", owner=None))
+            attempts = jobs.c.attempts if counts else jobs.c.attempts - 1
+            connection.execute(mine.values(state="queued", owner=None, attempts=attempts))
 
     def fail(self, job: Job, problem: str) -> None:
         """End a job that is ours and cannot be answered because of ``problem``."""
@@ -195,9 +217,12 @@ def _tell(connection: Connection, job_id: str, now: float) -> None:
     connection.execute(insert(deliveries).from_select(["job_id", "url", "state", "attempts", "next_at"], address))
 
 
+_GIVEN = ("id", "tenant", "content", "input_sha256", "input_bytes", "kind")
+
+
 def _insert(connection: Connection, job: Job) -> bool:
     """Insert ``job`` as queued; False if it is there."""
     kind: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    values = {name: getattr(job, name) for name in ("id", "tenant", "content", "input_sha256", "input_bytes")}
+    values = {name: getattr(job, name) for name in _GIVEN}
     fresh = kind(jobs).values(**values, state="queued", attempts=0, created=job.created or time.time())
     return connection.execute(fresh.on_conflict_do_nothing().returning(jobs.c.id)).one_or_none() is not None

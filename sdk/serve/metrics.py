@@ -36,6 +36,7 @@ class Metrics:
             "imdl_shadow_actions", "Decisions of the policy on trial", ["action", "decided"], registry=registry
         )
         self.verdicts = Counter("imdl_verdicts", "Verdicts", ["model", "verdict"], registry=registry)
+        self.frames = Counter("imdl_frames", "Frames of videos", ["model", "verdict"], registry=registry)
         self.unreadable = Counter("imdl_unreadable", "Files that could not be analysed", ["error"], registry=registry)
         self.failures = Counter("imdl_failures", "Examinations that the machine failed", ["error"], registry=registry)
         self.repeats = Counter("imdl_repeats", "Uploads that were answered from a record", registry=registry)
@@ -67,6 +68,11 @@ class Metrics:
             self.trial.labels(found.shadow.action, decision.action).inc()
         if found.error:
             self.unreadable.labels(type(found.error).__name__).inc()
+        if found.video:  # its worst frame would make scores seem to drift
+            for model, summary in found.video.summaries.items():
+                for verdict, frames in summary.verdicts.items():
+                    self.frames.labels(model, verdict).inc(frames)
+            return
         for model, analysis in found.analyses.items():
             self.verdicts.labels(model, analysis.verdict.name).inc()
             self.scores.labels(model).observe(analysis.score)

@@ -32,6 +32,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     403: {"model": Refusal, "description": "The key may not review."},
     404: {"model": Refusal, "description": "No such upload was flagged, or no such picture was kept."},
     422: {"model": Refusal, "description": "The request makes no sense as it is."},
+    503: {"model": Refusal, "description": "The database does not answer."},
 }
 _LONG: dict[int | str, dict[str, Any]] = {413: {"model": Refusal, "description": "The body is too long."}}
 _BYTES = {"schema": {"type": "string", "format": "binary"}}

@@ -104,7 +104,14 @@ class Service:
         analyzers = [self._analyzer(model) for model in settings.models or (None,)]
         reader = MetadataReader(settings.limits, mode=settings.decode, workers=settings.workers)
         metadata = self._open.enter_context(reader)
-        examiner = Examiner(analyzers, policy, shadow, metadata=metadata if settings.metadata else None)
+        examiner = Examiner(
+            analyzers,
+            policy,
+            shadow,
+            metadata=metadata if settings.metadata else None,
+            video=settings.video_limits,
+            video_seconds=settings.max_video_seconds,
+        )
         examiner.warmup()
         desk = Desk(settings, examiner, self.jobs, metrics=self.metrics)
         secret = master_secret(Path(settings.secret))

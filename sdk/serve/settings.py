@@ -9,9 +9,14 @@ from typing import Any, Literal, get_args
 
 from sdk.errors import BadSetting, UnknownName
 from sdk.limits import Limits
+from sdk.video.limits import VideoLimits
 
 Decode = Literal["worker", "fresh"]
 Keep = Literal["flagged", "all", "none"]
+
+
+FROM_ZERO = ("threads", "retain_days", "max_video_bytes")
+"""Settings that may be 0."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +48,14 @@ class Settings:
     max_bytes: int = Limits().bytes
     """Size of one file, bytes."""
     max_pixels: int = Limits().pixels
+    max_video_bytes: int = 0
+    """Size of one video, bytes; 0 is all that one key may upload at once. Videos are taken as jobs."""
+    max_video_frames: int = 18_000
+    """Its frames, ten minutes at 30 a second; after so many its examination ends."""
+    max_video_seconds: float = 1800.0
+    """Time to examine it, after which what was found until then counts."""
+    videos_at_once: int = 1
+    """Videos that are examined at once, beside pictures."""
     decode: Decode = "worker"
     """``worker``: processes decode one upload after the other; ``fresh``: one for each, at the cost of its start, so
     that a hostile upload meets no other."""
@@ -82,24 +95,37 @@ class Settings:
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
-            least = 0 if field.name in ("threads", "retain_days") else 1 if isinstance(value, int) else 1e-3
+            least = 0 if field.name in FROM_ZERO else 1 if isinstance(value, int) else 1e-3
             if not least <= value < float("inf"):
                 raise BadSetting(f"{field.name} is {value!r}", remedy=f"give {least} or more")
         if self.decode not in get_args(Decode):
             raise UnknownName("way of decoding uploads", self.decode, get_args(Decode))
         if self.keep not in get_args(Keep):
             raise UnknownName("value of keep", self.keep, get_args(Keep))
-        share = int(self.max_share * self.max_bytes_inflight)
-        if self.max_bytes > share:  # such a file would get through only while its key uploads nothing else
-            raise BadSetting(
-                f"max_bytes is {self.max_bytes:,}, and one key gets {share:,} bytes: max_share of max_bytes_inflight",
-                remedy="lower max_bytes, or raise max_bytes_inflight",
-            )
+        share = self._share
+        for name in ("max_bytes", "max_video_bytes"):
+            if getattr(self, name) > share:  # such a file would get through only while its key uploads nothing else
+                raise BadSetting(
+                    f"{name} is {getattr(self, name):,}, and one key gets {share:,} bytes: max_share of "
+                    "max_bytes_inflight",
+                    remedy=f"lower {name}, or raise max_bytes_inflight",
+                )
+
+    @property
+    def _share(self) -> int:
+        """Bytes that one key may upload at once."""
+        return int(self.max_share * self.max_bytes_inflight)
 
     @property
     def limits(self) -> Limits:
         """What one file may cost."""
         return Limits(bytes=self.max_bytes, pixels=self.max_pixels)
+
+    @property
+    def video_limits(self) -> VideoLimits:
+        """What one video may cost."""
+        pixels = min(self.max_pixels, VideoLimits().pixels)
+        return VideoLimits(bytes=self.max_video_bytes or self._share, pixels=pixels, frames=self.max_video_frames)
 
 
 def read(path: Path | None, **changes: object) -> Settings:

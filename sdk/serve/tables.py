@@ -22,6 +22,7 @@ jobs = Table(
     Column("finished", Float),
     Column("action", String(8)),
     Column("problem", Text),  # of a job that failed
+    Column("kind", String(8), nullable=False, server_default="image"),  # image, video
     Index("jobs_by_state", "state", "created"),
     Index("jobs_by_action", "action", "finished"),
 )

@@ -36,6 +36,7 @@ _MISSING: Responses = {
     401: _REFUSALS[401],
     404: {"model": Refusal, "description": "There is no such job of this key, or no such picture of it."},
     422: _REFUSALS[422],
+    503: _REFUSALS[503],
 }
 _BYTES = {"type": "string", "format": "binary"}
 _BODY: dict[str, Any] = {
@@ -91,11 +92,20 @@ async def analyze(request: Request, here: Here, tenant: Submitter, content: Cont
 async def hand_in(
     request: Request, response: Response, *, here: Here, tenant: Submitter, content: Content = "default"
 ) -> JobDocument:
-    """Queue one file. The same file again is the same job, and costs no second examination."""
-    desk = here.desk
+    """Queue one file, a picture or a video. The same file again is the same job, and costs no second examination.
+
+    A video is examined frame by frame. Its answer is about its most suspicious frame, and `video` about all of them.
+    """
+    desk, settings = here.desk, here.settings
     here.quotas.take(tenant)
     with here.gate.entered(tenant.name) as place:
-        data = await received(request, place, max_bytes=here.settings.max_bytes, seconds=here.settings.seconds)
+        data = await received(
+            request,
+            place,
+            max_bytes=settings.max_bytes,
+            max_video_bytes=settings.video_limits.bytes,
+            seconds=settings.seconds,
+        )
         job = await run_in_threadpool(desk.job, tenant, content, data)
         request.state.job = job.id
         queued = await run_in_threadpool(desk.hand_in, job, data)

@@ -109,6 +109,7 @@ def test_a_video_is_replayed_and_reported(analyzer, policy, clip, path):
     shown = page(text, [again])
     assert "0.16 s (frame 4, score 0.90" in shown
     assert "<td>manipulated</td>" in shown
+    assert "<th>Authentic frames</th><td>1% of them from 0.3000, 5% of them from 0.2000</td>" in shown
     changed = json.loads(text)
     changed["video"]["models"]["toy"]["verdicts"]["manipulated"] = 1
     (again,) = replay(record.loads(record.dumps(changed)), clip, artifacts={"toy": path})

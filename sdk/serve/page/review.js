@@ -1,5 +1,6 @@
 // The review page: a queue, one upload at a time, a decision. Words of others reach the page as text, never as HTML.
 import { Heatmap, regionBoxes } from "/review/picture.js";
+import { shown } from "/review/video.js";
 
 const at = (id) => document.getElementById(id);
 const made = (tag, text = "", more = {}) => Object.assign(document.createElement(tag), { textContent: text }, more);
@@ -72,6 +73,8 @@ async function open(index) {
   at("content").textContent = `${review.job.content}, ${review.job.finished.slice(0, 19).replace("T", " ")} UTC`;
   at("reasons").replaceChildren(...review.job.reasons.map((reason) => made("li", reason)));
   at("gone").hidden = review.pictures;
+  at("video").hidden = !review.job.video;
+  at("frames").replaceChildren(...(review.job.video ? shown(review.job.video) : []));
   at("models").replaceChildren(...models.map(({ panel }) => panel));
   state.heatmaps = models.map(({ heatmap }) => heatmap).filter(Boolean);
   at("facts").replaceChildren(...said(review.job.record.metadata).flatMap(([name, value]) => [made("dt", name), made("dd", value)]));
@@ -193,6 +196,7 @@ const KEYS = {
   j: () => step(1), k: () => step(-1), c: () => decided("confirm"), d: () => decided("dismiss"), u: () => decided("unsure"),
   n: () => at("note").focus(), h: () => fade(state.share > 0 ? 0 : state.last),
   r: () => { at("boxes").checked = !at("boxes").checked; show(); },
+  v: () => { at("video").open = !at("video").open; },
   m: () => { at("said").open = !at("said").open; },
   e: () => { at("evidence").open = !at("evidence").open; },
   ArrowLeft: () => fade(state.share - 0.1), ArrowRight: () => fade(state.share + 0.1), "?": () => at("keys").showModal(),

@@ -238,7 +238,7 @@ def test_what_is_too_much_is_refused_with_a_time_to_come_again(make_settings):
 def test_a_full_queue_refuses_new_jobs_but_knows_the_old(make_settings):
     with served(make_settings(anyone=True, max_queue=1)) as client:
         desk = client.app.state.service.desk
-        held = [desk._free.acquire() for _ in range(1)]
+        held = [desk._images._free.acquire() for _ in range(1)]
         first = client.post("/v1/jobs", content=picture(61))
         assert client.get("/metrics").text.count("imdl_queue_length 1.0") == 1
         second = client.post("/v1/jobs", content=picture(62))
@@ -246,7 +246,7 @@ def test_a_full_queue_refuses_new_jobs_but_knows_the_old(make_settings):
         assert int(second.headers["retry-after"]) >= 1
         assert client.post("/v1/jobs", content=picture(61)).status_code == 202
         del held
-        desk._free.release()
+        desk._images._free.release()
         assert finished(client, first.json()["id"], {})["state"] == "done"
         assert client.post("/v1/jobs", content=picture(62)).status_code == 202
 

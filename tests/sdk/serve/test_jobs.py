@@ -56,8 +56,8 @@ def test_an_answer_is_written_once_and_ends_the_job(make):
     store = make()
     store.hand_in(job(), b"file")
     taken, _ = store.take()
-    assert store.answer(taken, ANSWER, tell=False)
-    assert not store.answer(taken, Answer("block", lambda _: "other", {}), tell=False)
+    assert store.answer(taken, ANSWER)
+    assert not store.answer(taken, Answer("block", lambda _: "other", {}))
     done, text = store.get(job().id)
     assert (done.state, done.action, text) == ("done", "review", "record after None")
     assert store.picture(job().id, "frame") == b"pixels"
@@ -67,14 +67,14 @@ def test_an_answer_is_written_once_and_ends_the_job(make):
 
 def test_an_answer_can_come_before_the_job_was_handed_in(make):
     store = make()
-    assert store.answer(job(), ANSWER, tell=False)
+    assert store.answer(job(), ANSWER)
     assert store.hand_in(job(), b"file").action == "review"
 
 
 def test_of_two_servers_that_answer_at_once_one_counts(make, database):
     stores = [make(f"server {number}") for number in range(4)]
     with ThreadPoolExecutor(4) as threads:
-        answers = [threads.submit(store.answer, job(str(n % 6)), ANSWER, tell=False)
+        answers = [threads.submit(store.answer, job(str(n % 6)), ANSWER)
                    for n, store in enumerate(stores * 6)]  # fmt: skip
         assert sum(each.result() for each in answers) == 6
     with database.read() as connection:
@@ -155,8 +155,8 @@ def test_a_job_that_is_given_back_is_taken_at_once(make):
 
 def test_pictures_are_deleted_when_they_are_old(make, database):
     store = make()
-    store.answer(job("old"), ANSWER, tell=False)
-    store.answer(job("new"), ANSWER, tell=False)
+    store.answer(job("old"), ANSWER)
+    store.answer(job("new"), ANSWER)
     with database.write() as connection:
         connection.execute(update(jobs).where(jobs.c.id == job("old").id).values(finished=1.0))
     assert store.purge(before=time.time() - 3600) == 1

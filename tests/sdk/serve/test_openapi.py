@@ -7,6 +7,7 @@ import pytest
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 
+import requests  # noqa: E402
 from schemathesis import checks  # noqa: E402
 from schemathesis.specs.openapi import checks as openapi  # noqa: E402
 
@@ -48,11 +49,16 @@ def test_every_operation_answers_as_described(client):
 
 
 def as_request(case) -> dict:
-    """The request of a case, for the client that holds the started service."""
-    made = case.as_transport_kwargs(base_url="http://testserver")
-    request = {key: made[key] for key in ("method", "url", "headers", "params", "json", "files") if made.get(key)}
-    body = made.get("data")
-    return request | ({"content": body} if isinstance(body, bytes | str) else {"data": body} if body else {})
+    """The request of a case, for the client that holds the started service; its own encoder takes no odd forms."""
+    made = requests.Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()
+    return {"method": made.method, "url": made.url, "headers": dict(made.headers), "content": made.body or b""}
+
+
+def test_a_form_with_a_number_for_a_file_is_answered(client):
+    """What is drawn hangs on the constants of all modules that are loaded, so that this one came and went."""
+    schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
+    case = schema["/v1/analyze"]["POST"].Case(body={"file": 3}, media_type="multipart/form-data")
+    assert client.request(**as_request(case)).status_code in (200, 422)
 
 
 def test_the_document_has_examples_and_words(client):

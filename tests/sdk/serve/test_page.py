@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,8 @@ import uvicorn  # noqa: E402
 from sqlalchemy import delete  # noqa: E402
 
 from sdk.serve import app  # noqa: E402
-from sdk.serve.access import Keys  # noqa: E402
+from sdk.serve.access import ANYONE, Keys  # noqa: E402
+from sdk.serve.service import Service  # noqa: E402
 from sdk.serve.tables import decisions  # noqa: E402
 from tests.sdk import toy  # noqa: E402
 from tests.sdk.serve.conftest import BRIGHT, DIM, WHITE, picture  # noqa: E402
@@ -44,11 +46,9 @@ def browser() -> Iterator[sync_api.Browser]:
         started.close()
 
 
-@pytest.fixture(scope="module")
-def started(make_settings, toy_path, tmp_path_factory) -> Iterator[dict]:
-    """A service on a port with two models, its uploads, and a key that reviews."""
-    second = toy.build(tmp_path_factory.mktemp("artifacts") / "second", name="second")
-    settings = make_settings(models=(str(toy_path), str(second)))
+@contextmanager
+def running(settings) -> Iterator[tuple[str, Service]]:
+    """The address of the page, and the service behind it, which is ready."""
     server = uvicorn.Server(uvicorn.Config(app.create(settings), access_log=False, log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -57,15 +57,21 @@ def started(make_settings, toy_path, tmp_path_factory) -> Iterator[dict]:
         while not (server.started and server.config.app.state.service.is_ready):
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        service = server.config.app.state.service
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/review", server.config.app.state.service
+        server.should_exit = True
+        thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def started(make_settings, toy_path, tmp_path_factory) -> Iterator[dict]:
+    """A service on a port with two models, its uploads, and a key that reviews."""
+    second = toy.build(tmp_path_factory.mktemp("artifacts") / "second", name="second")
+    with running(make_settings(models=(str(toy_path), str(second)))) as (url, service):
         keys = Keys(service.database)
         tenant = keys.tenant(keys.add("alice", role="submit"))
         for data in UPLOADS:
             service.desk.at_once(service.desk.job(tenant, "default", data), data).result(20)
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}/review"
-        yield {"url": address, "key": keys.add("carol", role="review"), "service": service}
-        server.should_exit = True
-        thread.join(20)
+        yield {"url": url, "key": keys.add("carol", role="review"), "service": service}
 
 
 @pytest.fixture
@@ -215,6 +221,32 @@ def test_it_is_readable_without_colour(page):
     grey = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_GRAYSCALE)
     assert {0, 255} <= set(np.unique(grey))
     assert np.percentile(grey, 99.9) - np.percentile(grey, 0.1) > 200
+
+
+def test_a_video_is_shown_with_its_worst_frames_and_what_was_said_when(browser, make_settings, tmp_path):
+    from tests.sdk.clips import grey, toy_of_video
+    from tests.sdk.videos import make
+
+    clip = make(tmp_path / "a.mp4", [grey(20)] * 3 + [grey(240)] * 2 + [grey(20)] * 3).read_bytes()
+    with running(make_settings(models=(str(toy_of_video(tmp_path)),), anyone=True)) as (url, service):
+        service.desk.hand_in(service.desk.job(ANYONE, "default", clip), clip)
+        deadline = time.monotonic() + 30
+        while not service.reviews.queue(limit=1)[1]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        context = browser.new_context(viewport=WIDE)
+        opened = context.new_page()
+        opened.goto(url)
+        opened.wait_for_selector("#case[data-id] .model canvas")
+        assert opened.inner_text("#frames p").startswith("8 frames, of which by themselves 2 lead to block")
+        assert opened.locator("#frames li").first.inner_text().startswith("0.12 s, frame 3: score 0.90")
+        cells = opened.locator("#frames tr").nth(2).locator("td").all_inner_texts()
+        assert cells[:4] == ["0.12 s", "0.16 s", "manipulated", "2"]
+        opened.keyboard.press("v")
+        assert opened.get_attribute("#video", "open") is None
+        opened.set_viewport_size(PHONE)
+        assert opened.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        context.close()
 
 
 def test_words_of_others_stay_words(page, site):

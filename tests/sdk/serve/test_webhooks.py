@@ -55,7 +55,8 @@ def job(database, receiver) -> Job:
     Keys(database).add("alice", role="submit", webhook=f"http://127.0.0.1:{receiver.server_port}/hook?x=1")
     one = Job("1" * 32, "alice", "default", "0" * 64, 4)
     store = Jobs(database, owner="o", lease_seconds=60, max_attempts=3)
-    assert store.answer(one, Answer("review", lambda _: '{"decision": {"action": "review"}}', {}), tell=True)
+    store.hand_in(one, b"file")
+    assert store.answer(one, Answer("review", lambda _: '{"decision": {"action": "review"}}', {}))
     return one
 
 
@@ -148,7 +149,7 @@ def test_an_answer_that_comes_while_a_failure_is_told_is_told_too(database, rece
     store.fail(store.take()[0], "no memory")
 
     def answered_meanwhile(*_: object, **__: object) -> str:
-        store.answer(one, Answer("review", lambda _: "{}", {}), tell=True)
+        store.answer(one, Answer("review", lambda _: "{}", {}))
         return ""
 
     with monkeypatch.context() as patched:
@@ -219,7 +220,8 @@ def test_a_slow_receiver_delays_itself_alone(database, receiver, job):
     Keys(database).add("slow", role="submit", webhook=f"http://127.0.0.1:{port}/")
     for number in range(3):
         one = Job(f"{number:032d}", "slow", "default", "0" * 64, 4)
-        assert store.answer(one, Answer("review", lambda _: "{}", {}), tell=True)
+        store.hand_in(one, b"file")
+        assert store.answer(one, Answer("review", lambda _: "{}", {}))
     with database.write() as connection:  # they are due before the quick one's
         connection.execute(update(deliveries).where(deliveries.c.job_id != job.id).values(next_at=0.0))
     sending = sender(database, at_once=2, timeout=30.0)
