@@ -28,6 +28,8 @@ COMMIT_SECONDS = 1.0
 """What a crash may let be examined twice."""
 REMEMBERED = 1000
 """Examinations whose results are kept for a file that comes again."""
+PARTING_SECONDS = 2.0
+"""For how long the commit of partitions that others get next is tried while the group is formed anew."""
 IN_A_ROW = 10
 """Examinations that failed, one after the other, from which on the machine is at fault and not the messages."""
 COMMITS_IN_A_ROW = 10
@@ -37,6 +39,8 @@ REBALANCE = (
     "_ASSIGNMENT_LOST",
 )  # fmt: skip
 """Names of errors with which commits are refused while a group is formed anew; what they were for comes again."""
+FORMING = ("ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS")
+"""Those of them with which a member is refused until all are told of their partitions; it stays a member."""
 OF_THE_MESSAGE = (BadSetting, UnknownName)
 """Errors of a message that holds no file, or is of a content type that the policy does not know."""
 
@@ -141,7 +145,7 @@ class Consumption:
                 self._balance()
                 if time.monotonic() - self._committed > COMMIT_SECONDS and not self._in_a_row:
                     self._commit()  # not of what failed last: it may be the machine, which then commits none of it
-            self._drain(lambda _: True, is_last=True)
+            self._drain(lambda _: True, seconds=PARTING_SECONDS, is_last=True)
         except BaseException:
             self._held.clear()
             self._taken.clear()
@@ -244,8 +248,11 @@ class Consumption:
         self._sender.send(self._dead_topic, message.value(), key=message.key(), headers=headers)
         self.tally.dead += 1
 
-    def _commit(self, *, is_last: bool = False) -> None:
-        """Commit what is written, once it is; one that is refused is tried again, unless it ``is_last``."""
+    def _commit(self, *, until: float = 0.0, is_last: bool = False) -> None:
+        """Commit what is written, once it is; one that is refused is tried again later, unless it ``is_last``.
+
+        Of what passes within seconds it waits for the end, if that comes before the time ``until``.
+        """
         self._committed = time.monotonic()
         if not self._written:
             return
@@ -254,6 +261,9 @@ class Consumption:
         self._sender.flush()
         offsets = [client().TopicPartition(*place, offset) for place, offset in self._written.items()]
         error = self._refusal(offsets)
+        while error is not None and error.name() in FORMING and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+            error = self._refusal(offsets)
         if error is None:
             self._written, self._refused = {}, 0
             return
@@ -285,7 +295,7 @@ class Consumption:
             self._paused = False
             self._consumer.resume(self._consumer.assignment())
 
-    def _drain(self, concerns: Callable[[_Taken], bool], *, is_last: bool = False) -> None:
+    def _drain(self, concerns: Callable[[_Taken], bool], *, seconds: float = 0.0, is_last: bool = False) -> None:
         """Let go of what was not begun, end the rest, write and commit it."""
         for taken in [each for each in reversed(self._taken) if concerns(each)]:
             if taken.answer.cancel():
@@ -294,7 +304,7 @@ class Consumption:
             taken.answer.exception()  # waits
             self._taken.remove(taken)
             self._answer(taken)
-        self._commit(is_last=is_last)
+        self._commit(until=time.monotonic() + seconds, is_last=is_last)
 
     def _assigned(self, consumer: Any, partitions: Sequence[Any]) -> None:  # noqa: ANN401
         self._heard = time.monotonic()
@@ -305,7 +315,7 @@ class Consumption:
     def _revoked(self, consumer: Any, partitions: Sequence[Any]) -> None:  # noqa: ANN401
         """End and commit what is in hand of partitions that others get next."""
         places = {(each.topic, each.partition) for each in partitions}
-        self._drain(lambda taken: taken.place in places)
+        self._drain(lambda taken: taken.place in places, seconds=PARTING_SECONDS)
         self._forget(places)
 
     def _lost(self, consumer: Any, partitions: Sequence[Any]) -> None:  # noqa: ANN401

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,16 +19,42 @@ QUIET.addHandler(logging.NullHandler())
 QUIET.propagate = False
 
 
-class Cluster:
-    """Three brokers of librdkafka's own mock cluster; topics come into being with their first message."""
+REBALANCE_MS = 100
+"""For how long a new group waits for further members; three seconds are librdkafka's own."""
+
+
+class Brokers:
+    """Three brokers of librdkafka's own mock cluster, made by its C functions: only they set the group's delay."""
 
     def __init__(self) -> None:
-        kafka = pytest.importorskip("confluent_kafka")
-        self._kafka = kafka
-        self._home = kafka.Producer({"test.mock.num.brokers": 3, "bootstrap.servers": "none"}, logger=QUIET)
-        found = self._home.list_topics(timeout=30).brokers.values()
-        self.brokers = ",".join(f"{broker.host}:{broker.port}" for broker in found)
-        self._producer = kafka.Producer({"bootstrap.servers": self.brokers}, logger=QUIET)
+        mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "librdkafka" in line}
+        self._library = ctypes.CDLL(min(mapped))
+        settings = self._call("rd_kafka_conf_new")
+        self._call("rd_kafka_conf_set", settings, b"log_level", b"0", None, ctypes.c_size_t(0))
+        self._client = self._call("rd_kafka_new", 0, settings, None, ctypes.c_size_t(0))
+        self._cluster = self._call("rd_kafka_mock_cluster_new", self._client, 3)
+        assert self._cluster, "librdkafka makes no mock cluster"
+        self._call("rd_kafka_mock_group_initial_rebalance_delay_ms", self._cluster, ctypes.c_int32(REBALANCE_MS))
+        self.addresses = ctypes.string_at(self._call("rd_kafka_mock_cluster_bootstraps", self._cluster)).decode()
+
+    def _call(self, name: str, *arguments: object) -> ctypes.c_void_p:
+        function = self._library[name]
+        function.restype = ctypes.c_void_p
+        return ctypes.c_void_p(function(*arguments))
+
+    def close(self) -> None:
+        self._call("rd_kafka_mock_cluster_destroy", self._cluster)
+        self._call("rd_kafka_destroy", self._client)
+
+
+class Cluster:
+    """What tests do with the brokers; topics come into being with their first message."""
+
+    def __init__(self, brokers: str) -> None:
+        import confluent_kafka
+
+        self.brokers, self._kafka = brokers, confluent_kafka
+        self._producer = confluent_kafka.Producer({"bootstrap.servers": brokers}, logger=QUIET)
 
     def send(
         self, topic: str, value: bytes | None, *, partition: int = -1, headers=(), key: bytes | None = None
@@ -65,5 +94,8 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
-    return Cluster()
+def cluster() -> Iterator[Cluster]:
+    pytest.importorskip("confluent_kafka")
+    brokers = Brokers()
+    yield Cluster(brokers.addresses)
+    brokers.close()

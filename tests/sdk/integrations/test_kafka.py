@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -109,7 +110,7 @@ def nothing(data: bytes) -> None: ...
 
 def consumed(told: Told, examiner: Examines, **settings) -> Consumption:
     consumption = Consumption(examiner, told, consumer=told, dead_letters=(told, "dead"), **settings)
-    consumption.run("uploads", stop=lambda: False, idle_s=0.1)
+    consumption.run("uploads", stop=lambda: not (told.messages or consumption._taken))
     return consumption
 
 
@@ -216,6 +217,20 @@ def test_commits_that_are_refused_end_it_unless_the_group_is_formed_anew(monkeyp
     assert told.events.count("commit") == COMMITS_IN_A_ROW
 
 
+@pytest.mark.parametrize("refusals", [2, 10_000], ids=["a moment", "for ever"])
+def test_what_others_get_next_is_committed_when_the_group_is_formed(monkeypatch, refusals):
+    class Forming(Refused):
+        def commit(self, *, offsets, asynchronous: bool) -> list:
+            taken = super() if self.events.count("commit") < refusals else super(Refused, self)
+            return taken.commit(offsets=offsets, asynchronous=asynchronous)
+
+    monkeypatch.setattr("sdk.integrations.kafka.PARTING_SECONDS", 0.3)
+    told = Forming(brokers.client().KafkaError.REBALANCE_IN_PROGRESS)
+    assert consumed(told, Examines(nothing)).tally.examined == 1
+    commits = told.events.count("commit")
+    assert commits == 3 if refusals == 2 else commits > 3
+
+
 @pytest.mark.parametrize("is_retriable", [True, False])
 def test_an_error_of_the_cluster_ends_it_unless_it_passes(is_retriable):
     error = type("Error", (), {"retriable": lambda self: is_retriable, "__str__": lambda self: "unknown topic"})()
@@ -287,54 +302,60 @@ def consumption(cluster, examiner, output, *, group: str, bounds: Bounds, proper
 
 def test_a_slow_machine_takes_no_more_than_it_may_and_keeps_its_place(cluster):
     """While everything stands still for longer than a member may be silent, none is taken and none is lost."""
-    for number in range(30):
+    for number in range(10):
         cluster.send("slow", b"%d" % number)
     go, told = threading.Event(), Told([])
     examiner = Examines(lambda data: go.wait(60) or None)
-    patience = {"max.poll.interval.ms": "5000", "session.timeout.ms": "5000", "heartbeat.interval.ms": "300"}
+    patience = {"max.poll.interval.ms": "2500", "session.timeout.ms": "2500", "heartbeat.interval.ms": "200"}
     bounds = Bounds(max_inflight=4)
     running = consumption(cluster, examiner, told, group="slow", bounds=bounds, properties=patience)
     thread = threading.Thread(target=running.run, args=("slow",), kwargs={"stop": lambda: False, "idle_s": 2})
     thread.start()
     until(lambda: running._paused)
-    time.sleep(6)
+    time.sleep(3)  # longer than the 2.5 s
     in_hand = len(running._taken)
     go.set()
     thread.join(60)
     assert in_hand == 4
-    assert sorted(examiner.calls, key=int) == [b"%d" % number for number in range(30)]
+    assert sorted(examiner.calls, key=int) == [b"%d" % number for number in range(10)]
     assert cluster.lag("slow", "slow") == 0
 
 
 def test_nothing_is_lost_or_repeated_when_a_consumer_joins_and_another_leaves(cluster):
-    for number in range(60):
+    sent = itertools.count()
+
+    def send() -> None:
+        number = next(sent)
         cluster.send("shared", b"%d" % number, partition=number % 4)
+
     told, stop = [Told([]), Told([])], [threading.Event(), threading.Event()]
-    examiners = [Examines(lambda data: time.sleep(0.25)), Examines(lambda data: time.sleep(0.05))]
-    quick = {"session.timeout.ms": "6000", "heartbeat.interval.ms": "200"}
+    examiners = [Examines(lambda data: time.sleep(0.02)), Examines(lambda data: time.sleep(0.01))]
+    quick = {"session.timeout.ms": "2500", "heartbeat.interval.ms": "200"}  # each new round takes a second less
     threads = []
     for examiner, each, asked in zip(examiners, told, stop, strict=True):
-        running = consumption(cluster, examiner, each, group="shared", bounds=Bounds(max_inflight=3), properties=quick)
+        running = consumption(cluster, examiner, each, group="shared", bounds=Bounds(), properties=quick)
         threads.append(threading.Thread(target=running.run, args=("shared",), kwargs={"stop": asked.is_set}))
-    threads[0].start()
-    until(lambda: told[0].events)
-    threads[1].start()
-    until(lambda: told[1].events)
+    send()  # which makes the topic
+    for thread, each in zip(threads, told, strict=True):
+        thread.start()
+        until(lambda each=each: send() or each.events)  # there is always something to share
+    for _ in range(8):
+        send()
     stop[0].set()
     threads[0].join(60)
     until(lambda: cluster.lag("shared", "shared") == 0)
     stop[1].set()
     threads[1].join(60)
     sources = [event for each in told for event in each.events if event.startswith("write")]
-    assert len(sources) == len(set(sources)) == 60
+    assert len(sources) == len(set(sources)) == next(sent)
     assert all(any(event.startswith("write") for event in each.events) for each in told)
 
 
 def test_killed_at_any_moment_it_has_every_record_once_in_the_end(cluster, toy_path, policy_path, tmp_path):
-    for data in files(40):
+    for data in files(24):
         cluster.send("killed", data)
     out, properties = tmp_path / "records.jsonl", tmp_path / "client.properties"
-    properties.write_text("session.timeout.ms=5000\nheartbeat.interval.ms=300\n")
+    properties.write_text("session.timeout.ms=2500\nheartbeat.interval.ms=200\n")
     options = ["--model", toy_path, "--policy", policy_path, "--properties", properties, "--out", out]
     command = [sys.executable, "-m", "sdk", "consume", "--brokers", cluster.brokers, "--topic", "killed", *options]
     first = subprocess.Popen([str(part) for part in command])
@@ -346,7 +367,7 @@ def test_killed_at_any_moment_it_has_every_record_once_in_the_end(cluster, toy_p
     assert second.returncode == 0, second.stderr
     lines = out.read_text("ascii").splitlines()
     check_chain(lines)
-    assert between < len(lines) == len({json.loads(line)["input"]["sha256"] for line in lines}) == 40
+    assert between < len(lines) == len({json.loads(line)["input"]["sha256"] for line in lines}) == 24
 
 
 def test_sigterm_ends_it_with_what_was_begun_committed(cluster, toy_path, policy_path):

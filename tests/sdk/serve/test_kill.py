@@ -25,7 +25,7 @@ from sdk.serve.settings import Settings
 from sdk.serve.tables import deliveries, jobs, records, uploads
 from tests.sdk.serve.conftest import fresh, picture
 
-STARTING, WORKING = 0.4, 0.25
+STARTING, WORKING = 0.3, 0.15
 """Seconds after its start, and after the first upload that it accepted, within which a server is killed."""
 PRELOADED = [
     "uvicorn",
@@ -38,14 +38,16 @@ PRELOADED = [
 
 
 def run(settings: Settings, listening: socket.socket) -> None:
-    """One server, as ``imdl serve`` runs it, on a socket that outlives it, but for where it decodes.
+    """One server, as ``imdl serve`` runs it, on a socket that outlives it, but for the processes that read files.
 
-    Starting a process for that would take most of a server's short life.
+    Starting these would take most of a server's short life.
     """
     import uvicorn
 
+    from sdk import decoding_process
     from sdk.serve import app, service
 
+    decoding_process.within_reach = lambda limits: "none was started"
     load = service.load
     service.load = lambda model, **settings: load(model, **settings | {"decode": "inline"})
     config = uvicorn.Config(app.create(settings), access_log=False, log_config=None)
@@ -112,7 +114,7 @@ class Uploader(threading.Thread):
 @pytest.mark.parametrize(("kind", "kills"), [("sqlite", 36), ("postgres", 14)])
 def test_no_job_is_lost_and_none_is_answered_twice(kind, kills, request, make_settings, receiver):
     changes = {"lease_seconds": 0.5, "max_attempts": 1000, "webhook_seconds": 0.05, "webhook_attempts": 1000}
-    changes |= {"webhook_timeout": 0.5}
+    changes |= {"webhook_timeout": 0.5, "metadata": False}
     if kind == "postgres":
         changes["database"] = fresh(request.getfixturevalue("postgres"))
     settings = make_settings(**changes)
