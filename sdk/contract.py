@@ -105,6 +105,19 @@ class Passes:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How a graph is run that gives what lies on fixed grids over the frame: window by window, by :mod:`sdk.sampling`.
+
+    The step's tiling is in samples of the finest map; its strides are those of the maps that are sampled.
+    """
+
+    maps: Mapping[str, int]
+    """Inputs that windows are cut of, and the samples of the finest for one of theirs; the first is the finest."""
+    grids: Mapping[str, int]
+    """Outputs, and the side of the grid that each has one value for every crossing of; at least 2."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """One graph of the plan and when it is run."""
 
@@ -115,6 +128,7 @@ class Step:
     tiling: Tiling | None = None
     passes: Passes | None = None
     """Whether ``mean`` and ``variance`` of the map have to be known first."""
+    sampling: Sampling | None = None
 
     @property
     def graphs(self) -> tuple[str, ...]:
@@ -217,8 +231,8 @@ class Contract:
         return self.thresholds.get(str(working_size))
 
     def is_tiled(self, graph: str) -> bool:
-        """Whether the plan runs ``graph`` on tiles."""
-        return any(step.tiling for step in self.plan if graph in step.graphs)
+        """Whether the plan runs ``graph`` on tiles, several side by side; windows share all cores one by one."""
+        return any(step.tiling and not step.sampling for step in self.plan if graph in step.graphs)
 
     def to_json(self) -> str:
         """The contract as text, stable from run to run."""
@@ -227,16 +241,19 @@ class Contract:
     @classmethod
     def from_json(cls, text: str) -> Contract:
         """Read what :meth:`to_json` wrote; an unknown or missing key or a wrong type is an error."""
-        try:
-            fields = json.loads(text)
-        except ValueError as error:
-            raise ArtifactInvalid(f"the contract is not JSON: {error}", remedy=_REMEDY) from error
-        version = fields.get("schema_version") if isinstance(fields, dict) else None
-        if version != SCHEMA_VERSION:
-            raise ArtifactInvalid(
-                f"the contract has schema version {version!r}, this imdl-sdk reads {SCHEMA_VERSION}", remedy=_REMEDY
-            )
-        return record(cls, fields, "contract")
+        return versioned(cls, text, where="contract", version=SCHEMA_VERSION)
+
+
+def versioned(kind: type[T], text: str, *, where: str, version: int, remedy: str = _REMEDY) -> T:
+    """A dataclass from the JSON ``text`` of a file with a ``schema_version``; ``where`` names the file in errors."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactInvalid(f"{where} is not JSON: {error}", remedy=remedy) from error
+    found = fields.get("schema_version") if isinstance(fields, dict) else None
+    if found != version:
+        raise ArtifactInvalid(f"{where} has schema version {found!r}, this imdl-sdk reads {version}", remedy=remedy)
+    return record(kind, fields, where)
 
 
 def record(kind: type[T], value: object, where: str) -> T:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdk.artifact import MEMBERS, Artifact
-from sdk.contract import record
+from sdk.contract import versioned
 from sdk.errors import ArtifactInvalid
 
 if TYPE_CHECKING:
@@ -122,16 +122,7 @@ class Terms:
     @classmethod
     def from_json(cls, text: str) -> Terms:
         """Read what :meth:`to_json` wrote; an unknown or missing key or a wrong type is an error."""
-        try:
-            fields = json.loads(text)
-        except ValueError as error:
-            raise ArtifactInvalid(f"{MEMBERS} is not JSON: {error}", remedy=_REMEDY) from error
-        version = fields.get("schema_version") if isinstance(fields, dict) else None
-        if version != SCHEMA_VERSION:
-            raise ArtifactInvalid(
-                f"{MEMBERS} has schema version {version!r}, this imdl-sdk reads {SCHEMA_VERSION}", remedy=_REMEDY
-            )
-        return record(cls, fields, "members")
+        return versioned(cls, text, where="members", version=SCHEMA_VERSION, remedy=_REMEDY)
 
 
 def read(artifact: Artifact) -> Terms:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from benchmarks.floors import CLASSICAL, marks
+from benchmarks.floors import ASKED, CLASSICAL, marks
+from benchmarks.table import RESULTS
+from training import models
 
 
-def made(*, pixel=0.8, jpeg=0.78, low=0.02, anew=0.7):
+def made(*, model="psccnet-lite", pixel=0.8, jpeg=0.78, low=0.02, anew=0.7):
     row = {"value": pixel}
-    sets = {name: {"m": {"pixel_auc": row, "image_auc": {"value": 0.8}}} for name in ("casia1", "imd2020", "comofod")}
+    sets = {name: {model: {"pixel_auc": row, "image_auc": {"value": 0.8}}} for name in ("casia1", "imd2020", "comofod")}
     return {
-        "predictors": {"m": {}},
-        "figures": {"imdl": sets, "reencoded": {"casia1": {"m": {"image_auc": {"value": anew}}}}},
+        "predictors": {model: {}},
+        "figures": {"imdl": sets, "reencoded": {"casia1": {model: {"image_auc": {"value": anew}}}}},
         "paired": {"imdl": {"casia1": {"pixel_auc": {name: {"low": low} for name in CLASSICAL}}}},
         "robustness": {
             "rows": {
@@ -57,3 +61,28 @@ def test_what_was_not_measured_is_missed():
     del without["robustness"]
     assert len(missed(without)) == 2
     assert len(missed({"predictors": {"m": {}}, "figures": {}})) == 4 + len(CLASSICAL)
+
+
+@pytest.mark.parametrize(("model", "floor"), [("psccnet", 0.75), ("gsrnet", 0.70), ("mantranet", 0.70), ("mag", 0.66)])
+def test_each_model_has_a_floor_of_its_own(model, floor):
+    for name in (model, f"{model}-lite"):
+        assert "casia1 pixel AUC" not in missed(made(model=name, pixel=floor))
+        assert "casia1 pixel AUC" in missed(made(model=name, pixel=floor - 0.001))
+
+
+def test_nothing_is_missed_that_is_not_asked():
+    assert missed(made(model="gsrnet-lite", jpeg=0.5, anew=0.5)) == []
+    assert len(missed(made(model="gsrnet-lite", low=-0.01))) == len(CLASSICAL)
+    assert missed(made(model="mantranet-lite", low=-0.01)) == []
+
+
+def test_every_architecture_has_its_floors():
+    assert {name.partition("-")[0] for name in models.names()} == set(ASKED)
+
+
+def test_what_is_committed_was_judged_by_these_floors():
+    found = list(RESULTS.glob("accuracy-*.json"))
+    assert found
+    for path in found:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        assert result["marks"] == marks(result), path.name
