@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,8 +54,12 @@ def main(arguments: list[str] | None = None) -> None:
     files = uploads(options.photograph.read_bytes())
     rows = []
     for connections in options.connections:
-        with sdk.load(artifact.path) as analyzer, served(artifact.path, workers=connections) as server:
-            contenders = {"bare": analyzer.analyze, "service": lambda file, port=server.port: analysed(port, file)}
+        with (
+            sdk.load(artifact.path) as analyzer,
+            served(artifact.path, workers=connections) as server,
+            Client(server.port) as client,
+        ):
+            contenders = {"bare": analyzer.analyze, "service": client.analysed}
             rows += measured(contenders, files, connections=connections, calls=options.calls, rounds=options.rounds)
     protocol = {"photograph": options.photograph.name, "calls": options.calls, "rounds": options.rounds}
     result = heading("service", artifact) | {"protocol": protocol, "rows": rows, "costs": costs(rows)}
@@ -119,21 +124,41 @@ def uploads(photograph: bytes) -> Iterator[bytes]:
         yield photograph[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + photograph[2:]
 
 
-def analysed(port: int, file: bytes) -> dict[str, Any]:
-    """The service's answer to an upload that it has to be able to examine."""
-    status, document = post(port, file)
-    if status != 200:
-        raise ValueError(f"the service answered {status}: {document}\n  -> look at its standard error")
-    return document
+class Client:
+    """Uploads over connections that are kept, one for each thread, as those of an application are."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self._own = port, threading.local()
+        self._all = contextlib.ExitStack()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._all.close()
+
+    def analysed(self, file: bytes) -> dict[str, Any]:
+        """The service's answer to an upload that it has to be able to examine."""
+        if not hasattr(self._own, "connection"):
+            self._own.connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
+            self._all.callback(self._own.connection.close)
+        status, document = asked(self._own.connection, file)
+        if status != 200:
+            raise ValueError(f"the service answered {status}: {document}\n  -> look at its standard error")
+        return document
 
 
 def post(port: int, file: bytes) -> tuple[int, dict[str, Any]]:
-    """The status and document with which the service answers one upload."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    with contextlib.closing(connection):
-        connection.request("POST", "/v1/analyze", file)
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
+    """The status and document with which the service answers one upload, over a connection of its own."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
+        return asked(connection, file)
+
+
+def asked(connection: http.client.HTTPConnection, file: bytes) -> tuple[int, dict[str, Any]]:
+    """The status and document of one answer."""
+    connection.request("POST", "/v1/analyze", file)
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,12 +36,16 @@ def report(model: str | Path | None = None) -> tuple[list[str], bool]:
     lines += [f"warning: {warning}" for warning in warnings()]
     try:
         loaded = artifact.read(artifact.find(model))
-        lines.append(f"artifact {loaded.name} ({loaded.contract.status}), SHA-256 {loaded.digest}")
-        lines += _possibilities(loaded)
-        choice = backends.choose(loaded)
+        asked = _members(loaded)
+        if asked:
+            lines.append(f"ensemble {loaded.name} ({loaded.contract.status}), SHA-256 {loaded.digest}")
+        for each in asked or [loaded]:
+            lines.append(f"artifact {each.name} ({each.contract.status}), SHA-256 {each.digest}")
+            lines += _possibilities(each)
+            choice = backends.choose(each)
+            lines.append(f"chosen: {choice.backend} on {choice.device} in {choice.precision}")
     except SdkError as error:
         return [*lines, f"cannot analyse: {error}"], False
-    lines.append(f"chosen: {choice.backend} on {choice.device} in {choice.precision}")
     return lines, True
 
 
@@ -83,6 +88,17 @@ def warnings() -> list[str]:
             "imports openvino without it, other programs do not: pip uninstall openvino-telemetry, nothing needs it"
         )
     return found
+
+
+def _members(loaded: artifact.Artifact) -> list[artifact.Artifact]:
+    """The models that an ensemble asks, each the one that it was made with; of one model none."""
+    if not (loaded.path / artifact.MEMBERS).is_file():
+        return []
+    from sdk.ensemble import Ensemble  # one model needs none of it
+    from sdk.recipe import Recipe
+
+    with contextlib.closing(Ensemble(Recipe(model=loaded.path))) as ensemble:
+        return [one.artifact for one in ensemble.analyzers.values()]
 
 
 def _possibilities(loaded: artifact.Artifact) -> list[str]:

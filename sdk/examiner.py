@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,7 @@ class Examiner:
         """
         self._metadata = metadata
         self._video, self._video_seconds = video, video_seconds
+        self._beside = ThreadPoolExecutor(thread_name_prefix="metadata")
         self.analyzers = {analyzer.artifact.contract.name: analyzer for analyzer in analyzers}
         if len(self.analyzers) < len(analyzers):
             raise BadSetting("two of the models have one name", remedy="load each model once")
@@ -79,11 +81,12 @@ class Examiner:
         self.policy.at(content)
         if is_video(data[:HEAD]):
             return self._watched(data, content, between, start)
+        facts = self._beside.submit(self._facts, data)  # it waits for a process, as the models do
         try:
             read = next(iter(self.analyzers.values())).read(data)  # decoded once for all
             analyses = {name: analyzer.analyze(read, min_score=0.0) for name, analyzer in self.analyzers.items()}
         except REFUSALS as refusal:
-            return self._refused(data, refusal, content, start)
+            return self._refused(data, refusal, content, facts=facts.result(), start=start)
         findings = {name: Finding.of(found, self.analyzers[name].artifact.contract) for name, found in analyses.items()}
         decision = self.policy.decide(findings, content=content)
         shadow = self.shadow.decide(findings, content=_known(self.shadow, content)) if self.shadow else None
@@ -92,7 +95,7 @@ class Examiner:
             [(self.analyzers[name].artifact, found) for name, found in analyses.items()],
             decision=decision,
             shadow=shadow,
-            metadata=self._facts(data),
+            metadata=facts.result(),
             total_ms=1e3 * (time.perf_counter() - start),
         )
         return Examination(analyses, decision, shadow, None, evidence)
@@ -106,6 +109,7 @@ class Examiner:
 
     def close(self) -> None:
         """Release every model."""
+        self._beside.shutdown()
         for analyzer in self.analyzers.values():
             analyzer.close()
         if self._metadata is not None:
@@ -138,13 +142,13 @@ class Examiner:
         )
         return Examination(found.footage.analyses, decision, shadow, found.error, evidence, found)
 
-    def _refused(self, data: bytes, refusal: SdkError, content: str, start: float) -> Examination:
+    def _refused(
+        self, data: bytes, refusal: SdkError, content: str, *, facts: dict[str, object] | None, start: float
+    ) -> Examination:
         decision = self.policy.refuse(refusal.problem, content=content)
         shadow = self.shadow.refuse(refusal.problem, content=_known(self.shadow, content)) if self.shadow else None
         ms = 1e3 * (time.perf_counter() - start)
-        evidence = record.of(
-            data, [], decision=decision, shadow=shadow, error=refusal, metadata=self._facts(data), total_ms=ms
-        )
+        evidence = record.of(data, [], decision=decision, shadow=shadow, error=refusal, metadata=facts, total_ms=ms)
         return Examination({}, decision, shadow, refusal, evidence)
 
     def _check(self, policy: Policy) -> None:

@@ -69,10 +69,10 @@ class Finding:
     def of(cls, analysis: Analysis, contract: Contract, *, is_video: bool = False) -> Finding:
         """The finding in ``analysis``, made with the artifact of ``contract``; a frame of video has its own rates."""
         levels = contract.at(analysis.runtime.working_size)
-        mask, verdict = analysis.mask, analysis.verdict
+        verdict = analysis.verdict
         return cls(
             score=analysis.score,
-            area=None if mask is None else float(mask.mean()),
+            area=analysis.mask_share,
             inconclusive=verdict.reason if verdict.name == "inconclusive" else "",
             rates={} if levels is None else levels.video if is_video else levels.photographs,
         )

@@ -130,6 +130,12 @@ class Analysis:
         return None if self.heatmap is None else self.heatmap >= self.mask_threshold
 
     @property
+    def mask_share(self) -> float | None:
+        """Share of the frame's pixels that are in the mask, in [0, 1]."""
+        mask = self.mask
+        return None if mask is None else int(np.count_nonzero(mask)) / mask.size
+
+    @property
     def regions(self) -> tuple[Region, ...]:
         """The connected parts of the mask (eight neighbours) from ``MIN_REGION`` of the frame on, the largest first.
 
@@ -146,7 +152,6 @@ class Analysis:
     def to_dict(self) -> dict[str, object]:
         """Everything but the arrays, of plain types; ``Analysis`` schema of ``sdk/analysis.schema.json``."""
         height, width = self.frame.shape[:2]
-        mask = self.mask
         return {
             "score": self.score,
             "verdict": {"name": self.verdict.name, "reason": self.verdict.reason, "found": self.verdict.found},
@@ -154,7 +159,7 @@ class Analysis:
             "size": {"height": height, "width": width},
             "orientation": self.orientation,
             "mask_threshold": self.mask_threshold,
-            "mask_share": None if mask is None else float(mask.mean()),
+            "mask_share": self.mask_share,
             "regions": [dataclasses.asdict(region) for region in self.regions],
             "latency_ms": dataclasses.asdict(self.latency),
             "runtime": dataclasses.asdict(self.runtime),
@@ -179,13 +184,13 @@ class Analysis:
 def regions(heatmap: NDArray[np.float32], threshold: float) -> tuple[Region, ...]:
     """Connected parts of ``heatmap >= threshold`` from ``MIN_REGION`` on, ``MAX_REGIONS`` at most."""
     mask = (heatmap >= threshold).view(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(mask, 8, cv2.CV_32S, cv2.CCL_BBDT)
     areas = stats[:, cv2.CC_STAT_AREA]
     large = 1 + np.flatnonzero(areas[1:] >= MIN_REGION * heatmap.size)
     found = []
-    for label in sorted(large, key=lambda label: -areas[label])[:MAX_REGIONS]:
+    for label in sorted(large, key=lambda label: (-areas[label], *stats[label][:2]))[:MAX_REGIONS]:
         x, y, width, height, area = (int(value) for value in stats[label])
         box = np.s_[y : y + height, x : x + width]
-        probability = float(heatmap[box][labels[box] == label].mean(dtype=np.float64))
+        probability = cv2.mean(heatmap[box], (labels[box] == label).view(np.uint8))[0]
         found.append(Region(x, y, x + width, y + height, area, probability))
     return tuple(found)

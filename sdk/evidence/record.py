@@ -6,6 +6,7 @@ Nothing of the file but its digest, its size, what was found in its pixels and, 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -13,6 +14,8 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import sdk
 from sdk.doctor import installed
@@ -28,6 +31,8 @@ SCHEMA = "imdl.evidence/3"
 SCHEMA_FILE = Path(__file__).with_name("evidence.schema.json")
 PASSING = ("time", "timing_ms", "previous", "signature")
 """What differs between two records of the same examination."""
+EXPIRING = ("state", "problems")
+"""What is said of a manifest on the day of the record: certificates expire."""
 PACKAGES = ("numpy", "Pillow", "opencv-python-headless", "onnxruntime", "openvino", "tensorrt")
 PARTS = {"input": dict, "models": list, "results": list, "decision": dict, "runtime": dict, "timing_ms": dict}
 """What a reader looks into."""
@@ -98,9 +103,14 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def fingerprint(record: Mapping[str, object]) -> str:
+def fingerprint(record: Mapping[str, Any]) -> str:
     """SHA-256 of all that two examinations of one file with one setup have in common, in hexadecimal."""
-    return digest(dumps({key: value for key, value in record.items() if key not in PASSING}))
+    kept = {key: value for key, value in record.items() if key not in PASSING}
+    manifest = (kept.get("metadata") or {}).get("c2pa")
+    if manifest:
+        lasting = {key: value for key, value in manifest.items() if key not in EXPIRING}
+        kept["metadata"] = {**kept["metadata"], "c2pa": lasting}
+    return digest(dumps(kept))
 
 
 def job_key(data_sha256: str, *, artifacts: Sequence[str], policies: Sequence[str], content: str) -> str:
@@ -111,12 +121,18 @@ def job_key(data_sha256: str, *, artifacts: Sequence[str], policies: Sequence[st
 
 def of_analysis(analysis: Analysis) -> Record:
     """What one model found, without what it took; the heatmap by the SHA-256 of its float32 pixels, row by row."""
-    told, heatmap = analysis.to_dict(), analysis.heatmap
-    kept = ("score", "verdict", "mask_threshold", "mask_share", "regions")
-    pixels = None if heatmap is None else hashlib.sha256(heatmap.astype("<f4").tobytes()).hexdigest()
-    members = {name: _member(one) for name, one in analysis.members.items()}
-    found = {"model": analysis.runtime.model, **{key: told[key] for key in kept}, "heatmap_sha256": pixels}
-    return found | {"members": members}
+    heatmap, verdict = analysis.heatmap, analysis.verdict
+    pixels = None if heatmap is None else hashlib.sha256(np.ascontiguousarray(heatmap, "<f4").data).hexdigest()
+    return {
+        "model": analysis.runtime.model,
+        "score": analysis.score,
+        "verdict": {"name": verdict.name, "reason": verdict.reason, "found": verdict.found},
+        "mask_threshold": analysis.mask_threshold,
+        "mask_share": analysis.mask_share,
+        "regions": [dataclasses.asdict(region) for region in analysis.regions],
+        "heatmap_sha256": pixels,
+        "members": {name: _member(one) for name, one in analysis.members.items()},
+    }
 
 
 @functools.cache

@@ -40,7 +40,7 @@ def page(text: str, replayed: Sequence[Replayed]) -> str:
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(f"Evidence on {record['input']['sha256'][:12]}"),
         summary=_summary(record),
-        said=_facts(said(record["metadata"])),
+        said=_facts(said(record["metadata"], when=str(record["time"])[:10])),
         video=_video(record["video"]) if record.get("video") else "",
         models="\n".join(_section(*each, moving=bool(record.get("video"))) for each in models),
         limits="\n".join(f"<li>{escape(limit)}</li>" for limit in (*preview, *LIMITS)),
@@ -100,8 +100,8 @@ def _time(seconds: float | None) -> str:
     return "no time" if seconds is None else f"{seconds:.2f} s"
 
 
-def said(metadata: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """What the file says about itself, in words."""
+def said(metadata: Mapping[str, Any] | None, *, when: str) -> list[tuple[str, str]]:
+    """What the file says about itself, in words; ``when`` its certificates were looked at."""
     if metadata is None:
         return [("Metadata", "not read")]
     if metadata["problem"]:
@@ -123,7 +123,8 @@ def said(metadata: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         "Signed at": manifest["signed"],
         "Actions": ", ".join([*manifest["actions"], *manifest["source_types"]]),
     }
-    return [*rows, ("C2PA manifest", str(manifest["state"])), *((name, value) for name, value in told.items() if value)]
+    rows.append(("C2PA manifest", f"{manifest['state']} on {when}"))
+    return [*rows, *((name, value) for name, value in told.items() if value)]
 
 
 def _section(model: Mapping[str, Any], result: Mapping[str, Any], again: Replayed, *, moving: bool) -> str:

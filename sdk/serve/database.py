@@ -51,9 +51,16 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self, *, chained: bool = False) -> Iterator[Connection]:
-        """A transaction; with ``chained`` no other one of these runs at the same time."""
-        with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+    def write(self, *, chained: bool = False, synced: bool = True) -> Iterator[Connection]:
+        """A transaction; with ``chained`` no other one of these runs at the same time.
+
+        One that is not ``synced`` survives whatever happens to this process, and may be lost, whole, with the power.
+        Every one that is takes with it those before.
+        """
+        options = {"writes": True, "synced": synced}
+        with self.engine.connect().execution_options(**options) as connection, connection.begin():
+            if not synced and not self.is_sqlite:
+                connection.execute(text("SET LOCAL synchronous_commit = off"))
             if chained and not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CHAIN_LOCK})
             yield connection
@@ -75,15 +82,18 @@ _URLS = "give sqlite:///FILE or postgresql://USER@HOST/NAME (pip install 'imdl-s
 
 
 def _prepare_sqlite(engine: Engine) -> None:
-    """One writer at a time, who waits at the door; readers beside it; what was committed survives a power cut."""
+    """One writer at a time, who waits at the door; readers beside it; what was synced survives a power cut."""
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _: object) -> None:  # noqa: ANN401  a class of the driver
         connection.isolation_level = None  # the driver's own idea of when a transaction begins
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS}000"):
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS}000"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = connection.get_execution_options()
+        if options.get("writes", False):
+            driver: Any = connection.connection.driver_connection  # without SQLAlchemy's own time for each statement
+            driver.execute(f"PRAGMA synchronous={'FULL' if options['synced'] else 'NORMAL'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes", False) else "BEGIN")

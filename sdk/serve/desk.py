@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sdk.errors import MissingExtra, ServiceRefused
 from sdk.evidence import pictures, record
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from sdk.serve.settings import Settings
 
 
+Answered: TypeAlias = "tuple[Job, str] | None"
+
+
 class Desk:
     """Examines pictures in ``settings.workers`` threads, and videos in others: nobody waits behind one of those."""
 
@@ -37,7 +40,7 @@ class Desk:
         self._signer = Signer.read(Path(settings.sign)) if settings.sign else None
         self._threads = ThreadPoolExecutor(settings.workers, thread_name_prefix="examine")
         self._watching = ThreadPoolExecutor(settings.videos_at_once, thread_name_prefix="watch")
-        self._now: dict[str, Future[None]] = {}
+        self._now: dict[str, Future[Answered]] = {}
         self._lock = threading.Lock()
         self._mean = 1.0
         made = functools.partial(Dispatcher, settings=settings, metrics=metrics)
@@ -82,20 +85,23 @@ class Desk:
         (self._videos if job.kind == "video" else self._images).call()
         return queued
 
-    def at_once(self, job: Job, data: bytes) -> Future[None]:
-        """Examine ``job`` without queueing it. Of one upload that comes twice at a time, one is examined."""
+    def at_once(self, job: Job, data: bytes) -> Future[Answered]:
+        """Examine ``job`` without queueing it. Of one upload that comes twice at a time, one is examined.
+
+        What becomes of it is the job and its record's text, or None if that is to be looked up.
+        """
         known = self._jobs.get(job.id)
         if known is not None and known[0].state == "done":
             self._metrics.repeats.inc()
-            done: Future[None] = Future()
-            done.set_result(None)
+            done: Future[Answered] = Future()
+            done.set_result((known[0], str(known[1])))
             return done
         with self._lock:
             examined = self._now.get(job.id)
             if examined is not None:
                 return examined
             within = contextvars.copy_context()  # the request's span, for those of the examination
-            examined = self._now[job.id] = self._threads.submit(within.run, self._examine, job, data)
+            examined = self._now[job.id] = self._threads.submit(within.run, self._wait_for, job, data)
         examined.add_done_callback(lambda _: self._now.pop(job.id, None))
         return examined
 
@@ -108,28 +114,35 @@ class Desk:
         self._images.running.add(job.id)
         examined.add_done_callback(functools.partial(self._let_go, job))
 
-    def _let_go(self, job: Job, examined: Future[None]) -> None:
+    def _let_go(self, job: Job, examined: Future[Answered]) -> None:
         """A job that was kept and could not be examined is tried again, as a queued one."""
         self._images.running.discard(job.id)
         if examined.exception() is not None:
             self._jobs.give_back(job)
 
+    def _wait_for(self, job: Job, data: bytes) -> Answered:
+        return self._examine(job, data, synced=self._settings.synced == "all")
+
     def _watch(self, job: Job, data: bytes) -> None:
         self._examine(job, data, between=self._videos.go_on)
 
-    def _examine(self, job: Job, data: bytes, *, between: Callable[[], None] = lambda: None) -> None:
+    def _examine(
+        self, job: Job, data: bytes, *, between: Callable[[], None] = lambda: None, synced: bool = True
+    ) -> Answered:
         start = time.perf_counter()
         with tracing.span("imdl.examine", job=job.id, bytes=len(data)):
             found = self._examiner.examine(data, content=job.content, between=between)
         with tracing.span("imdl.answer", job=job.id, action=found.decision.action):
             kept = self._pictures(found)
             answer = Answer(found.decision.action, lambda last: self._sealed(found, last), kept)
-            first = self._jobs.answer(job, answer)
+            answered = self._jobs.answer(job, answer, synced=synced)
         self._mean += 0.1 * (time.perf_counter() - start - self._mean)
-        if first:
+        if answered:
             self._metrics.count(found)
             facts = {"job": job.id, "input": job.input_sha256[:12], "action": found.decision.action}
             logs.say("examined", **facts, ms=round(1e3 * (time.perf_counter() - start), 1))
+
+        return answered
 
     def _sealed(self, found: Examination, previous: str | None) -> str:
         return seal(found.record, previous=previous, signer=self._signer)

@@ -27,7 +27,7 @@ class Dispatcher:
         self,
         kind: Kind,
         jobs: Jobs,
-        examine: Callable[[Job, bytes], None],
+        examine: Callable[[Job, bytes], object],
         *,
         threads: ThreadPoolExecutor,
         at_once: int,

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sdk.errors import ServiceRefused
 
@@ -74,7 +75,7 @@ class Place:
     def __init__(self, gate: Gate, tenant: str) -> None:
         self._gate, self.tenant = gate, tenant
         self.bytes = 0
-        self.until: asyncio.Future[None] | None = None
+        self.until: asyncio.Future[Any] | None = None
         """What has to end before the place is free."""
 
     def hold(self, count: int) -> None:

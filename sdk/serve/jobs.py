@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, func, insert, literal, or_, select, update
@@ -110,18 +110,20 @@ class Jobs:
                 self._fail(connection, job.id, f"it was begun {job.attempts - 1} times and never ended")
         return None
 
-    def answer(self, job: Job, answer: Answer) -> bool:
-        """Write the answer to ``job``, handed in or not; False if another one came first.
+    def answer(self, job: Job, answer: Answer, *, synced: bool = True) -> tuple[Job, str] | None:
+        """Write the answer to ``job``, handed in or not: the job with its record's text; None if another came first.
 
         Where it was handed in, nobody may be waiting: the tenant's webhook, if there is one, is to be sent the answer.
+        One that is not ``synced`` may be lost with the power, as if the job had not been examined.
         """
         now = time.time()
-        with self._database.write(chained=True) as connection:
-            is_awaited = _insert(connection, job)
-            done = update(jobs).where(jobs.c.id == job.id, jobs.c.state.in_((*OPEN, "failed")))
-            ended = done.values(state="done", finished=now, action=answer.action, problem=None, owner=None)
-            if not connection.execute(ended).rowcount:
-                return False
+        done = {"state": "done", "finished": now, "action": answer.action}
+        with self._database.write(chained=True, synced=synced) as connection:
+            is_awaited = _insert(connection, job, **done)
+            if not is_awaited:
+                open_one = update(jobs).where(jobs.c.id == job.id, jobs.c.state.in_((*OPEN, "failed")))
+                if not connection.execute(open_one.values(**done, problem=None, owner=None)).rowcount:
+                    return None
             last = select(records.c.digest).order_by(records.c.number.desc()).limit(1)
             text = answer.sealed(connection.execute(last).scalar_one_or_none())
             digest = hashlib.sha256(text.encode()).hexdigest()
@@ -131,7 +133,8 @@ class Jobs:
             if not is_awaited:
                 _tell(connection, job.id, now)
                 connection.execute(delete(uploads).where(uploads.c.job_id == job.id))
-        return True
+            ended = job if is_awaited else self._get(connection, job.id) or job
+        return replace(ended, state="done", finished=now, action=answer.action), text
 
     def tell(self, job: Job) -> None:
         """Let the tenant's webhook be sent how ``job`` ended, if it has and it was not."""
@@ -220,9 +223,11 @@ def _tell(connection: Connection, job_id: str, now: float) -> None:
 _GIVEN = ("id", "tenant", "content", "input_sha256", "input_bytes", "kind")
 
 
-def _insert(connection: Connection, job: Job) -> bool:
-    """Insert ``job`` as queued; False if it is there."""
+def _insert(connection: Connection, job: Job, **more: Any) -> bool:  # noqa: ANN401  values of columns
+    """Insert ``job``, as queued unless ``more`` says otherwise; False if it is there."""
     kind: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     values = {name: getattr(job, name) for name in _GIVEN}
-    fresh = kind(jobs).values(**values, state="queued", attempts=0, created=job.created or time.time())
+    fresh = kind(jobs).values(
+        {**values, "state": "queued", "attempts": 0, "created": job.created or time.time(), **more}
+    )
     return connection.execute(fresh.on_conflict_do_nothing().returning(jobs.c.id)).one_or_none() is not None

@@ -13,6 +13,7 @@ from sdk.video.limits import VideoLimits
 
 Decode = Literal["worker", "fresh"]
 Keep = Literal["flagged", "all", "none"]
+Synced = Literal["jobs", "all"]
 
 
 FROM_ZERO = ("threads", "retain_days", "max_video_bytes")
@@ -71,6 +72,10 @@ class Settings:
     """Time for an upload to arrive, and again for its answer."""
     per_minute: int = 600
     """Uploads of one key, unless the key says otherwise."""
+    synced: Synced = "jobs"
+    """What a power cut takes nothing of: ``jobs`` that were accepted, their answers, decisions and keys, but not the
+    latest answers of ``POST /v1/analyze``, whose uploads would be examined anew; or ``all``, at the cost of waiting for
+    the disk each time. The death of the process takes nothing either way."""
     lease_seconds: float = 60.0
     """Time after which a job of a server that has gone away is taken by another; live ones renew theirs."""
     max_attempts: int = 5
@@ -100,8 +105,9 @@ class Settings:
                 raise BadSetting(f"{field.name} is {value!r}", remedy=f"give {least} or more")
         if self.decode not in get_args(Decode):
             raise UnknownName("way of decoding uploads", self.decode, get_args(Decode))
-        if self.keep not in get_args(Keep):
-            raise UnknownName("value of keep", self.keep, get_args(Keep))
+        for name, known in (("keep", Keep), ("synced", Synced)):
+            if getattr(self, name) not in get_args(known):
+                raise UnknownName(f"value of {name}", getattr(self, name), get_args(known))
         share = self._share
         for name in ("max_bytes", "max_video_bytes"):
             if getattr(self, name) > share:  # such a file would get through only while its key uploads nothing else

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import Future
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -13,8 +14,10 @@ from sdk import overlay
 from sdk.errors import ServiceRefused
 from sdk.evidence import pictures
 from sdk.results import Analysis, Latency, Runtime
+from sdk.serve.access import Tenant
 from sdk.serve.bodies import FIELD, received
 from sdk.serve.caller import Here, Submitter
+from sdk.serve.desk import Answered, Desk
 from sdk.serve.documents import JobDocument, Refusal, job_document
 from sdk.serve.jobs import Job
 from sdk.serve.service import Service
@@ -72,12 +75,12 @@ async def analyze(request: Request, here: Here, tenant: Submitter, content: Cont
     here.quotas.take(tenant)
     with here.gate.entered(tenant.name) as place:
         data = await received(request, place, max_bytes=here.settings.max_bytes, seconds=seconds)
-        job = await run_in_threadpool(desk.job, tenant, content, data)
+        job, begun = await run_in_threadpool(_begun, desk, tenant, content, data=data)
         request.state.job = job.id
-        examined = place.until = asyncio.wrap_future(await run_in_threadpool(desk.at_once, job, data))
+        examined = place.until = asyncio.wrap_future(begun)
         try:
             async with asyncio.timeout(seconds):
-                await asyncio.shield(examined)
+                answered = await asyncio.shield(examined)
         except TimeoutError as error:
             await run_in_threadpool(desk.keep, job, data)
             raise ServiceRefused(
@@ -85,7 +88,12 @@ async def analyze(request: Request, here: Here, tenant: Submitter, content: Cont
                 remedy=f"ask again later: GET /v1/jobs/{job.id}, or hand in jobs: POST /v1/jobs",
                 status=504,
             ) from error
-    return await _document(here, job.id)
+    return job_document(*answered) if answered else await _document(here, job.id)
+
+
+def _begun(desk: Desk, tenant: Tenant, content: str, *, data: bytes) -> tuple[Job, Future[Answered]]:
+    job = desk.job(tenant, content, data)
+    return job, desk.at_once(job, data)
 
 
 @router.post("/jobs", status_code=202, responses=_REFUSALS, openapi_extra=_BODY)

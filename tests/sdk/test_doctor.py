@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from kernels import library
 from sdk import artifact, backends, doctor
+from tests.sdk import toy_ensemble
 
 
 def test_tells_the_choice_and_what_speaks_against_the_others(toy_path):
@@ -63,3 +66,16 @@ def test_tells_why_no_operator_is_native(toy_path, monkeypatch, tmp_path):
     lines, healthy = doctor.report(toy_path)
     assert healthy
     assert "native operators: none, not built: make native builds it in a checkout" in lines
+
+
+def test_of_an_ensemble_every_model_is_looked_at(tmp_path):
+    path = toy_ensemble.build(tmp_path)
+    lines, healthy = doctor.report(path)
+    assert healthy
+    assert [line.split(" (")[0] for line in lines if line.startswith(("ensemble", "artifact "))] == [
+        "ensemble both-0.1", "artifact first-0.1", "artifact second-0.1"
+    ]  # fmt: skip
+    assert len([line for line in lines if line.startswith("chosen")]) == 2
+    shutil.rmtree(tmp_path / "second")
+    lines, healthy = doctor.report(path)
+    assert (healthy, "no model named 'second'" in lines[-1]) == (False, True)

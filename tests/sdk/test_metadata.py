@@ -98,7 +98,7 @@ def test_a_reader_that_is_taken_over_is_a_problem_in_words(picture, monkeypatch)
         found = reader.facts(photograph(picture))
     assert (found["exif"], found["c2pa"]) == (None, None)
     assert "the decoding process " in found["problem"]
-    assert said(found) == [("Metadata", f"cannot be read: {found['problem']}")]
+    assert said(found, when="2026-11-21") == [("Metadata", f"cannot be read: {found['problem']}")]
 
 
 def test_the_settings_travel_in_a_pickle():
@@ -122,12 +122,15 @@ def test_facts_stand_in_the_record_and_change_nothing_else(reader, analyzer, pic
 
 
 def test_facts_in_words(reader, picture, manifested, monkeypatch):
-    words = dict(said(reader.facts(photograph(picture))))
+    words = dict(said(reader.facts(photograph(picture)), when="2026-11-21"))
     assert (words["Camera"], words["Size in EXIF"], words["C2PA manifest"]) == ("Model", "4000 x 3000 px", "none")
     assert words["Place"] == "has coordinates, which are not repeated here"
-    words = dict(said(reader.facts(manifested)))
+    words = dict(said(reader.facts(manifested), when="2026-11-21"))
     assert words["Metadata"] == "no EXIF"
     assert (words["Signed by"], words["Actions"]) == ("Test Press", "c2pa.created, trainedAlgorithmicMedia")
     monkeypatch.setattr(metadata, "_readers", lambda: {"exif": "Pillow 1", "c2pa": None})
-    assert dict(said(reader.facts(b"-")))["C2PA manifest"] == "not looked for: c2pa-python is not installed"
-    assert said(None) == [("Metadata", "not read")]
+    assert (
+        dict(said(reader.facts(b"-"), when="2026-11-21"))["C2PA manifest"]
+        == "not looked for: c2pa-python is not installed"
+    )
+    assert said(None, when="2026-11-21") == [("Metadata", "not read")]

@@ -35,6 +35,14 @@ def test_two_examinations_of_a_file_differ_in_nothing_but_time(examiner, upload)
     assert record.dumps({**first, "timing_ms": 0}) == record.dumps({**second, "timing_ms": 0})
 
 
+def test_what_a_certificate_is_worth_on_a_later_day_makes_no_other_examination(examiner, upload):
+    manifest = {"state": "Valid", "problems": [], "issuer": "somebody"}
+    found = examiner.examine(upload).record | {"metadata": {"exif": None, "c2pa": manifest}}
+    later = found | {"metadata": {"exif": None, "c2pa": manifest | {"state": "Invalid", "problems": ["expired"]}}}
+    other = found | {"metadata": {"exif": None, "c2pa": manifest | {"issuer": "somebody else"}}}
+    assert record.fingerprint(found) == record.fingerprint(later) != record.fingerprint(other)
+
+
 def test_the_record_holds_what_was_found(examiner, upload):
     found = examiner.examine(upload)
     (analysis,), (result,) = found.analyses.values(), found.record["results"]

@@ -90,6 +90,18 @@ def test_a_corrupt_file_is_a_row_with_an_error_and_costs_no_other(told):
 
 
 @pytest.mark.slow
+def test_a_dataset_is_mapped_row_by_row_and_loses_none_to_a_corrupt_one(told):
+    rows = sorted(told["mapped"], key=lambda row: row["upload"])
+    assert [row["upload"] for row in rows] == list(range(4, 12))
+    assert [(row["upload"], row["error_type"]) for row in rows if row["error"]] == [(BROKEN, "UnsupportedImage")]
+    filled = {row["upload"]: row for row in told["table"].to_pylist()}
+    for row in rows:
+        if row["upload"] != BROKEN:
+            assert {name: row[name] for name in filled[0]} == filled[row["upload"]]
+    assert "bytes" not in rows[0]
+
+
+@pytest.mark.slow
 def test_the_deployment_batches_requests_and_answers_each_with_its_own(told):
     served = told["serve"]
     assert max(served["batches"]) > 1

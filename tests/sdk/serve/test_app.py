@@ -11,10 +11,13 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from sdk.evidence import chain, record
+from sdk.serve.jobs import Job
+from sdk.serve.tables import deliveries
 from tests.sdk.files import saved, scene
 from tests.sdk.serve.conftest import BRIGHT, DIM, WHITE, finished, picture, served
 
@@ -270,6 +273,45 @@ def test_an_answer_that_takes_too_long_can_be_fetched_later(make_settings, monke
             assert time.monotonic() < deadline
             client.get("/healthz")
         assert gate.bytes == 0
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["under way", "ended meanwhile"])
+def test_an_answer_that_takes_too_long_is_told_to_the_webhook(make_settings, monkeypatch, ended):
+    """Nobody gets it otherwise, not even where it came while the upload was being turned away."""
+    with served(make_settings(seconds=0.3)) as client:
+        service = client.app.state.service
+        key = service.keys.add("late", role="submit", webhook="http://127.0.0.1:9/")
+        desk, go = service.desk, threading.Event()
+        examine, keep = desk._examiner.examine, desk.keep
+        monkeypatch.setattr(desk._examiner, "examine", lambda *a, **k: go.wait(20) and examine(*a, **k))
+
+        def kept(job: Job, data: bytes) -> None:
+            if ended:
+                go.set()
+                deadline = time.monotonic() + 20
+                while desk._now:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+            keep(job, data)
+
+        monkeypatch.setattr(desk, "keep", kept)
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = client.post("/v1/analyze", content=DIM, headers=headers)
+        assert answer.status_code == 504
+        go.set()
+        job = answer.json()["error"]["remedy"].split("/v1/jobs/")[1][:32]
+        assert finished(client, job, headers)["action"] == "pass"
+        with service.database.read() as connection:
+            assert list(connection.execute(select(deliveries.c.job_id)).scalars()) == [job]
+
+
+def test_an_answer_given_at_once_is_not_told_to_the_webhook(make_settings):
+    with served(make_settings()) as client:
+        service = client.app.state.service
+        key = service.keys.add("quick", role="submit", webhook="http://127.0.0.1:9/")
+        assert client.post("/v1/analyze", content=DIM, headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        with service.database.read() as connection:
+            assert list(connection.execute(select(deliveries.c.job_id)).scalars()) == []
 
 
 def test_an_upload_that_nobody_waits_for_any_longer_is_tried_again_after_a_fault(make_settings, monkeypatch):

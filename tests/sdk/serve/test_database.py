@@ -67,3 +67,11 @@ def test_what_is_not_committed_is_not_there(database):
 def test_what_cannot_hold_jobs_is_refused(url):
     with pytest.raises(BadSetting, match="database"):
         Database(url)
+
+
+def test_only_what_is_synced_waits_for_the_disk(database):
+    """PostgreSQL's synchronous_commit, SQLite's synchronous: 2 is FULL, 1 NORMAL."""
+    asked = "PRAGMA synchronous" if database.is_sqlite else "SHOW synchronous_commit"
+    for synced, expected in ((True, (2, "on")), (False, (1, "off")), (True, (2, "on"))):
+        with database.write(synced=synced) as connection:
+            assert connection.execute(text(asked)).scalar_one() in expected

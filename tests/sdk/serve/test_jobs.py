@@ -76,7 +76,7 @@ def test_of_two_servers_that_answer_at_once_one_counts(make, database):
     with ThreadPoolExecutor(4) as threads:
         answers = [threads.submit(store.answer, job(str(n % 6)), ANSWER)
                    for n, store in enumerate(stores * 6)]  # fmt: skip
-        assert sum(each.result() for each in answers) == 6
+        assert sum(each.result() is not None for each in answers) == 6
     with database.read() as connection:
         rows = connection.execute(select(records.c.text, records.c.digest).order_by(records.c.number)).all()
     assert [row.text for row in rows] == [f"record after {last}" for last in (None, *(row.digest for row in rows[:-1]))]
