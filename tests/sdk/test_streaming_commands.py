@@ -138,9 +138,12 @@ def test_ctrl_c_ends_it_with_what_was_found(imdl, monkeypatch):
 
 
 def test_ctrl_c_at_a_terminal_leaves_no_process_behind(model, tmp_path, rng):
-    """The signal goes to the group, as a terminal sends it; the decoding process ends with its parent."""
-    clip = make(tmp_path / "clip.mkv", noise(rng, 25, top=100), times=[float(index) for index in range(25)])
-    command = [sys.executable, "-m", "sdk", "stream", str(clip), "--keep", "latest", "--json", "--model", str(model)]
+    """The signal goes to the group, as a terminal sends it; the decoding process ends with its parent.
+
+    More lines than a pipe holds that nobody reads: the stream cannot end before.
+    """
+    clip = make(tmp_path / "clip.mkv", noise(rng, 300, top=100))
+    command = [sys.executable, "-m", "sdk", "stream", str(clip), "--json", "--model", str(model)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         first = process.stdout.readline()
         assert first, process.stderr.read().decode()
