@@ -31,7 +31,8 @@ class Sheet:
         masks = [np.repeat(sample.mask[..., None] * np.uint8(255), 3, axis=2) for sample in self.samples]
         columns = [_headed(np.vstack([sample.frame for sample in self.samples]), "frame")]
         columns.append(_headed(np.vstack(masks), "mask"))
-        columns += [_headed(_read(moments[index]), f"step {int(moments[index].stem)}") for index in chosen]
+        size = columns[0].shape[1], columns[0].shape[0] - HEADER
+        columns += [_headed(_read(moments[index], size), f"step {int(moments[index].stem)}") for index in chosen]
         _write(self.folder.with_suffix(".png"), np.hstack(columns))
 
 
@@ -45,5 +46,6 @@ def _write(path: Path, frame: Frame) -> None:
     cv2.imwrite(str(path), frame[..., ::-1])
 
 
-def _read(path: Path) -> Frame:
-    return np.asarray(cv2.imread(str(path)), np.uint8)[..., ::-1]
+def _read(path: Path, size: tuple[int, int]) -> Frame:
+    """A column, brought to ``size`` (width, height): an earlier stage of training may have shown smaller samples."""
+    return cv2.resize(np.asarray(cv2.imread(str(path)), np.uint8)[..., ::-1], size, interpolation=cv2.INTER_AREA)
