@@ -63,6 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
             rows += measured(contenders, files, connections=connections, calls=options.calls, rounds=options.rounds)
     protocol = {"photograph": options.photograph.name, "calls": options.calls, "rounds": options.rounds}
     result = heading("service", artifact) | {"protocol": protocol, "rows": rows, "costs": costs(rows)}
+    print("\n".join(table(result["costs"])))
     print(write(result, options.results, host=options.host, hide=artifact.path))
 
 
@@ -115,6 +116,19 @@ def costs(rows: Sequence[dict[str, object]]) -> list[dict[str, float]]:
         cost = {"p50_added_ms": added, "throughput_lost": 1 - kept, "within_bounds": within}
         found.append({"connections": int(str(bare["connections"])), **cost})
     return found
+
+
+def table(found: Sequence[dict[str, float]]) -> list[str]:
+    """Both bounds for each number of connections, in Markdown: kept or missed."""
+    lines = ["| connections | what | asked, at most | found | so |", "| --: | --- | --: | --: | --- |"]
+    for cost in found:
+        for what, bound, key, form in (
+            ("added to the median, ms", MOST_ADDED_MS, "p50_added_ms", ".1f"),
+            ("taken of the throughput", MOST_LOST, "throughput_lost", ".1%"),
+        ):
+            so = "pass" if cost[key] <= bound else "miss"
+            lines.append(f"| {cost['connections']} | {what} | {bound:{form}} | {cost[key]:{form}} | {so} |")
+    return lines
 
 
 def uploads(photograph: bytes) -> Iterator[bytes]:

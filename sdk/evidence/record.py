@@ -12,6 +12,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from sdk.doctor import installed
 from sdk.errors import EvidenceInvalid, SdkError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from sdk.artifact import Artifact
     from sdk.policy import Decision
     from sdk.results import Analysis, Member
@@ -121,16 +124,18 @@ def job_key(data_sha256: str, *, artifacts: Sequence[str], policies: Sequence[st
 
 def of_analysis(analysis: Analysis) -> Record:
     """What one model found, without what it took; the heatmap by the SHA-256 of its float32 pixels, row by row."""
-    heatmap, verdict = analysis.heatmap, analysis.verdict
-    pixels = None if heatmap is None else hashlib.sha256(np.ascontiguousarray(heatmap, "<f4").data).hexdigest()
+    verdict = analysis.verdict
+    with ThreadPoolExecutor(1) as beside:  # hashing takes as long as finding the regions
+        pixels = beside.submit(_digest_of, analysis.heatmap)
+        regions = [dataclasses.asdict(region) for region in analysis.regions]
     return {
         "model": analysis.runtime.model,
         "score": analysis.score,
         "verdict": {"name": verdict.name, "reason": verdict.reason, "found": verdict.found},
         "mask_threshold": analysis.mask_threshold,
         "mask_share": analysis.mask_share,
-        "regions": [dataclasses.asdict(region) for region in analysis.regions],
-        "heatmap_sha256": pixels,
+        "regions": regions,
+        "heatmap_sha256": pixels.result(),
         "members": {name: _member(one) for name, one in analysis.members.items()},
     }
 
@@ -145,6 +150,10 @@ def runtime() -> Record:
         "machine": platform.machine(),
         "packages": {package: version for package in PACKAGES if (version := installed(package))},
     }
+
+
+def _digest_of(heatmap: NDArray[np.float32] | None) -> str | None:
+    return None if heatmap is None else hashlib.sha256(np.ascontiguousarray(heatmap, "<f4").data).hexdigest()
 
 
 def _once(members: list[tuple[str, object]]) -> dict[str, object]:
