@@ -76,11 +76,12 @@ def ours(
 
 def onnxruntime_graph(file: str, *, threads: int) -> Call:
     """ONNX Runtime on one graph."""
-    import onnxruntime
+    from sdk.backends import onnxruntime
 
-    options = onnxruntime.SessionOptions()
+    loaded = onnxruntime.runtime()
+    options = loaded.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(Path(file), options, providers=["CPUExecutionProvider"])
+    session = loaded.InferenceSession(Path(file), options, providers=["CPUExecutionProvider"])
     names = {value.name for value in session.get_inputs()}
 
     def call(frame: Frame) -> Answer:

@@ -24,6 +24,7 @@ from benchmarks.entry import RESULTS, heading, write
 from benchmarks.turn import ROOT
 from sdk import artifact as artifacts
 from sdk.artifact import Artifact
+from sdk.backends import onnxruntime
 from sdk.engines import gpu, trt
 
 BUDGET_S = 470.0
@@ -61,9 +62,7 @@ def facts(device: str) -> dict[str, str]:
     found["gpu"] = (gpu.target() or "") if device == "cuda" else "none asked for"
     found["nvcc"] = "yes" if shutil.which("nvcc") else ""
     if found["onnxruntime"]:
-        import onnxruntime
-
-        providers = onnxruntime.get_available_providers()
+        providers = onnxruntime.runtime().get_available_providers()
         found["onnxruntime on CUDA"] = "yes" if "CUDAExecutionProvider" in providers else ""
     return found
 

@@ -198,13 +198,14 @@ def newer(older: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _onnxruntime(case: Case, content: bytes, operators: str | None = None) -> Call:
-    import onnxruntime
+    from sdk.backends import onnxruntime
 
-    options = onnxruntime.SessionOptions()
+    loaded = onnxruntime.runtime()
+    options = loaded.SessionOptions()
     options.intra_op_num_threads = case.threads
     if operators:
         options.register_custom_ops_library(operators)
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = loaded.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     inputs = case.inputs()
     return lambda: session.run(["z"], inputs)[0]
 

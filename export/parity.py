@@ -8,12 +8,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
 import sdk
-from sdk.backends import openvino
+from sdk.backends import onnxruntime, openvino
 from sdk.contract import ParityRow
 from sdk.errors import ParityFailed
 from training.nn.detector import Detector
@@ -140,7 +139,7 @@ def _feeds(frame: Frame, working_size: int) -> dict[str, NDArray]:
 
 
 def _onnxruntime(file: Path) -> object:
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    session = onnxruntime.runtime().InferenceSession(file, providers=["CPUExecutionProvider"])
 
     def run(frame: Frame, working_size: int) -> Answer:
         score, heatmap = session.run(["score", "heatmap"], _feeds(frame, working_size))

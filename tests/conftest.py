@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch and the runtimes are imported
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # tests that import onnxruntime themselves report to nobody, either
 
 import cv2
 import hypothesis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 RANK = 20
 
+SILENCE = "ORT_DISABLE_TELEMETRY"
+
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -36,7 +39,7 @@ def reasons_against(artifact: Artifact, *, device: str) -> list[str]:
     if device == "cuda" and not gpu.count():
         return ["no NVIDIA driver with a GPU was found"]
     try:
-        if _PROVIDERS[device] not in _runtime().get_available_providers():
+        if _PROVIDERS[device] not in runtime().get_available_providers():
             return ["the installed onnxruntime has no CUDA provider; onnxruntime-gpu has"]
         if device == "cuda":
             open(artifact, artifact.contract.plan[0].graph, device=device, precision="f32", threads=None).close()
@@ -58,13 +61,13 @@ def terms(contract: Contract, *, device: str) -> Contract:
 
 def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads: int | None) -> Session:
     """Load ``graph`` on ``device``."""
-    runtime = _runtime()
-    options = runtime.SessionOptions()
+    loaded = runtime()
+    options = loaded.SessionOptions()
     options.log_severity_level = 3  # warnings about provider placement are judged below, not printed
     options.intra_op_num_threads = threads or 0
     if operators := _native_operators(artifact.file(graph), device):
         options.register_custom_ops_library(str(operators))
-    load = functools.partial(_load, runtime, options, artifact, graph)
+    load = functools.partial(_load, loaded, options, artifact, graph)
     if device == "cpu":
         return _Session(load(device=device, settings={}))
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -79,11 +82,11 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
         captures = False  # some versions capture no graph that reckons with shapes
         session = load(device=device, settings=settings)
     bound.require_placement(session, _PROVIDERS[device], graph=f"{graph} of {artifact.name}")
-    return bound.BoundSession(runtime, session, device=device, captures=captures)
+    return bound.BoundSession(loaded, session, device=device, captures=captures)
 
 
 def _load(
-    runtime: Any,  # noqa: ANN401  the runtime has no types
+    loaded: Any,  # noqa: ANN401  the runtime has no types
     options: Any,  # noqa: ANN401
     artifact: Artifact,
     graph: str,
@@ -93,7 +96,7 @@ def _load(
 ) -> Any:  # noqa: ANN401
     provider = _PROVIDERS[device]
     try:
-        session = runtime.InferenceSession(artifact.file(graph), options, providers=[(provider, dict(settings))])
+        session = loaded.InferenceSession(artifact.file(graph), options, providers=[(provider, dict(settings))])
     except Exception as error:  # the runtime raises classes of its own, none documented as the one for this
         raise DeviceUnavailable(
             f"onnxruntime cannot open {graph} of {artifact.name} on {device}: {error}", remedy="imdl doctor"
@@ -139,11 +142,25 @@ class _Session:
             worker.shutdown()
 
 
-def _runtime() -> Any:  # noqa: ANN401  the runtime has no types
+def runtime() -> Any:  # noqa: ANN401  the runtime has no types
+    """ONNX Runtime, imported so that it tells nobody of its use.
+
+    From 1.29 on it reports sessions to Microsoft, on Linux too, and keeps a device's number in the home folder, unless
+    ``ORT_DISABLE_TELEMETRY`` is set while it is imported. Where a program imported it before, it is told to stop.
+    """
+    before = os.environ.get(SILENCE)
+    os.environ[SILENCE] = "1"
     try:
-        return import_module("onnxruntime")
+        imported = import_module("onnxruntime")
     except Exception as error:  # an installation that is broken raises what it likes
         raise MissingExtra("onnxruntime", extra="cpu", purpose="the backend onnxruntime", why=str(error)) from error
+    finally:
+        if before is None:
+            os.environ.pop(SILENCE, None)
+        else:
+            os.environ[SILENCE] = before
+    imported.disable_telemetry_events()
+    return imported
 
 
 def _native_operators(file: Path, device: str = "cpu") -> Path | None:
