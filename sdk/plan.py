@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sdk.backend import Arrays, Pending, Session
-    from sdk.contract import Contract, Graph, Tiling
+    from sdk.contract import Contract, Graph, Step, Tiling
 
 _BATCH = "N"
 """Name of the batch axis in the contract's shapes."""
@@ -79,12 +79,20 @@ def execute(
         else:
             feeds = _feeds(graph, arrays, None if localised.all() else localised)
             arrays |= _run(graph, session(step.graph), feeds, tiling=tiling, tell=told.of(step.graph))
+        arrays = {name: array for name, array in arrays.items() if name in _still_read(contract, step)}
         stages[step.graph] = 1e3 * (time.perf_counter() - start)
     heatmap = arrays.get("heatmap")
     if not any(step.when == "localising" for step in contract.plan):  # every frame was localised, asked or not
         localised = arrays["score"] >= min_score
         heatmap = heatmap[localised] if heatmap is not None and localised.any() else None
     return Answer(arrays["score"], heatmap, localised, stages)
+
+
+def _still_read(contract: Contract, step: Step) -> set[str]:
+    """What the steps after ``step`` read, and the answer: maps of a large frame must not outlive their readers."""
+    later = contract.plan[contract.plan.index(step) + 1 :]
+    read = (tensor.name for each in later for name in each.graphs for tensor in contract.graphs[name].inputs)
+    return {"score", "heatmap", "pixels", *read}
 
 
 def _feeds(graph: Graph, arrays: Arrays, rows: NDArray[np.bool_] | None) -> Arrays:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from sdk import artifact, backends
+from sdk.backends import openvino
 from sdk.errors import BackendUnavailable, DeviceUnavailable, PrecisionUnavailable, UnknownName
 
 
@@ -145,11 +147,48 @@ def test_requests_beyond_the_streams_are_dropped(loaded, rng):
     pending = [session.submit({"pixels": pixels}) for _ in range(session.parallel + 4)]
     for one in pending:
         one.result()
-    assert len(session._idle) == session.parallel
+    pool = session._any
+    assert len(pool.idle) == session.parallel
     pending = session.submit({"pixels": pixels})
     session.close()
     pending.result()
-    assert not session._idle
+    assert not pool.idle
+
+
+def maps(rng, height, width):
+    sizes = {"l0": (1, height, width, 3), "l1": (1, -(-height // 2), -(-width // 2), 5)}
+    return {name: rng.uniform(0, 1, size).astype(np.float32) for name, size in sizes.items()}
+
+
+def test_large_maps_get_a_model_of_their_shape_which_answers_alike(loaded, rng, monkeypatch):
+    session = openvino.open(loaded, "rest", device="cpu", precision="f32", threads=1)
+    monkeypatch.setattr(openvino, "FITTED_FROM", 40 * 60)
+    answers = {}
+    for name, size in {"below": (40, 59), "tall": (60, 40), "wide": (40, 60), "wide again": (40, 60)}.items():
+        feeds = maps(np.random.default_rng(len(name[:4])), *size)
+        answers[name] = session.run(feeds), feeds, session._fitted and session._fitted[1]
+    assert [answers[name][2] is None for name in answers] == [True, False, False, False]
+    assert answers["tall"][2] is not answers["wide"][2] is answers["wide again"][2]
+    assert (answers["tall"][2].idle, len(answers["wide"][2].idle)) == ([], 1)
+    monkeypatch.setattr(openvino, "FITTED_FROM", 1 << 40)
+    for found, feeds, _ in answers.values():
+        expected = session.run(feeds)
+        for name, array in expected.items():
+            np.testing.assert_allclose(found[name], array, atol=1e-6)
+    session.close()
+
+
+def test_a_model_of_a_very_large_shape_lives_for_one_run(loaded, rng, monkeypatch):
+    monkeypatch.setattr(openvino, "FITTED_FROM", 1)
+    monkeypatch.setattr(openvino, "KEPT_UP_TO", 20 * 30 - 1)
+    session = openvino.open(loaded, "rest", device="cpu", precision="f32", threads=1)
+    pending = session.submit(maps(rng, 20, 30))
+    model = weakref.ref(session._fitted[1])
+    pending.result()
+    del pending
+    assert session._fitted is None
+    assert model() is None
+    session.close()
 
 
 BROKEN = """
