@@ -19,7 +19,7 @@ from sdk.decoding import Decoded, Decoder, Mode
 from sdk.engines.profile import Profile
 from sdk.errors import AnalyzerClosed, ArtifactInvalid, BadSetting, RunFailed, SdkError, UnknownName
 from sdk.frames import Color, convert, orientation_of, quality_of, to_display
-from sdk.limits import Limits
+from sdk.limits import Limits, check_pixels
 from sdk.progress import Report, Told
 from sdk.recipe import Recipe, check_score
 from sdk.results import Analysis, Latency, Runtime
@@ -183,8 +183,9 @@ class Analyzer:
 
         A backend that runs engines builds the one for such frames first if there is none; nothing else does.
         """
-        if min(height, width) < 1:
+        if not (isinstance(height, int) and isinstance(width, int) and min(height, width) > 0):
             raise BadSetting(f"a frame of {height}x{width} px has no pixels", remedy="warm up with 1 px or more")
+        check_pixels("the frame to warm up with", (width, height), self._decoder.limits, decoded=True)
         opened = self._here()
         shrinking = 0 < self.working_size < max(height, width)
         for step in opened.terms.plan:

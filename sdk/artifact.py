@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from sdk import contract
@@ -59,7 +60,7 @@ def find(model: str | Path | None = None) -> Path:
     name = model or DEFAULT
     if name in names():
         return SHIPPED / name
-    if isinstance(name, Path) or Path(name).name != name or Path(name).is_dir():
+    if isinstance(name, Path) or Path(name).name != name or _is(Path(name).is_dir):
         return Path(name)
     if not names():
         raise ArtifactInvalid(
@@ -69,10 +70,18 @@ def find(model: str | Path | None = None) -> Path:
     raise UnknownName("model", name, names())
 
 
+def _is(kind: Callable[[], bool]) -> bool:
+    """What a path says that it is; of a name that no file system takes, nothing."""
+    try:
+        return kind()
+    except OSError:
+        return False
+
+
 def read(path: Path) -> Artifact:
     """Read the artifact at ``path`` and check every file against its SHA-256."""
     file = path / contract.FILE
-    if not file.is_file():
+    if not _is(file.is_file):
         raise UnknownName(f"artifact (a folder with {contract.FILE})", str(path), names())
     text = file.read_bytes()
     terms = Contract.from_json(text.decode("utf-8", "replace"))

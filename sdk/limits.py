@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields
 
-from sdk.errors import LimitExceeded
+from sdk.errors import BadSetting, LimitExceeded
+
+LONGEST = 1_000_000
+"""Seconds of a limit at most: the system's own clocks count milliseconds in 32 bits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,9 +29,16 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if getattr(self, field.name) <= 0:
+            value = getattr(self, field.name)
+            kinds, most = ((int,), sys.maxsize) if isinstance(field.default, int) else ((int, float), LONGEST)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not value <= most:  # nan is not, either
+                raise BadSetting(
+                    f"{type(self).__name__}({field.name}={value!r}) is no limit",
+                    remedy=f"give {'a whole number' if most == sys.maxsize else 'a number'} up to {most:,}",
+                )
+            if value <= 0:
                 raise LimitExceeded(
-                    f"{type(self).__name__}({field.name}={getattr(self, field.name)}) lets no file pass",
+                    f"{type(self).__name__}({field.name}={value}) lets no file pass",
                     remedy=f"give a number above 0; the default is {field.default}",
                 )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from sdk.errors import BadSetting
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Progress:
@@ -32,6 +34,8 @@ class Told:
     """A report that remembers what it raised, so that nobody takes that for a fault of the runtime."""
 
     def __init__(self, report: Report | None) -> None:
+        if not (report is None or callable(report)):
+            raise BadSetting(f"progress is {report!r}", remedy="give a function that takes a Progress, or None")
         self._report = report
         self.error: Exception | None = None
 

@@ -76,3 +76,9 @@ def test_says_how_to_make_one_when_none_ships(tmp_path, monkeypatch):
     monkeypatch.setattr(artifact, "SHIPPED", tmp_path / "nothing")
     with pytest.raises(ArtifactInvalid, match="python -m export onnx"):
         artifact.find()
+
+
+@pytest.mark.parametrize("model", ["x" * 5000, Path("x" * 5000), Path("\0")], ids=["name", "path", "null"])
+def test_what_no_file_system_takes_is_no_artifact(model):
+    with pytest.raises(UnknownName, match=r"no (model|artifact .*) named"):
+        artifact.read(artifact.find(model))

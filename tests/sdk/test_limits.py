@@ -10,7 +10,7 @@ from PIL import Image
 
 import sdk
 from sdk.decoding import Decoder, Limits
-from sdk.errors import LimitExceeded
+from sdk.errors import BadSetting, LimitExceeded
 from sdk.frames import convert
 from tests.sdk.files import png_header, saved
 from tests.sdk.test_analyzer import OnlyDlpack
@@ -69,3 +69,21 @@ def test_an_analyzer_takes_its_limits_for_arrays(toy_path, picture):
 def test_limits_below_one_are_refused():
     with pytest.raises(LimitExceeded, match=r"Limits\(frames=0\) lets no file pass"):
         Limits(frames=0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"pixels": "1"}, {"pixels": None}, {"pixels": 1.5}, {"pixels": True}, {"bytes": 10**30}, {"memory": 2**63},
+     {"frames": float("nan")}, {"seconds": float("nan")}, {"seconds": float("inf")}, {"seconds": 1e9}],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_limit_is_refused(values):
+    with pytest.raises(
+        BadSetting, match=rf"^Limits\({next(iter(values))}=.* is no limit\n  -> give a (whole )?number up to"
+    ):
+        Limits(**values)
+
+
+def test_the_longest_patience_is_kept(picture):
+    with Decoder(Limits(seconds=1_000_000)) as decoder:
+        assert decoder.decode(saved(picture, "PNG")).width == 64
