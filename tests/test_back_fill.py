@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sdk import __main__ as cli
-from tests.sdk.integrations.conftest import Cluster
+from tests.sdk.integrations.conftest import running
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "back-fill.md").read_text(encoding="utf-8")
@@ -51,8 +51,8 @@ def test_a_folder_and_parquet_on_one_machine(desk):
 
 def test_kafka(desk):
     pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
-    cluster = Cluster()  # gone with its last reference
-    _, consumed = run("From a Kafka topic", desk, BROKERS=cluster.brokers)
+    with running() as cluster:
+        _, consumed = run("From a Kafka topic", desk, BROKERS=cluster.brokers)
     assert consumed.count('{"examined": 2, "repeated": 0, "dead": 0}') == 2
     assert '"records": 2' in consumed
 

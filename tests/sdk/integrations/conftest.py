@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import time
@@ -93,9 +94,18 @@ class Cluster:
         return left
 
 
+@contextlib.contextmanager
+def running() -> Iterator[Cluster]:
+    """A cluster for as long as it is needed."""
+    pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
+    brokers = Brokers()
+    try:
+        yield Cluster(brokers.addresses)
+    finally:
+        brokers.close()
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    pytest.importorskip("confluent_kafka")
-    brokers = Brokers()
-    yield Cluster(brokers.addresses)
-    brokers.close()
+    with running() as cluster:
+        yield cluster
