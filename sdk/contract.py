@@ -53,9 +53,12 @@ class Graph:
     """Run in f32 whatever the precision asked for: averages of pixels that bf16 would round to a grey level."""
 
     def typed(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """``feeds`` in the types of the inputs."""
+        """``feeds`` in the types of the inputs; what a session made in a type of its own stays as it is."""
         dtypes = {tensor.name: tensor.dtype for tensor in self.inputs}
-        return {name: array.astype(dtypes[name], copy=False) for name, array in feeds.items()}
+        return {
+            name: array if array.dtype.kind == "V" else array.astype(dtypes[name], copy=False)
+            for name, array in feeds.items()
+        }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,19 +108,6 @@ class Passes:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Sampling:
-    """How a graph is run that gives what lies on fixed grids over the frame: window by window, by :mod:`sdk.sampling`.
-
-    The step's tiling is in samples of the finest map; its strides are those of the maps that are sampled.
-    """
-
-    maps: Mapping[str, int]
-    """Inputs that windows are cut of, and the samples of the finest for one of theirs; the first is the finest."""
-    grids: Mapping[str, int]
-    """Outputs, and the side of the grid that each has one value for every crossing of; at least 2."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """One graph of the plan and when it is run."""
 
@@ -128,7 +118,6 @@ class Step:
     tiling: Tiling | None = None
     passes: Passes | None = None
     """Whether ``mean`` and ``variance`` of the map have to be known first."""
-    sampling: Sampling | None = None
 
     @property
     def graphs(self) -> tuple[str, ...]:
@@ -231,8 +220,26 @@ class Contract:
         return self.thresholds.get(str(working_size))
 
     def is_tiled(self, graph: str) -> bool:
-        """Whether the plan runs ``graph`` on tiles, several side by side; windows share all cores one by one."""
-        return any(step.tiling and not step.sampling for step in self.plan if graph in step.graphs)
+        """Whether the plan runs ``graph`` on tiles."""
+        return any(step.tiling for step in self.plan if graph in step.graphs)
+
+    def handed_on(self, graph: str) -> set[str]:
+        """Inputs and outputs of ``graph`` that a graph run on tiles makes and other graphs alone read.
+
+        A session may keep them in a type of its own, for as large as the frame they are what takes the memory. What is
+        read between two passes, or in f32 whatever the precision, is not among them.
+        """
+        named = {name: self.graphs[name] for name in self.planned}
+        made = {
+            tensor.name
+            for step in self.plan
+            if step.tiling and not step.passes and not named[step.graph].exact
+            for tensor in named[step.graph].outputs
+        }
+        own = {tensor.name for tensor in (*self.graphs[graph].inputs, *self.graphs[graph].outputs)}
+        read = {tensor.name for each in named.values() if not each.exact for tensor in each.inputs}
+        exact = {tensor.name for each in named.values() if each.exact for tensor in each.inputs}
+        return made & own & read - exact
 
     def to_json(self) -> str:
         """The contract as text, stable from run to run."""

@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sdk.backend import Arrays
 
 RANK = 10
+BFLOAT16 = np.dtype("V2")
+"""NumPy has no type for it: maps on their way from graph to graph are so many bytes."""
 FITTED_FROM = 1 << 20
 """Samples of a map from which a graph is compiled for its very shape: that takes half a second, is then a tenth faster,
 and lets buffers follow each other in memory, in less than half of it, which for shapes that vary they do not."""
@@ -62,9 +64,10 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
     if artifact.contract.is_tiled(graph):
         settings["NUM_STREAMS"] = threads or _cores()
     file = artifact.file(graph)
+    halved = artifact.contract.handed_on(graph) if precision == "bf16" else set()
 
     def compiled(shapes: Mapping[str, tuple[int, ...]] | None = None) -> Any:  # noqa: ANN401
-        model = core.read_model(file)
+        model = _handing_on(core.read_model(file), halved)
         if shapes:
             model.reshape({name: list(shape) for name, shape in shapes.items()})
         return core.compile_model(model, "CPU", settings)
@@ -73,6 +76,17 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
         return _Session(compiled)
     except RuntimeError as error:
         raise BackendUnavailable(artifact.name, {"openvino": [f"cannot open {graph}: {error}"]}) from error
+
+
+def _handing_on(model: Any, names: Set[str]) -> Any:  # noqa: ANN401  the runtime has no types
+    """``model`` with the inputs and outputs called ``names`` in bfloat16, to which its operations round them anyway."""
+    if not names:
+        return model
+    steps = import_module("openvino.preprocess").PrePostProcessor(model)
+    for port, of in (*((p, steps.input) for p in model.inputs), *((p, steps.output) for p in model.outputs)):
+        if port.get_any_name() in names:
+            of(port.get_any_name()).tensor().set_element_type(runtime().Type.bf16)
+    return steps.build()
 
 
 def _cores() -> int:
@@ -107,13 +121,14 @@ class _Session:
             request = pool.idle.pop() if pool.idle else pool.compiled.create_infer_request()
         # ascontiguousarray would make a vector of a scalar.
         arrays = {name: np.require(array, requirements="C") for name, array in feeds.items()}
-        request.start_async(arrays, share_inputs=True)
+        tensors = {name: _tensor(array) if array.dtype == BFLOAT16 else array for name, array in arrays.items()}
+        request.start_async(tensors, share_inputs=True)
         return _Pending(self, pool, request, arrays)
 
     def collect(self, pool: _Pool, request: Any) -> Arrays:  # noqa: ANN401  the runtime has no types
         """Wait for ``request``, copy its outputs and make it idle again."""
         request.wait()
-        outputs = {name: request.get_tensor(name).data.copy() for name in pool.outputs}
+        outputs = {name: _array(request.get_tensor(name)) for name in pool.outputs}
         with self._lock:
             if pool.is_kept and len(pool.idle) < self.parallel:
                 pool.idle.append(request)
@@ -143,9 +158,20 @@ class _Session:
         return self._fitted[1]
 
 
+def _tensor(array: NDArray[Any]) -> Any:  # noqa: ANN401  the runtime has no types
+    """A tensor over the bytes of ``array``."""
+    return runtime().Tensor(array.view(np.uint16), array.shape, runtime().Type.bf16)
+
+
+def _array(tensor: Any) -> NDArray[Any]:  # noqa: ANN401  the runtime has no types
+    """A copy of ``tensor``."""
+    copied: NDArray[Any] = tensor.data.copy()
+    return copied.view(BFLOAT16) if tensor.element_type == runtime().Type.bf16 else copied
+
+
 def _samples(feeds: Mapping[str, NDArray[Any]]) -> int:
     """Samples of the largest map of features, ``[N, h, w, C]``."""
-    return max((a[..., 0].size for a in feeds.values() if a.ndim == 4 and a.dtype == np.float32), default=0)
+    return max((a[..., 0].size for a in feeds.values() if a.ndim == 4 and a.dtype != np.uint8), default=0)
 
 
 class _Pool:

@@ -191,6 +191,27 @@ def test_a_model_of_a_very_large_shape_lives_for_one_run(loaded, rng, monkeypatc
     session.close()
 
 
+def test_in_bf16_maps_on_their_way_between_graphs_take_two_bytes_a_value(loaded, rng):
+    local, rest = (
+        {each: openvino.open(loaded, graph, device="cpu", precision=each, threads=1) for each in ("f32", "bf16")}
+        for graph in ("local", "rest")
+    )
+    pixels = {"pixels": rng.uniform(0, 255, (1, 17, 22, 3)).astype(np.float32)}
+    whole, halved = local["f32"].run(pixels), local["bf16"].run(pixels)
+    assert {name: array.dtype.itemsize for name, array in halved.items()} == dict.fromkeys(whole, 2)
+    for name, array in whole.items():
+        widened = (halved[name].view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+        np.testing.assert_allclose(widened, array, rtol=2**-7, atol=2**-7 * np.abs(array).max())
+    typed = loaded.contract.graphs["rest"].typed(halved)
+    assert all(typed[name] is halved[name] for name in halved)
+    expected = rest["f32"].run(whole)
+    for name, array in rest["bf16"].run(typed).items():
+        assert array.dtype == np.float32
+        np.testing.assert_allclose(array, expected[name], atol=0.02 * np.abs(expected[name]).max())
+    for session in (*local.values(), *rest.values()):
+        session.close()
+
+
 BROKEN = """
 import sys
 import sdk

@@ -104,3 +104,13 @@ def test_refuses_a_tiling_that_cannot_be(fields, words):
     with pytest.raises(ArtifactInvalid, match=words):
         dataclasses.replace(toy.TILING, **fields)
     assert isinstance(toy.TILING, Tiling)
+
+
+def test_maps_that_only_later_graphs_read_may_have_a_type_of_their_own():
+    assert TERMS.handed_on("local") == TERMS.handed_on("rest") == {"l0", "l1"}
+    assert TERMS.handed_on("shrink") == set()
+
+
+def test_what_is_read_in_f32_whatever_the_precision_keeps_its_type():
+    graphs = TERMS.graphs | {"rest": dataclasses.replace(TERMS.graphs["rest"], exact=True)}
+    assert dataclasses.replace(TERMS, graphs=graphs).handed_on("local") == set()
