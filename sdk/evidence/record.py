@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "imdl.evidence/3"
 """Changed with every change that an older reader would misunderstand."""
+READ = ("imdl.evidence/2", SCHEMA)
+"""Schemas of records that are read: the one before knows no video, and is otherwise the same."""
 SCHEMA_FILE = Path(__file__).with_name("evidence.schema.json")
 PASSING = ("time", "timing_ms", "previous", "signature")
 """What differs between two records of the same examination."""
@@ -88,12 +90,13 @@ def loads(text: str | bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise EvidenceInvalid(f"a record is not JSON: {error}", remedy=_REMEDY) from error
     schema = record.get("schema") if isinstance(record, dict) else None
-    if schema != SCHEMA:
+    if schema not in READ:
         raise EvidenceInvalid(
-            f"a record has the schema {schema!r}", remedy=f"this imdl-sdk reads {SCHEMA}; take the one that wrote it"
+            f"a record has the schema {schema!r}",
+            remedy=f"this imdl-sdk reads {' and '.join(READ)}; take the one that wrote it",
         )
     lost = [part for part, kind in PARTS.items() if not isinstance(record.get(part), kind)]
-    lost += [] if _is_video(record.get("video")) else ["video"]
+    lost += [] if "models" in lost or _is_video(record.get("video"), record["models"]) else ["video"]
     if lost or len(record["models"]) != len(record["results"]) or not all(map(_is_whole, record["models"])):
         raise EvidenceInvalid(f"a record is not whole: {', '.join(lost) or 'its models'}", remedy="give it as it was")
     if not all(map(_has_members, record["results"])):
@@ -174,14 +177,16 @@ def _is_whole(model: object) -> bool:
     return isinstance(engine, dict) and {"backend", "device", "precision", "working_size"} <= set(engine)
 
 
-def _is_video(video: object) -> bool:
-    """Whether it is what a record says of a video, or of a picture."""
+def _is_video(video: object, described: list[Any]) -> bool:
+    """Whether it is what a record says of a video, or of a picture, in which ``described`` models were run."""
     if not isinstance(video, dict):
         return video is None
     worst, frames, models = video.get("worst"), video.get("frames"), video.get("models")
     if not (isinstance(worst, list) and worst and isinstance(worst[0], dict) and isinstance(models, dict)):
         return False
-    return type(frames) is int and type(worst[0].get("frame")) is int
+    if not all(isinstance(model, dict) and isinstance(models.get(str(model.get("name"))), dict) for model in described):
+        return False
+    return type(frames) is int and frames > 0 and type(worst[0].get("frame")) is int
 
 
 def _has_members(result: object) -> bool:

@@ -90,7 +90,7 @@ def _spans(spans: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         f"<tr><td>{_time(each['start_s'])}</td><td>{_time(each['end_s'])}</td>"
         f"<td>{escape(each['verdict'].replace('_', ' '))}</td>"
-        f'<td class="number">{each["frames"]}</td><td class="number">{each["peak_score"]:.3f}</td></tr>'
+        f'<td class="number">{escape(str(each["frames"]))}</td><td class="number">{each["peak_score"]:.3f}</td></tr>'
         for each in spans[:SPANS]
     ]
     return f"<table>{head}{''.join(rows)}</table>"

@@ -42,7 +42,8 @@ class Desk:
         self._watching = ThreadPoolExecutor(settings.videos_at_once, thread_name_prefix="watch")
         self._now: dict[str, Future[Answered]] = {}
         self._lock = threading.Lock()
-        self._mean = 1.0
+        self._mean: dict[Kind, float] = {"image": 1.0, "video": 1.0}
+        """Seconds of an examination."""
         made = functools.partial(Dispatcher, settings=settings, metrics=metrics)
         self._images = made("image", jobs, self._examine, threads=self._threads, at_once=settings.workers)
         self._videos = made("video", jobs, self._watch, threads=self._watching, at_once=settings.videos_at_once)
@@ -77,9 +78,10 @@ class Desk:
         if known is not None and known[0].state != "failed":
             self._metrics.repeats.inc()
             return known[0]
-        waiting, _ = self._jobs.waiting()
+        waiting, _ = self._jobs.waiting(job.kind)
         if waiting >= self._settings.max_queue:
-            wait = max(1.0, waiting * self._mean / self._settings.workers)
+            at_once = self._settings.videos_at_once if job.kind == "video" else self._settings.workers
+            wait = max(1.0, waiting * self._mean[job.kind] / at_once)
             raise ServiceRefused(f"{waiting} jobs wait", remedy="come again", status=429, retry_after=wait)
         queued = self._jobs.hand_in(job, data)
         (self._videos if job.kind == "video" else self._images).call()
@@ -136,12 +138,11 @@ class Desk:
             kept = self._pictures(found)
             answer = Answer(found.decision.action, lambda last: self._sealed(found, last), kept)
             answered = self._jobs.answer(job, answer, synced=synced)
-        self._mean += 0.1 * (time.perf_counter() - start - self._mean)
+        self._mean[job.kind] += 0.1 * (time.perf_counter() - start - self._mean[job.kind])
         if answered:
             self._metrics.count(found)
             facts = {"job": job.id, "input": job.input_sha256[:12], "action": found.decision.action}
             logs.say("examined", **facts, ms=round(1e3 * (time.perf_counter() - start), 1))
-
         return answered
 
     def _sealed(self, found: Examination, previous: str | None) -> str:

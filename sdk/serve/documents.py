@@ -147,7 +147,7 @@ def job_document(job: Job, text: str | None) -> JobDocument:
             )
             for result in results
         ],
-        video=Video.model_validate(record["video"]) if record and record["video"] else None,
+        video=Video.model_validate(record["video"]) if record and record.get("video") else None,
         error=Failure(**error) if error else None,
         problem=job.problem,
         record=record,

@@ -185,9 +185,11 @@ class Jobs:
             found = connection.execute(one).scalar_one_or_none()
         return None if found is None else bytes(found)
 
-    def waiting(self) -> tuple[int, float]:
-        """How many jobs are queued, and for how long the first has been, seconds."""
+    def waiting(self, kind: Kind | None = None) -> tuple[int, float]:
+        """How many jobs, of that kind or of all, are queued, and for how long the first has been, seconds."""
         queued = select(func.count(), func.min(jobs.c.created)).where(jobs.c.state == "queued")
+        if kind is not None:
+            queued = queued.where(jobs.c.kind == kind)
         with self._database.read() as connection:
             count, first = connection.execute(queued).one()
         return count, max(0.0, time.time() - first) if count else 0.0

@@ -52,7 +52,7 @@ class Settings:
     max_video_bytes: int = 0
     """Size of one video, bytes; 0 is all that one key may upload at once. Videos are taken as jobs."""
     max_video_frames: int = 18_000
-    """Its frames, ten minutes at 30 a second; after so many its examination ends."""
+    """Its frames, ten minutes at 30 a second; one that announces more is not begun, and none goes on after so many."""
     max_video_seconds: float = 1800.0
     """Time to examine it, after which what was found until then counts."""
     videos_at_once: int = 1
@@ -67,7 +67,7 @@ class Settings:
     max_share: float = 0.5
     """Part of those uploads and bytes that one key may take."""
     max_queue: int = 1000
-    """Jobs that wait to be examined."""
+    """Pictures that wait to be examined, and again videos: one kind leaves room for the other."""
     seconds: float = 30.0
     """Time for an upload to arrive, and again for its answer."""
     per_minute: int = 600

@@ -114,6 +114,8 @@ def test_a_video_is_replayed_and_reported(analyzer, policy, clip, path):
     changed["video"]["models"]["toy"]["verdicts"]["manipulated"] = 1
     (again,) = replay(record.loads(record.dumps(changed)), clip, artifacts={"toy": path})
     assert (again.matches, again.identical) == (True, False)
+    changed["video"]["models"]["toy"]["spans"][0]["frames"] = "<script>"  # a record may come from anybody
+    assert "<script" not in page(record.dumps(changed), [again])
     changed["video"]["worst"][0]["frame"] = 10
     with pytest.raises(EvidenceInvalid, match="has no frame 10"):
         replay(record.loads(record.dumps(changed)), clip, artifacts={"toy": path})

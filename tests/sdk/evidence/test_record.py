@@ -97,6 +97,28 @@ def test_what_is_no_record_is_refused(text, problem):
         record.loads(text)
 
 
+def test_a_record_of_the_schema_before_is_read_and_one_of_a_later_is_not(examiner, upload):
+    found = examiner.examine(upload).record
+    before = {key: value for key, value in found.items() if key != "video"} | {"schema": "imdl.evidence/2"}
+    old = chain.seal(before)
+    assert record.loads(old)["results"] == json.loads(old)["results"]
+    both = [old, chain.seal(found, previous=record.digest(old))]
+    assert chain.check_chain(both) == record.digest(both[1])
+    with pytest.raises(EvidenceInvalid, match="take the one that wrote it"):
+        record.loads(old.replace("imdl.evidence/2", "imdl.evidence/1"))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"frames": -1}, {"frames": True}, {"worst": []}, {"models": {}}, {"models": {"toy": 3}}]
+)
+def test_a_record_whose_video_was_cut_is_not_whole(examiner, upload, changed):
+    video = {"frames": 2, "worst": [{"frame": 0}], "models": {"toy": {}}}
+    whole = examiner.examine(upload).record | {"video": video}
+    assert record.loads(chain.seal(whole))["video"] == video
+    with pytest.raises(EvidenceInvalid, match="not whole: video"):
+        record.loads(chain.seal(whole | {"video": video | changed}))
+
+
 def test_a_record_says_everything_once(examiner, upload):
     text = chain.seal(examiner.examine(upload).record)
     assert record.dumps(record.loads(text)) == text

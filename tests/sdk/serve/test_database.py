@@ -5,13 +5,17 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import func, insert, select, text
 
 from sdk.errors import BadSetting
-from sdk.serve.database import Database
-from sdk.serve.tables import decisions, jobs, metadata
+from sdk.serve.database import MIGRATIONS, Database
+from sdk.serve.documents import job_document
+from sdk.serve.jobs import Jobs
+from sdk.serve.tables import decisions, jobs, metadata, records, uploads
 
 
 def test_the_migrations_lead_to_the_tables(database):
@@ -28,6 +32,29 @@ def test_servers_that_start_at_once_migrate_once(database):
     assert [each.result() for each in started] == [None] * 3
     with database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_jobs_and_records_of_the_first_tables_outlive_the_upgrade(database):
+    """A record of the schema before says nothing of a video."""
+    config, old = Config(), {"tenant": "alice", "content": "default", "input_sha256": "0" * 64, "input_bytes": 4}
+    config.set_main_option("script_location", str(MIGRATIONS))
+    text = '{"decision":{"reasons":["why"]},"error":null,"results":[],"schema":"imdl.evidence/2"}'
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        assert compare_metadata(MigrationContext.configure(connection), metadata) != []
+        for name, state in (("a", "done"), ("b", "queued")):
+            values = {**old, "id": name * 32, "state": state, "attempts": 0, "created": 1.0}
+            connection.execute(insert(jobs).values(**values))
+        connection.execute(insert(records).values(job_id="a" * 32, text=text, digest="1" * 64))
+        connection.execute(insert(uploads).values(job_id="b" * 32, data=b"file"))
+    database.migrate()
+    store = Jobs(database, owner="one", lease_seconds=60.0, max_attempts=3)
+    document = job_document(*store.get("a" * 32))
+    assert (document.state, document.reasons, document.video) == ("done", ["why"], None)
+    assert store.take("video") is None
+    taken, data = store.take("image")
+    assert (taken.id, data) == ("b" * 32, b"file")
 
 
 def test_a_decision_needs_its_job(database):

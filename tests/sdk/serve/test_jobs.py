@@ -30,7 +30,7 @@ ANSWER = Answer("review", lambda previous: f"record after {previous}", {"frame":
 def test_an_upload_is_handed_in_once(make):
     store = make()
     assert [store.hand_in(job(), b"file").id for _ in range(3)] == [job().id] * 3
-    assert store.waiting()[0] == 1
+    assert [store.waiting(*kind)[0] for kind in ((), ("image",), ("video",))] == [1, 1, 0]
     assert store.take()[1] == b"file"
     assert store.take() is None
 

@@ -116,6 +116,19 @@ def test_a_video_whose_server_died_is_examined_by_the_next(make_settings, model,
         assert finished(client, one.id, {})["action"] == "block"
 
 
+def test_videos_that_wait_leave_pictures_their_queue(make_settings, model, clip):
+    with served(make_settings(anyone=True, models=(model,), max_queue=1)) as client:
+        held = client.app.state.service.desk
+        held._videos._free.acquire()
+        held._mean["video"] = 900.0
+        waits = client.post("/v1/jobs", content=clip)
+        refused = client.post("/v1/jobs", content=clip + b"another")
+        assert (waits.status_code, refused.status_code, refused.headers["retry-after"]) == (202, 429, "900")
+        assert finished(client, client.post("/v1/jobs", content=DIM).json()["id"], {})["action"] == "pass"
+        held._videos._free.release()
+        assert finished(client, waits.json()["id"], {})["action"] == "block"
+
+
 def test_a_picture_does_not_wait_behind_a_video_and_the_end_of_the_service_not_for_it(make_settings, model, clip):
     settings = make_settings(anyone=True, models=(model,), max_attempts=1)
     with served(settings) as client:
