@@ -118,6 +118,8 @@ def upsampled(x: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
         return rows @ x @ columns.T
     padded = F.pad(x, (0, 1, 0, 1), mode="replicate")
     enlarged = F.interpolate(padded, size=(height, width), mode="bilinear", align_corners=True)
+    for reached, side in zip((height, width), size, strict=True):
+        torch._check(reached >= side)  # else torch.export of 2.11 does not know what the cut leaves
     return enlarged[:, :, : size[0], : size[1]]
 
 
