@@ -166,7 +166,11 @@ class Examiner:
 
 @contextmanager
 def opened(
-    models: list[str | Path | None], *, policy: str | Path | None = None, shadow: str | Path | None = None
+    models: list[str | Path | None],
+    *,
+    policy: str | Path | None = None,
+    shadow: str | Path | None = None,
+    video_seconds: float = float("inf"),
 ) -> Iterator[Examiner]:
     """An examiner with artifacts by name or path and policies by name or path; closed in the end."""
     chosen = policy_file.read(policy_file.find(policy))
@@ -175,7 +179,7 @@ def opened(
     try:
         analyzers += (load(model) for model in models)
         with MetadataReader(workers=1) as metadata:
-            yield Examiner(analyzers, chosen, other, metadata=metadata)
+            yield Examiner(analyzers, chosen, other, metadata=metadata, video_seconds=video_seconds)
     finally:
         for analyzer in analyzers:
             analyzer.close()

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sdk import options
-from sdk.errors import MissingExtra
+from sdk.errors import BadSetting, MissingExtra
 
 if TYPE_CHECKING:
     from sdk.integrations.backfill import Job, Part
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DONE = 0
+VIDEO_SECONDS = 60.0
+"""For one video: those behind it wait for their records, and the broker (300 s) for its end when a group changes."""
 
 
 def consume(args: argparse.Namespace) -> int:
@@ -38,11 +40,14 @@ def consume(args: argparse.Namespace) -> int:
     from sdk.integrations import brokers, kafka
     from sdk.integrations.outputs import Lines, Topic
 
+    if not args.video_seconds > 0:
+        raise BadSetting(f"--video-seconds is {args.video_seconds}", remedy="give more than 0")
     signer = Signer.read(args.sign) if args.sign else None
     bounds = kafka.Bounds(**{field.name: getattr(args, field.name) for field in dataclasses.fields(kafka.Bounds)})
     given = brokers.properties(args.properties) if args.properties else {}
     with contextlib.ExitStack() as held:
-        examiner = held.enter_context(opened(args.model or [None], policy=args.policy, shadow=args.shadow))
+        judged = {"policy": args.policy, "shadow": args.shadow, "video_seconds": args.video_seconds}
+        examiner = held.enter_context(opened(args.model or [None], **judged))
         consumer, sender = brokers.clients(args.brokers, group=args.group, properties=given)
         output = Lines(args.out, signer=signer) if args.out else Topic(sender, args.to, signer=signer)
         held.callback(output.close)
@@ -114,6 +119,10 @@ def add(verbs: Verbs, verb: Callable[[Verbs, Callable[[argparse.Namespace], int]
     consuming.add_argument("--max-inflight", type=int, default=16, metavar="N", help="messages in hand (default: 16)")
     consuming.add_argument("--max-bytes-inflight", type=int, default=256 << 20, metavar="N", help="bytes in hand")
     consuming.add_argument("--attempts", type=int, default=2, metavar="N", help="at one message (default: 2)")
+    consuming.add_argument(
+        "--video-seconds", type=float, default=VIDEO_SECONDS, metavar="N",
+        help=f"for one video, after which what was found until then counts (default: {VIDEO_SECONDS:g})",
+    )  # fmt: skip
     consuming.add_argument("--idle", type=float, metavar="SECONDS", help="end when nothing came for so long")
     filling = verb(verbs, backfill)
     filling.add_argument(

@@ -287,6 +287,21 @@ def test_imdl_consume_answers_each_file_and_buries_what_is_none(cluster, toy_pat
     assert cluster.lag("imdl", "in") == 0
 
 
+def test_a_video_holds_up_those_behind_it_no_longer_than_it_may(cluster, toy_path, policy_path, tmp_path, capsys):
+    videos = pytest.importorskip("tests.sdk.videos", reason="PyAV is not installed", exc_type=ImportError)
+    clip = videos.make(tmp_path / "clip.mp4", [np.full((64, 64, 3), level, np.uint8) for level in range(20, 220, 5)])
+    cluster.send("moving", clip.read_bytes(), partition=0)
+    cluster.send("moving", *files(1), partition=0)
+    out = tmp_path / "records.jsonl"
+    options = ["--model", str(toy_path), "--policy", str(policy_path), "--out", str(out), "--idle", "1"]
+    told = ["consume", "--brokers", cluster.brokers, "--topic", "moving", *options, "--video-seconds"]
+    assert cli.main([*told, "nan"]) == 2
+    assert "--video-seconds is nan" in capsys.readouterr().err
+    assert cli.main([*told, "1e-9"]) == 0
+    video, picture = (json.loads(line) for line in out.read_text().splitlines())
+    assert (video["video"]["frames"], video["error"]["type"], picture["error"]) == (1, "LimitExceeded", None)
+
+
 def until(condition, *, every: float = 0.05) -> None:
     """Wait for what comes within seconds, and within minutes where the machine is starved."""
     end = time.monotonic() + 120
