@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from kernels import cuda_library, library
 from sdk import artifact, backends, decoding_process
+from sdk.backends import onnxruntime
 from sdk.errors import SdkError
 
 PACKAGES = (
@@ -26,6 +29,9 @@ PACKAGES = (
 
 CV2 = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 """Distributions that all write the module ``cv2``; of two, the one installed last wins, or half of each."""
+
+ORT_REPORTS_FROM = (1, 29)
+"""The first ONNX Runtime that reports its use from Linux too."""
 
 
 def report(model: str | Path | None = None) -> tuple[list[str], bool]:
@@ -82,12 +88,25 @@ def warnings() -> list[str]:
         found.append(f"{' and '.join(flavours)} overwrite each other's cv2; uninstall all, then install one")
     if installed("onnxruntime") and installed("onnxruntime-gpu"):
         found.append("onnxruntime and onnxruntime-gpu overwrite each other; uninstall both, then install one")
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        if (has := installed(name)) and _reports(has):
+            found.append(
+                f"{name} {has} reports its sessions to Microsoft; imdl-sdk imports it with that switched off, other "
+                f"programs do not: {onnxruntime.SILENCE}=1 in the environment does it"
+            )
     if installed("openvino-telemetry"):
         found.append(
             "openvino brought openvino-telemetry, which reports every import of openvino to Google Analytics; imdl-sdk "
             "imports openvino without it, other programs do not: pip uninstall openvino-telemetry, nothing needs it"
         )
     return found
+
+
+def _reports(onnxruntime_version: str) -> bool:
+    """Whether ONNX Runtime of this version tells of its use on Linux and the environment does not forbid it."""
+    numbers = re.match(r"(\d+)\.(\d+)", onnxruntime_version)
+    reached = numbers is not None and tuple(map(int, numbers.groups())) >= ORT_REPORTS_FROM
+    return reached and os.environ.get(onnxruntime.SILENCE) != "1"
 
 
 def _members(loaded: artifact.Artifact) -> list[artifact.Artifact]:

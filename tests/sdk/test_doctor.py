@@ -52,6 +52,28 @@ def test_warns_of_what_should_not_be_installed(monkeypatch, packages, words):
     assert words in warning
 
 
+@pytest.mark.parametrize("package", ["onnxruntime", "onnxruntime-gpu"])
+@pytest.mark.parametrize(
+    ("version", "silence", "warned"),
+    [
+        ("1.29.0", None, True),
+        ("1.31.1.dev20261101", None, True),
+        ("2.0", None, True),
+        ("1.29.0", "1", False),
+        ("1.28.9", None, False),
+        ("1.3.0", None, False),
+    ],
+)
+def test_warns_of_an_onnxruntime_that_reports(monkeypatch, package, version, silence, warned):
+    monkeypatch.setattr(doctor, "installed", lambda name: version if name == package else None)
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    if silence:
+        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", silence)
+    told = [line for line in doctor.warnings() if line.startswith(f"{package} {version} reports its sessions")]
+    assert len(told) == warned
+    assert all("ORT_DISABLE_TELEMETRY=1" in line for line in told)
+
+
 def test_installed_is_a_version_or_none():
     assert doctor.installed("numpy")
     assert doctor.installed("no-such-distribution") is None
