@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,10 @@ from benchmarks import clip
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+COMMANDS = {"training": "training.commands", "export": "export.commands"}
+"""Where the command line of a package is."""
+PARSED = ("training.md", "several-models.md", "gpu.md")
+"""Pages whose commands take hours or a GPU: they are parsed, not run."""
 LINK = re.compile(r"\]\(([^)#]+)(#[\w-]+)?\)")
 
 
@@ -95,3 +102,25 @@ def test_a_stream_is_told_moment_by_moment(desk):
     assert len((desk / "moments.jsonl").read_text().splitlines()) >= 3
     (code,) = blocks("stream.md", "python")
     assert len(run([sys.executable, "-c", code], desk).splitlines()) == 3
+
+
+class Understood(Exception):
+    """A command line was parsed; what it asks for is not done."""
+
+
+@pytest.mark.parametrize("line", "".join(code for page in PARSED for code in blocks(page, "text")).splitlines())
+def test_command_that_takes_hours_is_understood(line, monkeypatch):
+    python, option, module, *arguments = shlex.split(line)
+    assert (python, option) == ("python", "-m")
+    parse = argparse.ArgumentParser.parse_args
+
+    def parsed(parser, given, namespace=None):
+        raise Understood(str(parse(parser, given, namespace)))
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    with pytest.raises(Understood, match="Namespace"):
+        import_module(COMMANDS.get(module, module)).main(arguments)
+
+
+def test_every_page_of_such_commands_has_some():
+    assert all(blocks(page, "text") for page in PARSED)

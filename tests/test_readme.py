@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -21,9 +18,6 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 SHELL = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines()]
-TEXT_LINES = [line for language, code in BLOCKS if language == "text" for line in code.splitlines()]
-COMMANDS = {"training": "training.commands", "export": "export.commands"}
-"""Where the command line of a package is."""
 FOUND_OR_CLEAN = (0, 1)
 
 
@@ -71,24 +65,6 @@ def test_make_verb_exists(line):
     verb = line.split("make ")[1]
     done = run(["make", "--dry-run", verb], ROOT)
     assert done.returncode == 0, done.stderr
-
-
-class Understood(Exception):
-    """A command line was parsed; what it asks for is not done."""
-
-
-@pytest.mark.parametrize("line", TEXT_LINES)
-def test_command_that_takes_hours_is_understood(line, monkeypatch):
-    python, option, module, *arguments = shlex.split(line)
-    assert (python, option) == ("python", "-m")
-    parse = argparse.ArgumentParser.parse_args
-
-    def parsed(parser, given, namespace=None):
-        raise Understood(str(parse(parser, given, namespace)))
-
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
-    with pytest.raises(Understood, match="Namespace"):
-        import_module(COMMANDS.get(module, module)).main(arguments)
 
 
 def test_every_shell_line_is_tried_here():
