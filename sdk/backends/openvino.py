@@ -82,11 +82,24 @@ def _handing_on(model: Any, names: Set[str]) -> Any:  # noqa: ANN401  the runtim
     """``model`` with the inputs and outputs called ``names`` in bfloat16, to which its operations round them anyway."""
     if not names:
         return model
+    bf16, f32 = runtime().Type.bf16, runtime().Type.f32
     steps = import_module("openvino.preprocess").PrePostProcessor(model)
-    for port, of in (*((p, steps.input) for p in model.inputs), *((p, steps.output) for p in model.outputs)):
-        if port.get_any_name() in names:
-            of(port.get_any_name()).tensor().set_element_type(runtime().Type.bf16)
+    for name in names & {port.get_any_name() for port in model.inputs}:
+        steps.input(name).tensor().set_element_type(bf16)
+        steps.input(name).preprocess().convert_element_type(f32).custom(_as_it_is)
+    for name in names & {port.get_any_name() for port in model.outputs}:
+        steps.output(name).tensor().set_element_type(bf16)
     return steps.build()
+
+
+def _as_it_is(tensor: Any) -> Any:  # noqa: ANN401  the runtime has no types
+    """``tensor``, through an operation that OpenVINO does not see to be none.
+
+    What reads an input in place keeps OpenVINO from using the memory that it sets aside for that input anew, as large
+    as the input; after this operation it does use it.
+    """
+    most = float(np.finfo(np.float32).max)
+    return import_module("openvino.opset13").clamp(tensor, -most, most).output(0)
 
 
 def _cores() -> int:
