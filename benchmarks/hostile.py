@@ -72,10 +72,12 @@ class Watch:
         self._thread.join()
 
     def _sample(self) -> None:
-        while not self._ending.wait(SAMPLE_SECONDS):
+        while True:  # once at least, however short the run
             members = family(self._pid)
             self.processes |= set(members)
             self.mib.append(sum(kib(pid, "VmRSS") for pid in members) / 1024)
+            if self._ending.wait(SAMPLE_SECONDS):
+                return
 
 
 def main(arguments: list[str] | None = None) -> int:

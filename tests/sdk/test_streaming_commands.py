@@ -142,7 +142,7 @@ def test_ctrl_c_at_a_terminal_leaves_no_process_behind(model, tmp_path, rng):
 
     More lines than a pipe holds that nobody reads: the stream cannot end before.
     """
-    clip = make(tmp_path / "clip.mkv", noise(rng, 300, top=100))
+    clip = make(tmp_path / "clip.mkv", noise(rng, 1200, top=100))
     command = [sys.executable, "-m", "sdk", "stream", str(clip), "--json", "--model", str(model)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         first = process.stdout.readline()
