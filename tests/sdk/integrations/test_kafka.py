@@ -372,7 +372,8 @@ def test_killed_at_any_moment_it_has_every_record_once_in_the_end(cluster, toy_p
     out, properties = tmp_path / "records.jsonl", tmp_path / "client.properties"
     properties.write_text("session.timeout.ms=6000\nheartbeat.interval.ms=500\n")
     options = ["--model", toy_path, "--policy", policy_path, "--properties", properties, "--out", out]
-    command = [sys.executable, "-m", "sdk", "consume", "--brokers", cluster.brokers, "--topic", "killed", *options]
+    where = ["--brokers", cluster.brokers, "--topic", "killed", "--group", "killed"]
+    command = [sys.executable, "-m", "sdk", "consume", *where, *options]
     first = subprocess.Popen([str(part) for part in command])
     until(lambda: out.exists() and out.read_bytes().count(b"\n") >= 3, every=0.002)
     first.send_signal(signal.SIGKILL)
