@@ -370,7 +370,7 @@ def test_killed_at_any_moment_it_has_every_record_once_in_the_end(cluster, toy_p
     for data in files(24):
         cluster.send("killed", data)
     out, properties = tmp_path / "records.jsonl", tmp_path / "client.properties"
-    properties.write_text("session.timeout.ms=6000\nheartbeat.interval.ms=500\n")
+    properties.write_text("session.timeout.ms=2500\nheartbeat.interval.ms=200\n")
     options = ["--model", toy_path, "--policy", policy_path, "--properties", properties, "--out", out]
     where = ["--brokers", cluster.brokers, "--topic", "killed", "--group", "killed"]
     command = [sys.executable, "-m", "sdk", "consume", *where, *options]
