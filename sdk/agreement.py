@@ -79,7 +79,7 @@ class Agreement:
 
     def save_overlay(self, path: str | Path) -> Path:
         """Write the overlays of all models side by side as one picture; the suffix says which format."""
-        return overlay.write(overlay.sheet(list(self.analyses.values())), Path(path))
+        return overlay.write(overlay.sheet(list(self.analyses.values())), path)
 
     def to_dict(self) -> dict[str, object]:
         """Everything but the arrays, of plain types; schema ``sdk/agreement.schema.json``."""

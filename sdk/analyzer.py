@@ -21,7 +21,7 @@ from sdk.errors import AnalyzerClosed, ArtifactInvalid, BadSetting, RunFailed, S
 from sdk.frames import Color, convert, orientation_of, quality_of, to_display
 from sdk.limits import Limits, check_pixels
 from sdk.progress import Report, Told
-from sdk.recipe import Recipe, check_score
+from sdk.recipe import Recipe, as_score
 from sdk.results import Analysis, Latency, Runtime
 from sdk.verdict import Verdict, judge
 
@@ -167,9 +167,7 @@ class Analyzer:
             raise UnknownName("way with errors", errors, ("raise", "return"))
         if not isinstance(sources, Iterable) or batches.is_one(sources):
             raise BadSetting("analyze_batch was given one source", remedy="give a list of sources, or call analyze")
-        if min_score is not None:
-            check_score("min_score", min_score)
-        least = self.recipe.min_score if min_score is None else min_score
+        least = self.recipe.min_score if min_score is None else as_score("min_score", min_score)
         return batches.run(
             sources,
             lambda source: source if isinstance(source, Input) else self.read(source, color=color),

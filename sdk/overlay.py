@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sdk.errors import UnsupportedImage
+from sdk.errors import BadSetting, UnsupportedImage
 from sdk.overlay_mark import exif
 
 if TYPE_CHECKING:
@@ -65,15 +65,15 @@ def sheet(analyses: Sequence[Analysis]) -> NDArray[np.uint8]:  # [H', W', 3] RGB
     return whole
 
 
-def save(analysis: Analysis, path: Path) -> Path:
+def save(analysis: Analysis, path: str | Path) -> Path:
     """Write :func:`draw` to ``path``, whole or not at all."""
-    _format(path)
+    _target(path)
     return write(draw(analysis), path)
 
 
-def write(picture: NDArray[np.uint8], path: Path) -> Path:
+def write(picture: NDArray[np.uint8], path: str | Path) -> Path:
     """Write ``picture`` [H, W, 3] to ``path``, whole or not at all; the suffix says which format."""
-    kind = _format(path)
+    path, kind = _target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -84,14 +84,20 @@ def write(picture: NDArray[np.uint8], path: Path) -> Path:
     return path
 
 
-def _format(path: Path) -> str:
+def _target(path: object) -> tuple[Path, str]:
+    """``path``, and the format that its suffix says."""
+    if not isinstance(path, str | os.PathLike):
+        raise BadSetting(
+            f"an overlay cannot be written to {path!r:.80}", remedy="give the path of a file: photo-overlay.png"
+        )
+    path = Path(path)
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise UnsupportedImage(
             f"an overlay cannot be written as {path.suffix or 'a file without suffix'}",
             remedy=f"use one of: {', '.join(FORMATS)}",
         )
-    return kind
+    return path, kind
 
 
 def _enlarged(array: NDArray, factor: int) -> NDArray:  # type: ignore[type-arg]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, TypeGuard
@@ -54,13 +55,21 @@ class Recipe:
         _check("working_size", size, int | None, wanted, is_right=not _whole(size) or size == 0 or size >= SMALLEST)
         some = f"1 to {MOST_THREADS}, or None for as many as the runtime finds fit"
         _check("threads", threads, int | None, some, is_right=not _whole(threads) or 1 <= threads <= MOST_THREADS)
-        check_score("min_score", self.min_score)
+        object.__setattr__(self, "min_score", as_score("min_score", self.min_score))
 
 
-def check_score(name: str, value: float) -> None:
-    """Refuse what no score can be compared with; above 1 is allowed, and no frame reaches it."""
-    is_right = not isinstance(value, int | float) or (math.isfinite(value) and value >= 0)
-    _check(name, value, int | float, "a number in [0, 1]", is_right=is_right)
+def as_score(name: str, value: object) -> float:
+    """A number of any kind, NumPy's too, as a float; above 1 is allowed, and no frame reaches it.
+
+    Raises:
+        BadSetting: what no score can be compared with.
+    """
+    try:
+        number = float(value) if isinstance(value, Real) else math.nan
+    except OverflowError:
+        number = math.inf
+    _check(name, value, Real, "a number in [0, 1]", is_right=0 <= number < math.inf)
+    return number
 
 
 def _whole(value: object) -> TypeGuard[int]:

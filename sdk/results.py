@@ -147,7 +147,7 @@ class Analysis:
 
     def save_overlay(self, path: str | Path) -> Path:
         """Write frame, heatmap, outline of the mask and verdict as one picture; the suffix says which format."""
-        return overlay.save(self, Path(path))
+        return overlay.save(self, path)
 
     def to_dict(self) -> dict[str, object]:
         """Everything but the arrays, of plain types; ``Analysis`` schema of ``sdk/analysis.schema.json``."""

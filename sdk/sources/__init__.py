@@ -28,6 +28,11 @@ def kind(source: object) -> str:
     for name in sorted(names(), key=lambda name: get(name).RANK):
         if get(name).claims(source):
             return name
+    if (shape := getattr(source, "shape", None)) is not None:
+        raise BadSetting(
+            f"a stream cannot be made of one array, {getattr(source, 'dtype', '')} of shape {list(shape)}",
+            remedy="if it is one frame, call sdk.analyze; if it is one of many, give a list of them",
+        )
     raise BadSetting(
         f"a stream cannot be made of {type(source).__name__} {source!r:.80}",
         remedy="give the path of a video or folder, an rtsp:// address, a camera's number, a video's bytes, "

@@ -209,6 +209,11 @@ def test_overlays_stand_side_by_side(count, rows, columns, tmp_path):
         np.testing.assert_array_equal(sheet[top : top + height, left : left + width], alone)
 
 
+def test_overlays_are_written_to_a_path():
+    with pytest.raises(sdk.BadSetting, match=r"written to None\n  -> give the path of a file: photo-overlay\.png"):
+        agreed(MASK).save_overlay(None)
+
+
 def test_the_command_line_says_a_line_for_each_model(shipped, bright, tmp_path, capsys):
     Image.fromarray(bright).save(tmp_path / "bright.png")
     assert cli.main(["analyze", str(tmp_path / "bright.png"), "--model", "all", "--save", str(tmp_path)]) == 1

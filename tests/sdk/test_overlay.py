@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sdk import overlay
-from sdk.errors import UnsupportedImage
+from sdk.errors import BadSetting, UnsupportedImage
 from tests.sdk.test_results import analysis
 
 
@@ -57,6 +57,12 @@ def test_the_suffix_says_the_format_and_folders_are_made(tmp_path, name, kind):
 def test_an_unknown_suffix_is_refused(tmp_path):
     with pytest.raises(UnsupportedImage, match=r"as \.bmp\n  -> use one of: \.png"):
         analysis().save_overlay(tmp_path / "a.bmp")
+
+
+@pytest.mark.parametrize("path", [None, 3, b"a.png"], ids=repr)
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(BadSetting, match=f"written to {path!r}\n  -> give the path of a file: photo-overlay.png"):
+        analysis().save_overlay(path)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

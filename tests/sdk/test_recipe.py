@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,10 @@ from tests.sdk import toy
         ({"min_score": "a"}, r"min_score is 'a'\n  -> give a number in \[0, 1\]"),
         ({"min_score": float("nan")}, "min_score is nan"),
         ({"min_score": -0.1}, r"min_score is -0\.1"),
+        ({"min_score": True}, r"min_score is True\n  -> give a number in \[0, 1\]"),
+        ({"min_score": np.True_}, r"min_score is np\.True_\n  -> give a number in \[0, 1\]"),
+        ({"min_score": np.float32("nan")}, r"min_score is np\.float32\(nan\)\n  -> give a number"),
+        ({"min_score": 10**400}, r"min_score is 1000+\n  -> give a number in \[0, 1\]"),
         ({"limits": {"pixels": 3}}, r"limits is \{'pixels': 3\}\n  -> give sdk\.Limits"),
     ],
     ids=str,
@@ -42,9 +48,17 @@ def test_accepted(setting):
     assert {name: getattr(Recipe(model=None, **setting), name) for name in setting} == setting
 
 
+@pytest.mark.parametrize("number", [np.float32(0.3), np.float64(0.3), np.int64(1), Fraction(1, 4)], ids=repr)
+def test_a_minimum_score_is_a_number_of_any_kind(number):
+    kept = Recipe(model=None, min_score=number).min_score
+    assert type(kept) is float
+    assert kept == number
+
+
 def test_calls_check_what_they_are_given(tmp_path):
     with sdk.load(toy.build(tmp_path / "toy"), backend="onnxruntime") as analyzer:
         frame = np.zeros((64, 64, 3), np.uint8)
+        assert not analyzer.analyze(frame, min_score=np.float32(0.99)).localised
         with pytest.raises(sdk.BadSetting, match="min_score is nan"):
             analyzer.analyze(frame, min_score=float("nan"))
         with pytest.raises(sdk.BadSetting, match="given one source\n  -> give a list"):

@@ -149,10 +149,16 @@ def test_a_number_that_no_camera_can_have_is_a_camera_that_cannot_be_opened(anal
 # What is refused
 
 
-@pytest.mark.parametrize("source", [None, 1.5, -1, b"bytes of a video", True, grey(30)], ids=lambda one: repr(one)[:20])
+@pytest.mark.parametrize("source", [None, 1.5, -1, b"bytes of a video", True], ids=lambda one: repr(one)[:20])
 def test_what_is_no_source_is_refused_at_once(analyzer, source):
     with pytest.raises(BadSetting, match=r"(?s)a stream cannot be made of .*\n  -> give the path of a video or folder"):
         sdk.stream(source, analyzer)
+
+
+def test_one_frame_is_refused_by_its_shape(analyzer):
+    said = r"made of one array, uint8 of shape \[\d+, \d+, 3\]\n  -> if it is one frame, call sdk\.analyze; .* a list"
+    with pytest.raises(BadSetting, match=said):
+        sdk.stream(grey(30), analyzer)
 
 
 @pytest.mark.parametrize("setting", [{"keep": "newest"}, {"matrix": "bt2020"}, {"color": "grb"}], ids=str)
