@@ -78,14 +78,24 @@ class Desk:
         if known is not None and known[0].state != "failed":
             self._metrics.repeats.inc()
             return known[0]
-        waiting, _ = self._jobs.waiting(job.kind)
-        if waiting >= self._settings.max_queue:
-            at_once = self._settings.videos_at_once if job.kind == "video" else self._settings.workers
-            wait = max(1.0, waiting * self._mean[job.kind] / at_once)
-            raise ServiceRefused(f"{waiting} jobs wait", remedy="come again", status=429, retry_after=wait)
+        self._has_room(job)
         queued = self._jobs.hand_in(job, data)
         (self._videos if job.kind == "video" else self._images).call()
         return queued
+
+    def _has_room(self, job: Job) -> None:
+        """Refuse ``job`` if as many of its kind wait as may, of all keys or of its own."""
+        settings, (waiting, _) = self._settings, self._jobs.waiting(job.kind)
+        own, _ = self._jobs.waiting(job.kind, job.tenant)
+        if waiting >= settings.max_queue:
+            problem = f"{waiting} jobs wait, as many as may"
+        elif own >= max(1.0, settings.max_share * settings.max_queue):
+            problem = f"{own} jobs of this key wait, which is its share"
+        else:
+            return
+        at_once = settings.videos_at_once if job.kind == "video" else settings.workers
+        wait = max(1.0, waiting * self._mean[job.kind] / at_once)
+        raise ServiceRefused(problem, remedy="come again", status=429, retry_after=wait)
 
     def at_once(self, job: Job, data: bytes) -> Future[Answered]:
         """Examine ``job`` without queueing it. Of one upload that comes twice at a time, one is examined.
@@ -110,7 +120,9 @@ class Desk:
     def keep(self, job: Job, data: bytes) -> None:
         """Let ``job``, for whose examination nobody waits any longer, be asked for like one that was queued."""
         examined = self._now.get(job.id)
-        if examined is None or not self._jobs.begin(job, data):  # it has ended meanwhile, or was handed in before
+        if examined is None:  # it has ended meanwhile: answered, or else it is tried again
+            self._jobs.hand_in(job, data)
+        if examined is None or not self._jobs.begin(job, data):
             self._jobs.tell(job)
             return
         self._images.running.add(job.id)

@@ -7,13 +7,14 @@ that lost its lease and answers all the same finds the job done, and its answer 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sdk.serve.database import Database
@@ -71,43 +72,34 @@ class Jobs:
     def hand_in(self, job: Job, data: bytes) -> Job:
         """Queue ``job``, or return it as it is if it was handed in before; one that failed is queued again."""
         with self._database.write() as connection:
-            if _insert(connection, job):
-                connection.execute(insert(uploads).values(job_id=job.id, data=data))
-                return self._get(connection, job.id) or job
-            again = update(jobs).where(jobs.c.id == job.id, jobs.c.state == "failed")
-            if connection.execute(again.values(state="queued", attempts=0, problem=None, finished=None)).rowcount:
-                connection.execute(insert(uploads).values(job_id=job.id, data=data))
+            _queue(connection, job, data)
             return self._get(connection, job.id) or job
 
     def begin(self, job: Job, data: bytes) -> bool:
         """Let ``job``, which we run already, be known: it can be asked for, and is taken by another if we go away.
 
-        False if it was known.
+        False if it was known and did not fail.
         """
         mine = {"state": "running", "owner": self._owner, "lease_until": time.time() + self._lease, "attempts": 1}
         with self._database.write() as connection:
-            if not _insert(connection, job):
+            if not _queue(connection, job, data):
                 return False
-            connection.execute(insert(uploads).values(job_id=job.id, data=data))
             connection.execute(update(jobs).where(jobs.c.id == job.id).values(**mine))
         return True
 
     def take(self, kind: Kind = "image") -> tuple[Job, bytes] | None:
-        """The job of that kind that has waited longest, now ours, and its file; None if none waits."""
-        now = time.time()
-        waiting = (jobs.c.kind == kind) & or_(
-            jobs.c.state == "queued", (jobs.c.state == "running") & (jobs.c.lease_until < now)
-        )
-        oldest = select(jobs.c.id).where(waiting).order_by(jobs.c.created).limit(1).with_for_update(skip_locked=True)
-        taking = update(jobs).where(jobs.c.id == oldest.scalar_subquery()).returning(*_FIELDS)
-        mine = {"state": "running", "owner": self._owner, "lease_until": now + self._lease}
+        """A job of that kind, now ours, and its file; None if none waits.
+
+        Tenants take turns: it is the turn of the one whose last job was begun the longest ago, with its oldest one.
+        """
         with self._database.write() as connection:
-            while row := connection.execute(taking.values(attempts=jobs.c.attempts + 1, **mine)).one_or_none():
-                job = Job(*row)
-                if job.attempts <= self._attempts:
-                    file = select(uploads.c.data).where(uploads.c.job_id == job.id)
-                    return job, bytes(connection.execute(file).scalar_one())
-                self._fail(connection, job.id, f"it was begun {job.attempts - 1} times and never ended")
+            _reclaim(connection)
+            for tenant in list(connection.execute(_in_turn(kind)).scalars()):
+                while job := self._oldest(connection, kind, tenant):
+                    if job.attempts <= self._attempts:
+                        file = select(uploads.c.data).where(uploads.c.job_id == job.id)
+                        return job, bytes(connection.execute(file).scalar_one())
+                    self._fail(connection, job.id, f"it was begun {job.attempts - 1} times and never ended")
         return None
 
     def answer(self, job: Job, answer: Answer, *, synced: bool = True) -> tuple[Job, str] | None:
@@ -131,17 +123,16 @@ class Jobs:
             for name, data in answer.pictures.items():
                 connection.execute(insert(pictures).values(job_id=job.id, name=name, data=data))
             if not is_awaited:
-                _tell(connection, job.id, now)
+                _tell(connection, job.id, now, anew=True)
                 connection.execute(delete(uploads).where(uploads.c.job_id == job.id))
             ended = job if is_awaited else self._get(connection, job.id) or job
         return replace(ended, state="done", finished=now, action=answer.action), text
 
     def tell(self, job: Job) -> None:
-        """Let the tenant's webhook be sent how ``job`` ended, if it has and it was not."""
-        ended = select(jobs.c.id).where(jobs.c.id == job.id, jobs.c.state.not_in(OPEN))
-        told = select(deliveries.c.job_id).where(deliveries.c.job_id == job.id)
+        """Let the tenant's webhook be sent how ``job`` ended, if it has and nobody let it before."""
         with self._database.write() as connection:
-            if connection.execute(ended.where(~told.exists())).one_or_none():
+            ended = select(jobs.c.id).where(jobs.c.id == job.id, jobs.c.state.not_in(OPEN))
+            if connection.execute(ended).one_or_none():
                 _tell(connection, job.id, time.time())
 
     def give_back(self, job: Job, *, counts: bool = True) -> None:
@@ -185,11 +176,11 @@ class Jobs:
             found = connection.execute(one).scalar_one_or_none()
         return None if found is None else bytes(found)
 
-    def waiting(self, kind: Kind | None = None) -> tuple[int, float]:
-        """How many jobs, of that kind or of all, are queued, and for how long the first has been, seconds."""
-        queued = select(func.count(), func.min(jobs.c.created)).where(jobs.c.state == "queued")
-        if kind is not None:
-            queued = queued.where(jobs.c.kind == kind)
+    def waiting(self, kind: Kind, tenant: str | None = None) -> tuple[int, float]:
+        """How many jobs of that kind, of one tenant or of all, wait, and for how long the oldest has, seconds."""
+        queued = select(func.count(), func.min(jobs.c.created)).where(_queued(kind))
+        if tenant is not None:
+            queued = queued.where(jobs.c.tenant == tenant)
         with self._database.read() as connection:
             count, first = connection.execute(queued).one()
         return count, max(0.0, time.time() - first) if count else 0.0
@@ -199,6 +190,16 @@ class Jobs:
         old = select(jobs.c.id).where(jobs.c.finished < before)
         with self._database.write() as connection:
             return connection.execute(delete(pictures).where(pictures.c.job_id.in_(old))).rowcount
+
+    def _oldest(self, connection: Connection, kind: Kind, tenant: str) -> Job | None:
+        """The job of ``tenant`` that has waited longest, now ours; others that take one now are not waited for."""
+        now = time.time()
+        mine = {"state": "running", "owner": self._owner, "lease_until": now + self._lease, "begun": now}
+        waiting = select(jobs.c.id).where(_queued(kind), jobs.c.tenant == tenant).order_by(jobs.c.created).limit(1)
+        oldest = waiting.with_for_update(skip_locked=True).scalar_subquery()
+        taking = update(jobs).where(jobs.c.id == oldest).values(attempts=jobs.c.attempts + 1, **mine)
+        row = connection.execute(taking.returning(*_FIELDS)).one_or_none()
+        return None if row is None else Job(*row)
 
     @staticmethod
     def _get(connection: Connection, job_id: str) -> Job | None:
@@ -210,16 +211,57 @@ class Jobs:
         failing = mine.values(state="failed", finished=time.time(), problem=problem, owner=None)
         if connection.execute(failing).rowcount:  # else another server has it by now, and needs the file
             connection.execute(delete(uploads).where(uploads.c.job_id == job_id))
-            _tell(connection, job_id, time.time())
+            _tell(connection, job_id, time.time(), anew=True)
 
 
-def _tell(connection: Connection, job_id: str, now: float) -> None:
-    """Let the webhook of the key that handed a job in be sent how it ended."""
+def _queued(kind: Kind) -> ColumnElement[bool]:
+    """Of jobs of that kind that wait."""
+    return (jobs.c.state == "queued") & (jobs.c.kind == kind)
+
+
+@functools.cache
+def _in_turn(kind: Kind) -> Select[str]:
+    """Tenants with jobs that wait, in the order of their turns.
+
+    They are looked up one by one in an index: ten thousand jobs of one tenant cost no more than one.
+    """
+    tenant, begun_ever = jobs.c.tenant, jobs.c.begun.is_not(None)
+    waiting = select(tenant).where(_queued(kind)).order_by(tenant).limit(1)
+    found = select(waiting.scalar_subquery().label("tenant")).cte("waiting", recursive=True)
+    following = waiting.where(tenant > found.c.tenant).scalar_subquery()
+    found = found.union_all(select(following).where(found.c.tenant.is_not(None)))
+    last = select(func.max(jobs.c.begun)).where(jobs.c.kind == kind, tenant == found.c.tenant, begun_ever)
+    created = select(func.min(jobs.c.created)).where(_queued(kind), tenant == found.c.tenant)
+    turn = func.coalesce(last.scalar_subquery(), 0.0), created.scalar_subquery()
+    return select(found.c.tenant).where(found.c.tenant.is_not(None)).order_by(*turn)
+
+
+def _reclaim(connection: Connection) -> None:
+    """Let jobs of servers that have gone away wait again; others that do so now are not waited for."""
+    gone = select(jobs.c.id).where(jobs.c.state == "running", jobs.c.lease_until < time.time())
+    lost = update(jobs).where(jobs.c.id.in_(gone.with_for_update(skip_locked=True)))
+    connection.execute(lost.values(state="queued", owner=None))
+
+
+def _tell(connection: Connection, job_id: str, now: float, *, anew: bool = False) -> None:
+    """Let the webhook of the key that handed a job in be sent how it ended, once, or ``anew`` if it ends again."""
     address = select(jobs.c.id, keys.c.webhook, literal("pending"), literal(0), literal(now)).where(
         jobs.c.id == job_id, keys.c.name == jobs.c.tenant, keys.c.webhook.is_not(None), keys.c.revoked.is_(None)
     )
-    connection.execute(delete(deliveries).where(deliveries.c.job_id == job_id))
-    connection.execute(insert(deliveries).from_select(["job_id", "url", "state", "attempts", "next_at"], address))
+    if anew:
+        connection.execute(delete(deliveries).where(deliveries.c.job_id == job_id))
+    telling = _insertion(connection, deliveries).from_select(["job_id", "url", "state", "attempts", "next_at"], address)
+    connection.execute(telling.on_conflict_do_nothing())
+
+
+def _queue(connection: Connection, job: Job, data: bytes) -> bool:
+    """Let ``job`` wait, also one that failed; False if it was known."""
+    failed = update(jobs).where(jobs.c.id == job.id, jobs.c.state == "failed")
+    again = failed.values(state="queued", attempts=0, problem=None, finished=None)
+    if not _insert(connection, job) and not connection.execute(again).rowcount:
+        return False
+    connection.execute(insert(uploads).values(job_id=job.id, data=data))
+    return True
 
 
 _GIVEN = ("id", "tenant", "content", "input_sha256", "input_bytes", "kind")
@@ -227,9 +269,12 @@ _GIVEN = ("id", "tenant", "content", "input_sha256", "input_bytes", "kind")
 
 def _insert(connection: Connection, job: Job, **more: Any) -> bool:  # noqa: ANN401  values of columns
     """Insert ``job``, as queued unless ``more`` says otherwise; False if it is there."""
-    kind: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     values = {name: getattr(job, name) for name in _GIVEN}
-    fresh = kind(jobs).values(
-        {**values, "state": "queued", "attempts": 0, "created": job.created or time.time(), **more}
-    )
+    start = {"state": "queued", "attempts": 0, "created": job.created or time.time()}
+    fresh = _insertion(connection, jobs).values({**values, **start, **more})
     return connection.execute(fresh.on_conflict_do_nothing().returning(jobs.c.id)).one_or_none() is not None
+
+
+def _insertion(connection: Connection, table: Table) -> Any:  # noqa: ANN401  of either kind of database
+    """An insertion that knows conflicts."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)

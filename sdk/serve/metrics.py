@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from sdk.serve.jobs import Kind
 
 if TYPE_CHECKING:
     from sdk.examiner import Examination, Examiner
@@ -48,8 +50,10 @@ class Metrics:
             "imdl_model_info", "Models that are run", ["model", "version", "artifact", "backend", "precision"],
             registry=registry,
         )  # fmt: skip
-        self.queue = Gauge("imdl_queue_length", "Jobs that wait", registry=registry)
-        self.age = Gauge("imdl_queue_age_seconds", "For how long the first of them has waited", registry=registry)
+        self.queue = Gauge("imdl_queue_length", "Jobs that wait", ["kind"], registry=registry)
+        self.age = Gauge(
+            "imdl_queue_age_seconds", "For how long the oldest of them has waited", ["kind"], registry=registry
+        )
         self.inflight = Gauge("imdl_inflight", "Uploads that are received or waited for", registry=registry)
         self.inflight_bytes = Gauge("imdl_inflight_bytes", "Bytes of them", registry=registry)
 
@@ -79,11 +83,12 @@ class Metrics:
             for stage, ms in analysis.latency.stages.items():
                 self.stages.labels(model, stage).observe(ms / 1e3)
 
-    def exposed(self, *, queue: Callable[[], tuple[int, float]], inflight: int, inflight_bytes: int) -> bytes:
+    def exposed(self, *, queue: Callable[[Kind], tuple[int, float]], inflight: int, inflight_bytes: int) -> bytes:
         """Everything in Prometheus' text format."""
-        length, age = queue()
-        self.queue.set(length)
-        self.age.set(age)
+        for kind in get_args(Kind):
+            length, age = queue(kind)
+            self.queue.labels(kind).set(length)
+            self.age.labels(kind).set(age)
         self.inflight.set(inflight)
         self.inflight_bytes.set(inflight_bytes)
         return generate_latest(self._registry)

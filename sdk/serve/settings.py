@@ -65,9 +65,9 @@ class Settings:
     max_bytes_inflight: int = 256 * 2**20
     """Bytes of them, all together."""
     max_share: float = 0.5
-    """Part of those uploads and bytes that one key may take."""
+    """Part of those uploads and bytes that one key may take, and of the jobs that wait."""
     max_queue: int = 1000
-    """Pictures that wait to be examined, and again videos: one kind leaves room for the other."""
+    """Pictures that wait to be examined, and again videos: one kind leaves room for the other. Keys take turns."""
     seconds: float = 30.0
     """Time for an upload to arrive, and again for its answer."""
     per_minute: int = 600

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 metadata = MetaData()
+
+BEGUN = "begun IS NOT NULL"
+"""Of few jobs: most uploads are waited for. PostgreSQL would use an index of all where it does not help."""
 
 jobs = Table(
     "jobs",
@@ -23,7 +26,9 @@ jobs = Table(
     Column("action", String(8)),
     Column("problem", Text),  # of a job that failed
     Column("kind", String(8), nullable=False, server_default="image"),  # image, video
-    Index("jobs_by_state", "state", "created"),
+    Column("begun", Float),  # when it was last taken out of the queue
+    Index("jobs_by_turn", "state", "kind", "tenant", "created"),
+    Index("jobs_begun", "tenant", "kind", "begun", sqlite_where=text(BEGUN), postgresql_where=text(BEGUN)),
     Index("jobs_by_action", "action", "finished"),
 )
 

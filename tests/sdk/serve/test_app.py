@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from sdk.evidence import chain, record
+from sdk.serve.desk import Desk
 from sdk.serve.jobs import Job
 from sdk.serve.tables import deliveries
 from tests.sdk.files import saved, scene
@@ -201,7 +202,7 @@ def test_metrics_tell_what_happened(service, post):
     for line in (
         'imdl_actions_total{action="review",content="default"}', 'imdl_stage_seconds_count{model="toy",stage="decode"}',
         'imdl_rejects_total{reason="422 ServiceRefused"}', 'imdl_verdicts_total{model="toy",verdict="suspicious"}',
-        'imdl_score_bucket{le="0.999",model="toy"}', "imdl_queue_age_seconds 0.0", "imdl_inflight 0.0",
+        'imdl_score_bucket{le="0.999",model="toy"}', 'imdl_queue_age_seconds{kind="image"} 0.0', "imdl_inflight 0.0",
         'imdl_request_seconds_count{route="/v1/analyze",status="200"}', 'imdl_shadow_actions_total{action="review"',
         'imdl_model_info{artifact="',
     ):  # fmt: skip
@@ -243,7 +244,9 @@ def test_a_full_queue_refuses_new_jobs_but_knows_the_old(make_settings):
         desk = client.app.state.service.desk
         held = [desk._images._free.acquire() for _ in range(1)]
         first = client.post("/v1/jobs", content=picture(61))
-        assert client.get("/metrics").text.count("imdl_queue_length 1.0") == 1
+        text = client.get("/metrics").text
+        for kind, length in (("image", "1.0"), ("video", "0.0")):
+            assert f'imdl_queue_length{{kind="{kind}"}} {length}' in text
         second = client.post("/v1/jobs", content=picture(62))
         assert (first.status_code, second.status_code) == (202, 429)
         assert int(second.headers["retry-after"]) >= 1
@@ -252,6 +255,19 @@ def test_a_full_queue_refuses_new_jobs_but_knows_the_old(make_settings):
         desk._images._free.release()
         assert finished(client, first.json()["id"], {})["state"] == "done"
         assert client.post("/v1/jobs", content=picture(62)).status_code == 202
+
+
+def test_one_key_leaves_the_others_room_in_the_queue(make_settings):
+    with served(make_settings(max_queue=4)) as client:
+        keys, desk = client.app.state.service.keys, client.app.state.service.desk
+        desk._images._free.acquire()
+        of = {name: {"Authorization": f"Bearer {keys.add(name, role='submit')}"} for name in ("alice", "bob", "carol")}
+        names = ("alice", "alice", "alice", "bob", "bob", "carol")
+        answers = [client.post("/v1/jobs", content=b"%d" % n, headers=of[name]) for n, name in enumerate(names)]
+        assert [answer.status_code for answer in answers] == [202, 202, 429, 202, 202, 429]
+        problems = [answers[n].json()["error"]["problem"] for n in (2, 5)]
+        assert problems == ["2 jobs of this key wait, which is its share", "4 jobs wait, as many as may"]
+        desk._images._free.release()
 
 
 def test_an_answer_that_takes_too_long_can_be_fetched_later(make_settings, monkeypatch):
@@ -275,6 +291,15 @@ def test_an_answer_that_takes_too_long_can_be_fetched_later(make_settings, monke
         assert gate.bytes == 0
 
 
+def end(desk: Desk, go: threading.Event) -> None:
+    """Let what is examined go on, and wait for its end."""
+    go.set()
+    deadline = time.monotonic() + 20
+    while desk._now:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("ended", [False, True], ids=["under way", "ended meanwhile"])
 def test_an_answer_that_takes_too_long_is_told_to_the_webhook(make_settings, monkeypatch, ended):
     """Nobody gets it otherwise, not even where it came while the upload was being turned away."""
@@ -287,11 +312,7 @@ def test_an_answer_that_takes_too_long_is_told_to_the_webhook(make_settings, mon
 
         def kept(job: Job, data: bytes) -> None:
             if ended:
-                go.set()
-                deadline = time.monotonic() + 20
-                while desk._now:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.01)
+                end(desk, go)
             keep(job, data)
 
         monkeypatch.setattr(desk, "keep", kept)
@@ -314,11 +335,20 @@ def test_an_answer_given_at_once_is_not_told_to_the_webhook(make_settings):
             assert list(connection.execute(select(deliveries.c.job_id)).scalars()) == []
 
 
-def test_an_upload_that_nobody_waits_for_any_longer_is_tried_again_after_a_fault(make_settings, monkeypatch):
+@pytest.mark.parametrize("failed", [False, True], ids=["under way", "failed meanwhile"])
+def test_an_upload_that_nobody_waits_for_any_longer_is_tried_again_after_a_fault(make_settings, monkeypatch, failed):
     from sdk.errors import RunFailed
 
     with served(make_settings(anyone=True, seconds=0.3)) as client:
         desk, go = client.app.state.service.desk, threading.Event()
+        keep = desk.keep
+
+        def kept(job: Job, data: bytes) -> None:
+            if failed:
+                end(desk, go)
+            keep(job, data)
+
+        monkeypatch.setattr(desk, "keep", kept)
 
         def fail(*_: object, **__: object) -> None:
             go.wait(20)

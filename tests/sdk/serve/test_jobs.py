@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, text, update
 
-from sdk.serve.jobs import Answer, Job, Jobs, job_id
-from sdk.serve.tables import jobs, records
+from sdk.serve.access import Keys
+from sdk.serve.jobs import Answer, Job, Jobs, _in_turn, _tell, job_id
+from sdk.serve.tables import deliveries, jobs, records, uploads
 
 
 @pytest.fixture
@@ -20,17 +22,19 @@ def make(database):
     return makes
 
 
-def job(name: str = "a", created: float = 1.0) -> Job:
-    return Job(job_id("alice", name), "alice", "default", "0" * 64, 4, created=created)
+def job(name: str = "a", created: float = 1.0, tenant: str = "alice") -> Job:
+    return Job(job_id(tenant, name), tenant, "default", "0" * 64, 4, created=created)
 
 
+INDEXES = ("jobs_by_turn", "jobs_begun")
 ANSWER = Answer("review", lambda previous: f"record after {previous}", {"frame": b"pixels"})
 
 
 def test_an_upload_is_handed_in_once(make):
     store = make()
     assert [store.hand_in(job(), b"file").id for _ in range(3)] == [job().id] * 3
-    assert [store.waiting(*kind)[0] for kind in ((), ("image",), ("video",))] == [1, 1, 0]
+    whose = [("image",), ("image", "alice"), ("image", "bob"), ("video",)]
+    assert [store.waiting(*each)[0] for each in whose] == [1, 1, 0, 0]
     assert store.take()[1] == b"file"
     assert store.take() is None
 
@@ -40,6 +44,54 @@ def test_the_job_that_waited_longest_is_taken_first(make):
     for name, created in (("late", 3.0), ("early", 1.0), ("middle", 2.0)):
         store.hand_in(job(name, created), name.encode())
     assert [store.take()[1] for _ in range(3)] == [b"early", b"middle", b"late"]
+
+
+def test_tenants_take_turns(make):
+    """A tenant that comes late, or comes again, waits for one job of each other, however many these have."""
+    store = make()
+
+    def hand_in(tenant: str, *numbers: int) -> None:
+        for number in numbers:
+            store.hand_in(job(str(number), number, tenant), f"{tenant} {number}".encode())
+
+    def taken(count: int) -> list[str]:
+        return [store.take()[1].decode() for _ in range(count)]
+
+    hand_in("alice", 1, 2, 3, 4, 5)
+    hand_in("bob", 6, 7, 8)
+    assert taken(3) == ["alice 1", "bob 6", "alice 2"]
+    hand_in("carol", 9, 10)
+    assert taken(4) == ["carol 9", "bob 7", "alice 3", "carol 10"]
+    assert taken(3) == ["bob 8", "alice 4", "alice 5"]
+    hand_in("alice", 11)
+    hand_in("carol", 12)
+    assert taken(2) == ["carol 12", "alice 11"]
+    assert store.take() is None
+
+
+def test_the_turn_of_one_kind_is_none_of_the_other(make):
+    store = make()
+    for number, (tenant, kind) in enumerate([("alice", "video"), ("alice", "image"), ("bob", "image")]):
+        store.hand_in(dataclasses.replace(job(str(number), number, tenant), kind=kind), b"file")
+    assert [store.take(kind)[0].tenant for kind in ("video", "image", "image")] == ["alice", "alice", "bob"]
+
+
+def test_whose_turn_it_is_is_looked_up_in_an_index(make, database):
+    """With ten thousand jobs of one tenant as with one."""
+    old = {"content": "default", "input_sha256": "0" * 64, "input_bytes": 4, "state": "queued", "attempts": 0}
+    rows = [{**old, "id": str(number), "tenant": "alice", "created": number} for number in range(10_000)]
+    with database.write() as connection:
+        connection.execute(insert(jobs), [*rows, {**old, "id": "late", "tenant": "bob", "created": 1e5}])
+        connection.execute(insert(uploads), [{"job_id": name, "data": name.encode()} for name in ("0", "1", "late")])
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+        asked = str(_in_turn("image").compile(database.engine, compile_kwargs={"literal_binds": True}))
+        how = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
+        plan = [str(row[-1]) for row in connection.execute(text(f"{how} {asked}"))]
+    read = [line for line in plan if " jobs" in line]
+    assert all(" USING COVERING INDEX " in line or "Index Only Scan" in line for line in read), plan
+    assert {name for name in INDEXES for line in read if name in line} == set(INDEXES), plan
+    assert [make().take()[1] for _ in range(3)] == [b"0", b"late", b"1"]
 
 
 def test_each_job_is_taken_by_one_server(make):
@@ -80,6 +132,56 @@ def test_of_two_servers_that_answer_at_once_one_counts(make, database):
     with database.read() as connection:
         rows = connection.execute(select(records.c.text, records.c.digest).order_by(records.c.number)).all()
     assert [row.text for row in rows] == [f"record after {last}" for last in (None, *(row.digest for row in rows[:-1]))]
+
+
+@pytest.fixture
+def told(database):
+    """States of the deliveries; alice has a webhook."""
+    Keys(database).add("alice", role="submit", webhook="http://127.0.0.1:9/")
+
+    def states() -> list[str]:
+        with database.read() as connection:
+            return list(connection.execute(select(deliveries.c.state)).scalars())
+
+    return states
+
+
+def test_of_two_late_answers_one_counts_and_is_told(make, told):
+    """One upload is waited for in vain at two servers: both keep it, both answer it."""
+    stores = [make("one"), make("other")]
+    with ThreadPoolExecutor(2) as threads:
+        kept = list(threads.map(lambda store: store.begin(job(), b"file"), stores))
+        list(threads.map(lambda store: store.tell(job()), stores))
+        assert (sorted(kept), told()) == ([False, True], [])
+        answers = list(threads.map(lambda store: store.answer(job(), ANSWER), stores))
+    assert sorted(answer is None for answer in answers) == [False, True]
+    assert told() == ["pending"]
+
+
+def test_a_late_answer_that_is_told_already_is_not_told_again(make, database, told):
+    """Two servers turn it away at once, and the webhook of the first is delivered before the other is done."""
+    store = make()
+    store.answer(job(), ANSWER)
+    with ThreadPoolExecutor(1) as threads:
+        with database.write() as connection:
+            _tell(connection, job().id, 1.0)
+            other = threads.submit(store.tell, job())
+            time.sleep(0.1)  # for it to come as far as it can
+            connection.execute(update(deliveries).values(state="delivered"))
+        other.result(20)
+    assert told() == ["delivered"]
+
+
+def test_an_upload_whose_job_had_failed_is_begun_anew_and_told_again(make, database, told):
+    store = make(max_attempts=1)
+    store.hand_in(job(), b"file")
+    store.fail(store.take()[0], "no memory")
+    with database.write() as connection:
+        connection.execute(update(deliveries).values(state="delivered"))
+    assert store.begin(job(), b"file")
+    assert store.get(job().id)[0].state == "running"
+    assert store.answer(job(), ANSWER) is not None
+    assert told() == ["pending"]
 
 
 def expire(database) -> None:
