@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 """How often jobs of other servers are looked for; one's own start at once."""
 
+RENEWALS = 3
+"""How often a lease is renewed in its time."""
+
 
 class Dispatcher:
     """Takes jobs of one kind, ``at_once`` at a time, and lets ``threads`` run them by ``examine``."""
@@ -64,7 +67,7 @@ class Dispatcher:
 
     def _dispatch(self) -> None:
         while not self._ending.is_set():
-            if not self._free.acquire(timeout=POLL_SECONDS):
+            if not self._free.acquire(timeout=min(POLL_SECONDS, self._settings.lease_seconds / RENEWALS)):
                 self._renew()
                 continue
             taken = self._taken()
@@ -86,7 +89,7 @@ class Dispatcher:
 
     def _renew(self) -> None:
         """Renew leases when a third of their time has passed."""
-        if time.monotonic() - self._renewed < self._settings.lease_seconds / 3:
+        if time.monotonic() - self._renewed < self._settings.lease_seconds / RENEWALS:
             return
         self._renewed = time.monotonic()
         if not self.running:

@@ -1,4 +1,7 @@
-"""The service is killed, again and again, at moments drawn by chance: no job is lost and none is answered twice."""
+"""The service is killed, again and again, at moments drawn by chance: no job is lost and none is answered twice.
+
+Nor is a video, whose examination takes longer than most servers live.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,20 @@ from sdk.serve.access import Keys
 from sdk.serve.database import Database
 from sdk.serve.settings import Settings
 from sdk.serve.tables import deliveries, jobs, records, uploads
+from tests.sdk import videos
+from tests.sdk.clips import grey, toy_of_video
 from tests.sdk.serve.conftest import fresh, picture
 
 STARTING, WORKING = 0.3, 0.15
 """Seconds after its start, and after the first upload that it accepted, within which a server is killed."""
+FRAMES = 6
+VIDEOS = (0, 2)
+"""Which of an uploader's files are videos."""
 ENOUGH = 12
 """Jobs that are accepted before the uploads end, however seldom a starved machine gets round to one between kills."""
 PRELOADED = [
     "anyio._backends._asyncio",
+    "av",
     "onnxruntime",
     "pytest",
     "sdk.backends.onnxruntime",
@@ -90,16 +99,17 @@ def receiver():
 class Uploader(threading.Thread):
     """Hands in one file after another, each until it was accepted; every third one twice."""
 
-    def __init__(self, port: int, key: str, seed: int) -> None:
+    def __init__(self, port: int, key: str, *, seed: int, clip: bytes) -> None:
         super().__init__()
-        self.port, self.key, self.seed = port, key, seed
+        self.port, self.key, self.seed, self.clip = port, key, seed, clip
         self.accepted: set[str] = set()
         self.ending = threading.Event()
 
     def run(self) -> None:
         number = 0
         while not self.ending.is_set():
-            data = picture(1000 * self.seed + number, size=(70, 70))
+            name = 1000 * self.seed + number
+            data = picture(name, size=(70, 70)) if number not in VIDEOS else self.clip + name.to_bytes(2)
             for _ in range(2 if number % 3 == 0 else 1):
                 while (job := self.post(data)) is None:
                     time.sleep(0.01)
@@ -121,9 +131,10 @@ class Uploader(threading.Thread):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "kills"), [("sqlite", 36), ("postgres", 14)])
-def test_no_job_is_lost_and_none_is_answered_twice(kind, kills, request, make_settings, receiver):
+def test_no_job_is_lost_and_none_is_answered_twice(kind, kills, request, make_settings, receiver, tmp_path):
+    clip = videos.make(tmp_path / "clip.mp4", [grey(20 + number) for number in range(FRAMES)]).read_bytes()
     changes = {"lease_seconds": 0.5, "max_attempts": 1000, "webhook_seconds": 0.05, "webhook_attempts": 1000}
-    changes |= {"webhook_timeout": 0.5, "metadata": False}
+    changes |= {"webhook_timeout": 0.5, "metadata": False, "models": (str(toy_of_video(tmp_path)),)}
     if kind == "postgres":
         changes["database"] = fresh(request.getfixturevalue("postgres"))
     settings = make_settings(**changes)
@@ -133,7 +144,7 @@ def test_no_job_is_lost_and_none_is_answered_twice(kind, kills, request, make_se
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     listening = socket.create_server(("127.0.0.1", 0), backlog=64)
-    uploaders = [Uploader(listening.getsockname()[1], key, seed) for seed in (1, 2)]
+    uploaders = [Uploader(listening.getsockname()[1], key, seed=seed, clip=clip) for seed in (1, 2)]
     for uploader in uploaders:
         uploader.start()
     moments = random.Random(kills)
@@ -182,10 +193,15 @@ def check(database: Database, accepted: set[str], got: list[tuple[str, str]]) ->
         answered = Counter(connection.execute(select(records.c.job_id)).scalars())
         texts = list(connection.execute(select(records.c.text).order_by(records.c.number)).scalars())
         states = set(connection.execute(select(jobs.c.state)).scalars())
+        attempts = list(connection.execute(select(jobs.c.attempts).where(jobs.c.kind == "video")).scalars())
     assert len(accepted) >= ENOUGH
     assert accepted <= set(answered)
     assert set(answered.values()) == {1}
     assert states == {"done"}
+    assert max(attempts) > 1  # at least one was being examined when its server was killed
+    watched = [video["frames"] for video in (json.loads(text)["video"] for text in texts) if video]
+    assert len(watched) == len(attempts) > 1
+    assert set(watched) == {FRAMES}
     assert count(database, uploads) == 0
     assert chain.check_chain(texts) == record.digest(texts[-1])
     assert {job for job, _ in got} == set(answered)
