@@ -294,6 +294,7 @@ def test_a_video_holds_up_those_behind_it_no_longer_than_it_may(cluster, toy_pat
     cluster.send("moving", *files(1), partition=0)
     out = tmp_path / "records.jsonl"
     options = ["--model", str(toy_path), "--policy", str(policy_path), "--out", str(out), "--idle", "1"]
+    options += ["--group", "moving"]  # into a group that was left the mock cluster lets nobody for a session's 45 s
     told = ["consume", "--brokers", cluster.brokers, "--topic", "moving", *options, "--video-seconds"]
     assert cli.main([*told, "nan"]) == 2
     assert "--video-seconds is nan" in capsys.readouterr().err
