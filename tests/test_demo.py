@@ -18,24 +18,28 @@ RIGHT_AT_LEAST = 6
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory) -> tuple[list[str], Path]:
+def demo(tmp_path_factory) -> tuple[list[str], Path, str]:
+    """The lines it printed, the folder of overlays, and what it said beside."""
     folder = tmp_path_factory.mktemp("demo")
     command = [sys.executable, "-m", "sdk", "demo", "--save", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines(), folder
+    return done.stdout.splitlines(), folder, done.stderr
 
 
 def test_one_line_for_each_photograph_names_the_truth(demo):
-    lines, _ = demo
-    assert len(lines) == len(SAMPLES)
+    lines, folder, words = demo
+    assert len(lines) == len(SAMPLES) == 8
+    assert f"of 8 right; overlays are in {folder}" in words
     for line, sample in zip(lines, SAMPLES, strict=True):
+        assert line.split()[0] in ("right", "WRONG")
         assert f"truth {sample['kind']} " in line
         assert sample["title"] in line
 
 
 def test_an_overlay_of_each_photograph_is_written(demo):
-    _, folder = demo
+    _, folder, _ = demo
+    assert len(list(folder.iterdir())) == len(SAMPLES)
     for sample in SAMPLES:
         with Image.open(folder / f"{Path(sample['file']).stem}.jpg") as overlay:
             assert overlay.width >= sample["width"]
@@ -43,7 +47,7 @@ def test_an_overlay_of_each_photograph_is_written(demo):
 
 def test_released_weights_get_six_of_eight_right(demo):
     """Preview weights are held to nothing: how many they get right is printed (pytest -s) and not judged."""
-    lines, _ = demo
+    lines, _, _ = demo
     with sdk.load() as analyzer:
         status = analyzer.artifact.contract.status
     right = sum(line.startswith("right") for line in lines)

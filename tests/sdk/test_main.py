@@ -275,14 +275,6 @@ def test_a_damaged_model_is_found(imdl, tmp_path):
     assert "schema version None" in words
 
 
-def test_the_demo_stands_beside_the_truth(imdl, tmp_path):
-    status, lines, words = imdl("demo", "--save", tmp_path / "overlays")
-    assert status == 0
-    assert len(lines) == len(list((tmp_path / "overlays").iterdir())) == 8
-    assert all(line.split()[0] in ("right", "WRONG") for line in lines)
-    assert f"of 8 right; overlays are in {tmp_path / 'overlays'}" in words
-
-
 def test_inconclusive_is_not_right(tmp_path, capsys):
     unsure = toy.build(tmp_path / "toy", minimum_side=10_000)
     assert cli.main(["demo", "--model", str(unsure), "--save", str(tmp_path / "overlays")]) == 0
