@@ -77,6 +77,7 @@ class Dispatcher:
             else:
                 self.running.add(taken[0].id)
                 self._threads.submit(self._run, *taken).add_done_callback(lambda _: self._free.release())
+                del taken  # a video's file is large
 
     def _taken(self) -> tuple[Job, bytes] | None:
         self._renew()

@@ -97,8 +97,7 @@ class Jobs:
             for tenant in list(connection.execute(_in_turn(kind)).scalars()):
                 while job := self._oldest(connection, kind, tenant):
                     if job.attempts <= self._attempts:
-                        file = select(uploads.c.data).where(uploads.c.job_id == job.id)
-                        return job, bytes(connection.execute(file).scalar_one())
+                        return job, _file(connection, job.id)
                     self._fail(connection, job.id, f"it was begun {job.attempts - 1} times and never ended")
         return None
 
@@ -241,6 +240,14 @@ def _reclaim(connection: Connection) -> None:
     gone = select(jobs.c.id).where(jobs.c.state == "running", jobs.c.lease_until < time.time())
     lost = update(jobs).where(jobs.c.id.in_(gone.with_for_update(skip_locked=True)))
     connection.execute(lost.values(state="queued", owner=None))
+
+
+def _file(connection: Connection, job_id: str) -> bytes:
+    """The file of a job: from PostgreSQL in its own bytes, as text would take several times the memory."""
+    if connection.dialect.name == "sqlite":
+        return bytes(connection.execute(select(uploads.c.data).where(uploads.c.job_id == job_id)).scalar_one())
+    driver: Any = connection.connection.driver_connection
+    return bytes(driver.execute("SELECT data FROM uploads WHERE job_id = %s", (job_id,), binary=True).fetchone()[0])
 
 
 def _tell(connection: Connection, job_id: str, now: float, *, anew: bool = False) -> None:

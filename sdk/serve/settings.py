@@ -16,6 +16,8 @@ Keep = Literal["flagged", "all", "none"]
 Synced = Literal["jobs", "all"]
 
 
+LARGEST = 500 * 2**20
+"""Bytes of a file in the database: PostgreSQL reads a value only while twice its size is below a gigabyte."""
 FROM_ZERO = ("threads", "retain_days", "max_video_bytes")
 """Settings that may be 0."""
 
@@ -50,7 +52,8 @@ class Settings:
     """Size of one file, bytes."""
     max_pixels: int = Limits().pixels
     max_video_bytes: int = 0
-    """Size of one video, bytes; 0 is all that one key may upload at once. Videos are taken as jobs."""
+    """Size of one video, bytes; 0 is all that one key may upload at once, up to the 500 MiB of a file that a database
+    holds. Videos are taken as jobs. Memory for one: about four times its size while it is received and examined."""
     max_video_frames: int = 18_000
     """Its frames, ten minutes at 30 a second; one that announces more is not begun, and none goes on after so many."""
     max_video_seconds: float = 1800.0
@@ -110,6 +113,11 @@ class Settings:
                 raise UnknownName(f"value of {name}", getattr(self, name), get_args(known))
         share = self._share
         for name in ("max_bytes", "max_video_bytes"):
+            if getattr(self, name) > LARGEST:
+                raise BadSetting(
+                    f"{name} is {getattr(self, name):,}, and a database holds files of {LARGEST:,} bytes at most",
+                    remedy=f"lower {name}",
+                )
             if getattr(self, name) > share:  # such a file would get through only while its key uploads nothing else
                 raise BadSetting(
                     f"{name} is {getattr(self, name):,}, and one key gets {share:,} bytes: max_share of "
@@ -131,7 +139,8 @@ class Settings:
     def video_limits(self) -> VideoLimits:
         """What one video may cost."""
         pixels = min(self.max_pixels, VideoLimits().pixels)
-        return VideoLimits(bytes=self.max_video_bytes or self._share, pixels=pixels, frames=self.max_video_frames)
+        most = self.max_video_bytes or min(self._share, LARGEST)
+        return VideoLimits(bytes=most, pixels=pixels, frames=self.max_video_frames)
 
 
 def read(path: Path | None, **changes: object) -> Settings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sdk.errors import BadSetting, UnknownName
-from sdk.serve.settings import Settings, read
+from sdk.serve.settings import LARGEST, Settings, read
 
 
 def test_a_file_says_what_differs_from_the_defaults(tmp_path):
@@ -14,6 +14,9 @@ def test_a_file_says_what_differs_from_the_defaults(tmp_path):
     assert found == Settings(workers=3, seconds=5.0, models=("a", "b"), keep="none", policy="strict")
     assert read(None) == Settings()
     assert Settings(max_bytes=500, max_bytes_inflight=1000).max_bytes == 500  # its share to the byte
+    shares = {2**20: 2**19, 2**32: LARGEST}
+    for inflight, most in shares.items():
+        assert Settings(max_bytes=9, max_bytes_inflight=inflight).video_limits.bytes == most
 
 
 @pytest.mark.parametrize(
@@ -22,6 +25,8 @@ def test_a_file_says_what_differs_from_the_defaults(tmp_path):
      ("seconds = inf", "seconds is inf"), ("max_bytes = -1", "max_bytes is -1"), ("models = 'a'", "models is 'a'"),
      ("models = [1]", r"models is \[1\]"), ("workers =", "cannot be read"), ("anyone = 1", "anyone is 1"),
      ("max_bytes_inflight = 9_000_000", "one key gets 4,500,000 bytes"),
+     ("max_video_bytes = 524_288_001\nmax_bytes_inflight = 9_000_000_000",
+      "max_video_bytes is 524,288,001, and a database holds files of 524,288,000 bytes at most"),
      ("max_share = 0.2", "max_bytes is 67,108,864, and one key gets 53,687,091 bytes")],
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_refused(tmp_path, text, problem):
