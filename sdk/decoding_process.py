@@ -70,6 +70,7 @@ class WorkerProcess:
         With ``waits=False`` it goes on starting by itself, until :meth:`ready`.
         """
         self._limits = limits
+        self._parent = os.getpid()
         self.within_reach = ""
         """What it could not give up of network and files, in words; empty if nothing."""
         self._shared = self._noise = -1
@@ -159,14 +160,16 @@ class WorkerProcess:
     def close(self) -> None:
         """Stop the process, with all that it started and that stayed in its group, and release what it shares.
 
-        Idempotent.
+        Idempotent. In a fork it only lets go.
         """
         if getattr(self, "_process", None) is not None:
             self._stop()
         self.forget()
 
     def _stop(self) -> int:
-        """End the process and its group; the code it ended with."""
+        """End the process and its group, unless they are another process's; the code it ended with."""
+        if os.getpid() != self._parent:
+            return 0
         if self._process.returncode is None:  # not yet reaped: until then its number is no other group's
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.sdk.videos import make, noise
+
 PROGRAM = """
 import os, sys, warnings
 import numpy as np
@@ -32,3 +34,30 @@ def test_a_child_ends_in_the_ordinary_way(toy_path, repository, backend, use):
     command = [sys.executable, "-c", PROGRAM, toy_path, backend, use]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (3, "output of the child\n", "")
+
+
+VIDEO = """
+import os, sys, warnings
+import sdk.sources
+from sdk.source import Settings
+warnings.simplefilter("ignore", DeprecationWarning)
+frames = sdk.sources.read(sys.argv[1], Settings())
+next(frames)
+child = os.fork()
+if child == 0:
+    if sys.argv[2] == "closed":
+        frames.close()
+    sys.exit(3)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print(1 + sum(1 for _ in frames))
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("end", ["closed", "left"])
+def test_a_child_leaves_the_video_of_its_parent_alone(repository, tmp_path, rng, end):
+    clip = make(tmp_path / "a.mp4", noise(rng, 5))
+    command = [sys.executable, "-c", VIDEO, clip, end]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "5\n", "")
