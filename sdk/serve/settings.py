@@ -53,7 +53,7 @@ class Settings:
     max_pixels: int = Limits().pixels
     max_video_bytes: int = 0
     """Size of one video, bytes; 0 is all that one key may upload at once, up to the 500 MiB of a file that a database
-    holds. Videos are taken as jobs. Memory for one: about four times its size while it is received and examined."""
+    holds. Videos are taken as jobs. Memory for one: about five times its size while it is received and examined."""
     max_video_frames: int = 18_000
     """Its frames, ten minutes at 30 a second; one that announces more is not begun, and none goes on after so many."""
     max_video_seconds: float = 1800.0
