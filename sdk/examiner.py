@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sdk import policy_file
-from sdk.analyzer import Analyzer, load
-from sdk.errors import BadSetting, SdkError
+from sdk.analyzer import load
+from sdk.errors import AnalyzerClosed, BadSetting, SdkError
 from sdk.evidence import pictures, record
 from sdk.footage import REFUSALS, Footage, Watched, watch
 from sdk.metadata import MetadataReader
@@ -22,6 +23,7 @@ from sdk.policy import Decision, Finding, Policy
 from sdk.signatures import HEAD, is_video
 
 if TYPE_CHECKING:
+    from sdk.analyzer import Analyzer
     from sdk.results import Analysis
     from sdk.video.limits import VideoLimits
 
@@ -43,7 +45,7 @@ class Examination:
 
 
 class Examiner:
-    """Models and policies. Safe to share between threads, as Analyzers are."""
+    """Models and policies. Safe to share between threads, and to use after a fork, as Analyzers are."""
 
     def __init__(
         self,
@@ -61,7 +63,8 @@ class Examiner:
         """
         self._metadata = metadata
         self._video, self._video_seconds = video, video_seconds
-        self._beside = ThreadPoolExecutor(thread_name_prefix="metadata")
+        self._beside: dict[int, ThreadPoolExecutor] = {}  # by process id: a fork leaves an executor without its threads
+        self._closed = False
         self.analyzers = {analyzer.artifact.contract.name: analyzer for analyzer in analyzers}
         if len(self.analyzers) < len(analyzers):
             raise BadSetting("two of the models have one name", remedy="load each model once")
@@ -81,7 +84,7 @@ class Examiner:
         self.policy.at(content)
         if is_video(data[:HEAD]):
             return self._watched(data, content, between, start)
-        facts = self._beside.submit(self._facts, data)  # it waits for a process, as the models do
+        facts = self._threads().submit(self._facts, data)  # it waits for a process, as the models do
         try:
             read = next(iter(self.analyzers.values())).read(data)  # decoded once for all
             analyses = {name: analyzer.analyze(read, min_score=0.0) for name, analyzer in self.analyzers.items()}
@@ -108,12 +111,24 @@ class Examiner:
         self._facts(grey)
 
     def close(self) -> None:
-        """Release every model."""
-        self._beside.shutdown()
+        """Release every model. Idempotent."""
+        self._closed = True
+        beside = self._beside.pop(os.getpid(), None)
+        if beside:
+            beside.shutdown()
         for analyzer in self.analyzers.values():
             analyzer.close()
         if self._metadata is not None:
             self._metadata.close()
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._closed:  # it would start a process that nobody stops
+            raise AnalyzerClosed("this Examiner was closed", remedy="open another, or close it later")
+        pid = os.getpid()
+        beside = self._beside.get(pid)
+        if beside is None:  # setdefault is atomic, and an executor has no threads before it is used
+            beside = self._beside.setdefault(pid, ThreadPoolExecutor(thread_name_prefix="metadata"))
+        return beside
 
     def _facts(self, data: bytes) -> dict[str, object] | None:
         return None if self._metadata is None else self._metadata.facts(data)
@@ -175,14 +190,11 @@ def opened(
     """An examiner with artifacts by name or path and policies by name or path; closed in the end."""
     chosen = policy_file.read(policy_file.find(policy))
     other = policy_file.read(policy_file.find(shadow)) if shadow else None
-    analyzers: list[Analyzer] = []
-    try:
-        analyzers += (load(model) for model in models)
-        with MetadataReader(workers=1) as metadata:
-            yield Examiner(analyzers, chosen, other, metadata=metadata, video_seconds=video_seconds)
-    finally:
-        for analyzer in analyzers:
-            analyzer.close()
+    with ExitStack() as stack:
+        analyzers = [stack.enter_context(load(model)) for model in models]
+        metadata = stack.enter_context(MetadataReader(workers=1))
+        examiner = Examiner(analyzers, chosen, other, metadata=metadata, video_seconds=video_seconds)
+        yield stack.enter_context(closing(examiner))
 
 
 def _known(policy: Policy, content: str) -> str:

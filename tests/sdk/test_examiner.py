@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import sdk
@@ -60,8 +62,15 @@ def test_a_content_type_that_only_the_policy_on_trial_lacks_turns_nothing_away(p
         examiner.examine(saved(picture, "PNG"), content="avatar")
 
 
-def test_models_are_opened_by_path_and_closed_in_the_end(toy_path):
+def test_models_are_opened_by_path_and_closed_in_the_end(toy_path, picture):
     with opened([toy_path]) as examiner:
         (analyzer,) = examiner.analyzers.values()
+        before = set(threading.enumerate())
+        examiner.examine(saved(picture, "PNG"))
+        beside = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("metadata")]
+        assert beside
+    assert not any(thread.is_alive() for thread in beside)
     with pytest.raises(sdk.AnalyzerClosed, match="was closed"):
         analyzer.open()
+    with pytest.raises(sdk.AnalyzerClosed, match="this Examiner was closed"):
+        examiner.examine(saved(picture, "PNG"))

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.sdk.files import saved
 from tests.sdk.videos import make, noise
 
 PROGRAM = """
@@ -61,3 +62,31 @@ def test_a_child_leaves_the_video_of_its_parent_alone(repository, tmp_path, rng,
     command = [sys.executable, "-c", VIDEO, clip, end]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (3, "5\n", "")
+
+
+EXAMINER = """
+import os, sys, warnings
+from pathlib import Path
+from sdk.examiner import opened
+warnings.simplefilter("ignore", DeprecationWarning)
+data = Path(sys.argv[2]).read_bytes()
+with opened([sys.argv[1]]) as examiner:
+    action = examiner.examine(data).decision.action
+    child = os.fork()
+    if child == 0:
+        found = examiner.examine(data)
+        assert found.decision.action == action
+        assert found.record["metadata"]["problem"] is None
+        sys.exit(3)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert examiner.examine(data).decision.action == action
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system cannot fork")
+def test_a_child_examines_as_its_parent_did(repository, toy_path, tmp_path, picture):
+    (tmp_path / "a.png").write_bytes(saved(picture, "PNG"))
+    command = [sys.executable, "-c", EXAMINER, toy_path, tmp_path / "a.png"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (3, "")
