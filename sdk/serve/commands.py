@@ -1,10 +1,12 @@
-"""The verbs ``serve`` and ``keys``."""
+"""The verbs ``serve``, ``keys`` and ``webhooks``."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,6 +15,7 @@ from sdk.errors import BadSetting, MissingExtra
 if TYPE_CHECKING:
     Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
+    from sdk.serve.database import Database
     from sdk.serve.settings import Settings
 
 FAILED, DONE = 2, 0
@@ -55,15 +58,10 @@ def serve(args: argparse.Namespace) -> int:
 def keys(args: argparse.Namespace) -> int:
     """Add, list or revoke API keys. A new key is printed once, with the secret that its webhooks are signed with."""
     settings = _settings(args)
-    try:
+    with _database(settings) as database:
         from sdk.serve.access import Keys
-        from sdk.serve.database import Database
         from sdk.serve.webhooks import master_secret, secret_of
-    except ImportError as error:
-        raise MissingExtra(str(error.name), extra="serve", purpose="the service", why=str(error)) from error
-    database = Database(settings.database)
-    try:
-        database.migrate()
+
         if args.action == "list":
             for each in Keys(database).all():
                 print(json.dumps({"name": each.name, "role": each.role, "revoked": each.revoked is not None}))
@@ -75,15 +73,42 @@ def keys(args: argparse.Namespace) -> int:
             secret = secret_of(master_secret(Path(settings.secret)), args.name) if args.webhook else None
             key = Keys(database).add(args.name, role=args.role, per_minute=args.per_minute, webhook=args.webhook)
             print(json.dumps({"name": args.name, "key": key, "webhook_secret": secret}))
-    finally:
-        database.close()
     return DONE
 
 
+def webhooks(args: argparse.Namespace) -> int:
+    """List the webhooks that were given up, or let all of them be tried again by the service."""
+    with _database(_settings(args)) as database:
+        from sdk.serve import dead_letters
+
+        if args.action == "list":
+            for each in dead_letters.listed(database):
+                print(json.dumps(dataclasses.asdict(each)))
+        else:
+            print(json.dumps({"retried": dead_letters.retry(database)}))
+    return DONE
+
+
+@contextlib.contextmanager
+def _database(settings: Settings) -> Iterator[Database]:
+    """The database of the service, brought to the tables of this version."""
+    try:
+        from sdk.serve.database import Database
+    except ImportError as error:
+        raise MissingExtra(str(error.name), extra="serve", purpose="the service", why=str(error)) from error
+    database = Database(settings.database)
+    try:
+        database.migrate()
+        yield database
+    finally:
+        database.close()
+
+
 def add(verbs: Verbs, verb: Callable[[Verbs, Callable[[argparse.Namespace], int]], argparse.ArgumentParser]) -> None:
-    """Add both verbs; ``verb`` makes one of a function."""
-    serving, keeping = verb(verbs, serve), verb(verbs, keys)
-    for options in (serving, keeping):
+    """Add the verbs; ``verb`` makes one of a function."""
+    serving, keeping, telling = (verb(verbs, run) for run in (serve, keys, webhooks))
+    telling.add_argument("action", choices=["list", "retry"])
+    for options in (serving, keeping, telling):
         options.add_argument("--config", type=Path, help="TOML file of settings: sdk/serve/settings.py lists them")
         options.add_argument("--database", help="sqlite:///FILE or postgresql://USER@HOST/NAME")
     serving.add_argument("--host", default="127.0.0.1")

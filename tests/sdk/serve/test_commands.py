@@ -12,11 +12,14 @@ import socket
 import time
 
 import pytest
+from sqlalchemy import select, update
 
 from sdk import __main__ as cli
 from sdk.serve import webhooks
 from sdk.serve.access import Keys
 from sdk.serve.database import Database
+from sdk.serve.jobs import Answer, Job, Jobs
+from sdk.serve.tables import deliveries
 from tests.sdk.serve.conftest import BRIGHT
 from tests.sdk.serve.test_kill import PRELOADED, run
 
@@ -43,6 +46,26 @@ def test_keys_are_made_listed_and_revoked(imdl, tmp_path):
         {"name": "alice", "role": "submit", "revoked": True},
         {"name": "carol", "role": "review", "revoked": False},
     ]
+
+
+def test_webhooks_that_were_given_up_are_listed_and_tried_again(imdl):
+    imdl("keys", "add", "alice", "--webhook", "https://example.org/hook")
+    database, one = Database("sqlite:///imdl.db"), Job("1" * 32, "alice", "default", "0" * 64, 4)
+    store = Jobs(database, owner="o", lease_seconds=60, max_attempts=3)
+    store.hand_in(one, b"file")
+    store.answer(one, Answer("pass", lambda _: "record", {}))
+    assert imdl("webhooks", "list")[:2] == (0, [])
+    with database.write() as connection:
+        connection.execute(update(deliveries).values(state="dead", attempts=8, problem="the receiver answered 500"))
+    assert imdl("webhooks", "list")[1] == [
+        {"job_id": one.id, "tenant": "alice", "url": "https://example.org/hook", "attempts": 8,
+         "problem": "the receiver answered 500"}
+    ]  # fmt: skip
+    assert [imdl("webhooks", "retry")[1] for _ in range(2)] == [[{"retried": 1}], [{"retried": 0}]]
+    with database.read() as connection:
+        row = connection.execute(select(deliveries.c.state, deliveries.c.attempts)).one()
+    assert tuple(row) == ("pending", 0)
+    database.close()
 
 
 @pytest.mark.parametrize(
