@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from sdk.backend import Arrays
 
 RANK = 10
+CACHED_KERNELS = 512
+"""Kernels for shapes met before that a graph keeps, about those of twenty sizes. OpenVINO's own 5,000 are gigabytes by
+the time an upload service has met hundreds."""
 BFLOAT16 = np.dtype("V2")
 """NumPy has no type for it: maps on their way from graph to graph are so many bytes."""
 FITTED_FROM = 1 << 20
-"""Samples of a map from which a graph is compiled for its very shape: that takes half a second, is then a tenth faster,
-and lets buffers follow each other in memory, in less than half of it, which for shapes that vary they do not."""
+"""Samples of a map from which a graph is compiled for its very shape: the first frame of it waits for that, and buffers
+then follow each other in memory, which for shapes that vary they do not."""
 KEPT_UP_TO = 1 << 23
 """Samples of a map up to which buffers are kept for the next frame of its shape."""
 
@@ -58,7 +61,11 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
     its own cache. Any other gets all threads for one run.
     """
     core = _core()
-    settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    settings: dict[str, object] = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "PERFORMANCE_HINT": "LATENCY",
+        "CPU_RUNTIME_CACHE_CAPACITY": CACHED_KERNELS,
+    }
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
     if artifact.contract.is_tiled(graph):

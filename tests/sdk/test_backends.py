@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,7 +139,7 @@ print(failed, openvino._core_of.cache_info().misses)
 
 def test_threads_may_load_openvino_for_the_first_time_at_once(toy_path, repository):
     command = [sys.executable, "-W", "error", "-c", PROGRAM, toy_path]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=300)
     assert (done.stdout, done.stderr, done.returncode) == ("[] 1\n", "", 0)
 
 
@@ -191,6 +193,25 @@ def test_a_model_of_a_very_large_shape_lives_for_one_run(loaded, rng, monkeypatc
     session.close()
 
 
+def resident_mib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from Linux's /proc")
+def test_ever_new_sizes_take_no_more_memory(rng, monkeypatch):
+    monkeypatch.setattr(openvino, "CACHED_KERNELS", 16)
+    session = openvino.open(
+        artifact.read(artifact.find("psccnet-lite")), "rest", device="cpu", precision="f32", threads=1
+    )
+    seen = []
+    for height in range(16, 64):
+        sizes = {"l0": (1, height, 80 - height, 18), "l1": (1, -(-height // 2), -(-(80 - height) // 2), 36)}
+        session.run({name: rng.uniform(0, 1, size).astype(np.float32) for name, size in sizes.items()})
+        seen.append(resident_mib())
+    session.close()
+    assert seen[-1] - seen[15] < 52  # half of it, about 35, is not the kernels'; with OpenVINO's own bound it is 70
+
+
 def test_in_bf16_maps_on_their_way_between_graphs_take_two_bytes_a_value(loaded, rng):
     local, rest = (
         {each: openvino.open(loaded, graph, device="cpu", precision=each, threads=1) for each in ("f32", "bf16")}
@@ -229,7 +250,7 @@ def test_a_runtime_that_cannot_be_imported_is_a_reason_in_its_own_words(toy_path
     for name in broken:
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('lib{name}.so: cannot open shared object file')")
     command = [sys.executable, "-W", "error", "-c", BROKEN, toy_path, tmp_path]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=300)
     assert done.stderr == ""
     for name in broken:
         assert f"{name}, which cannot be imported: lib{name}.so: cannot open shared object file" in done.stdout
