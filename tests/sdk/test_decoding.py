@@ -139,7 +139,7 @@ def run(script: str, folder) -> str:
         text=True,
         check=False,
         env={**os.environ, "PYTHONPATH": search},
-        timeout=60,
+        timeout=300,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

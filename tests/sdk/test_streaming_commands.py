@@ -149,12 +149,12 @@ def test_ctrl_c_at_a_terminal_leaves_no_process_behind(model, tmp_path, rng):
         assert first, process.stderr.read().decode()
         children = _children(process.pid)
         os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=300)
     assert json.loads(first)["index"] == 0
     assert json.loads(out.splitlines()[-1])["summary"]["ended"] == "closed"
     assert b"Traceback" not in err
     assert children
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(_runs(child) for child in children) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not [child for child in children if _runs(child)]

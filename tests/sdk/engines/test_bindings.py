@@ -71,7 +71,7 @@ def used() -> set[str]:
 
 def missing(module: str, paths: set[str], environment: dict[str, str]) -> dict:
     command = [sys.executable, "-c", SAY_WHAT_IS_MISSING, module, json.dumps(sorted(paths))]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -87,7 +87,7 @@ def bindings(request, tmp_path_factory):
     options = ["--quiet", "--no-deps", "--only-binary=:all:", "--no-compile", "--target", str(folder)]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", *options, wheel],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     if done.returncode:
         pytest.skip(f"no package index: {wheel} cannot be had here")

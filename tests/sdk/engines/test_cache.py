@@ -157,7 +157,7 @@ def test_of_many_processes_one_builds_and_all_find_it(cache, repository, tmp_pat
     environment = os.environ | {"PYTHONPATH": f"{repository}:{tmp_path}"}
     commands = [[sys.executable, "-c", BUILDER, str(cache.folder), str(number)] for number in range(4)]
     running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for command in commands]
-    assert [process.communicate(timeout=60)[0] for process in running] == ["None\n"] * 4
+    assert [process.communicate(timeout=300)[0] for process in running] == ["None\n"] * 4
     assert len((cache.folder / "builds").read_text().splitlines()) == 1
 
 

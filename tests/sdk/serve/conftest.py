@@ -113,7 +113,7 @@ def make_settings(toy_path, tmp_path_factory) -> Callable[..., Settings]:
 def served(settings: Settings) -> Iterator[TestClient]:
     """A client of a service that is ready."""
     with TestClient(app.create(settings)) as client:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while client.get("/readyz").status_code != 200:
             assert time.monotonic() < deadline
             assert not client.app.state.service.failure
@@ -143,7 +143,7 @@ DIM, BRIGHT, WHITE = picture(1), picture(2, low=100, high=250), picture(3, low=2
 
 def finished(client: TestClient, job: str, headers: dict[str, str]) -> dict:
     """The document on a job once it is done or failed."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while (document := client.get(f"/v1/jobs/{job}", headers=headers).json())["state"] not in ("done", "failed"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
