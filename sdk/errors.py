@@ -101,10 +101,16 @@ class EvidenceInvalid(SdkError):
 
 
 class ServiceRefused(SdkError):
-    """The service turns a request away with an HTTP ``status``, and says when to come again if that may help."""
+    """The service turns a request away with an HTTP ``status``, and says when to come again if that may help.
 
-    def __init__(self, problem: str, *, remedy: str, status: int, retry_after: float | None = None) -> None:
+    ``bound`` names the one that was met, for those who count.
+    """
+
+    def __init__(
+        self, problem: str, *, remedy: str, status: int, retry_after: float | None = None, bound: str = ""
+    ) -> None:
         super().__init__(problem, remedy=remedy)
+        self.bound = bound
         self.status = status
         self.retry_after = retry_after
 

@@ -122,7 +122,11 @@ class Quotas:
         if level < 1:
             wait = (1 - level) * 60 / size
             raise ServiceRefused(
-                f"the key's {size} uploads a minute are used up", remedy="slow down", status=429, retry_after=wait
+                f"the key's {size} uploads a minute are used up",
+                remedy="slow down",
+                status=429,
+                retry_after=wait,
+                bound="per_minute",
             )
         self._buckets[tenant.name] = (level - 1, moment)
 

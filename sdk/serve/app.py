@@ -99,14 +99,14 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, SdkError):
         raise error
     status = 422 if isinstance(error, UnknownName) else 413 if isinstance(error, LimitExceeded) else 503
-    headers = {}
+    headers, reason = {}, type(error).__name__
     if isinstance(error, ServiceRefused):
-        status = error.status
+        status, reason = error.status, error.bound or reason
         if error.retry_after is not None:
             headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-    request.app.state.service.metrics.rejects.labels(f"{status} {type(error).__name__}").inc()
+    request.app.state.service.metrics.rejects.labels(f"{status} {reason}").inc()
     return JSONResponse(refusal(error).model_dump(), status, headers)
 
 

@@ -88,14 +88,14 @@ class Desk:
         settings, (waiting, _) = self._settings, self._jobs.waiting(job.kind)
         own, _ = self._jobs.waiting(job.kind, job.tenant)
         if waiting >= settings.max_queue:
-            problem = f"{waiting} jobs wait, as many as may"
+            bound, problem = "max_queue", f"{waiting} jobs wait, as many as may"
         elif own >= max(1.0, settings.max_share * settings.max_queue):
-            problem = f"{own} jobs of this key wait, which is its share"
+            bound, problem = "share of max_queue", f"{own} jobs of this key wait, which is its share"
         else:
             return
         at_once = settings.videos_at_once if job.kind == "video" else settings.workers
         wait = max(1.0, waiting * self._mean[job.kind] / at_once)
-        raise ServiceRefused(problem, remedy="come again", status=429, retry_after=wait)
+        raise ServiceRefused(problem, remedy="come again", status=429, retry_after=wait, bound=bound)
 
     def at_once(self, job: Job, data: bytes) -> Future[Answered]:
         """Examine ``job`` without queueing it. Of one upload that comes twice at a time, one is examined.

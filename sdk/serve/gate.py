@@ -30,11 +30,13 @@ class Gate:
     def entered(self, tenant: str) -> Iterator[Place]:
         """A place for one upload of ``tenant``, given back in the end."""
         if self.draining:
-            raise self._refusal("the service is shutting down", status=503)
+            raise self._refusal("the service is shutting down", status=503, bound="shutdown")
         if self.inflight >= self._max_inflight:
-            raise self._refusal(f"{self.inflight} uploads are under way, as many as are let in at once")
+            problem = f"{self.inflight} uploads are under way, as many as are let in at once"
+            raise self._refusal(problem, bound="max_inflight")
         if self._uploads[tenant] >= max(1.0, self._share * self._max_inflight):
-            raise self._refusal(f"{self._uploads[tenant]} uploads of this key are under way, which is its share")
+            problem = f"{self._uploads[tenant]} uploads of this key are under way, which is its share"
+            raise self._refusal(problem, bound="share of max_inflight")
         self.inflight += 1
         self._uploads[tenant] += 1
         place = Place(self, tenant)
@@ -57,16 +59,17 @@ class Gate:
     def hold(self, count: int, tenant: str) -> None:
         """Count ``count`` more bytes of ``tenant``, or refuse them."""
         if self.bytes + count > self._max_bytes:
-            raise self._refusal(f"uploads of {self.bytes:,} bytes are under way, as many as are let in at once")
+            problem = f"uploads of {self.bytes:,} bytes are under way, as many as are let in at once"
+            raise self._refusal(problem, bound="max_bytes_inflight")
         if self._uploads[tenant] > 1 and self._held[tenant] + count > self._share * self._max_bytes:
-            raise self._refusal(
-                f"uploads of this key of {self._held[tenant]:,} bytes are under way, which is its share"
-            )
+            problem = f"uploads of this key of {self._held[tenant]:,} bytes are under way, which is its share"
+            raise self._refusal(problem, bound="share of max_bytes_inflight")
         self.bytes += count
         self._held[tenant] += count
 
-    def _refusal(self, problem: str, *, status: int = 429) -> ServiceRefused:
-        return ServiceRefused(problem, remedy="come again", status=status, retry_after=self._retry_after)
+    def _refusal(self, problem: str, *, bound: str, status: int = 429) -> ServiceRefused:
+        wait = self._retry_after
+        return ServiceRefused(problem, remedy="come again", status=status, retry_after=wait, bound=bound)
 
 
 class Place:

@@ -87,6 +87,7 @@ async def analyze(request: Request, here: Here, tenant: Submitter, content: Cont
                 f"the answer takes longer than {seconds:g} seconds",
                 remedy=f"ask again later: GET /v1/jobs/{job.id}, or hand in jobs: POST /v1/jobs",
                 status=504,
+                bound="seconds",
             ) from error
     return job_document(*answered) if answered else await _document(here, job.id)
 

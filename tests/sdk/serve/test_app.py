@@ -262,6 +262,9 @@ def test_one_key_leaves_the_others_room_in_the_queue(make_settings):
         assert [answer.status_code for answer in answers] == [202, 202, 429, 202, 202, 429]
         problems = [answers[n].json()["error"]["problem"] for n in (2, 5)]
         assert problems == ["2 jobs of this key wait, which is its share", "4 jobs wait, as many as may"]
+        text = client.get("/metrics").text
+        for bound in ("max_queue", "share of max_queue"):
+            assert f'imdl_rejects_total{{reason="429 {bound}"}} 1.0' in text
         desk._images._free.release()
 
 
