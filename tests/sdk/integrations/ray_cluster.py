@@ -29,7 +29,6 @@ from sdk.integrations import backfill
 from sdk.integrations import ray as on_ray
 
 MEMORY = 80 << 20
-PORT = 8497
 LIMIT = 180
 """Seconds after which it ends, and says at which line it stood: most of its waits are Ray's."""
 PATIENCE = 60
@@ -37,8 +36,8 @@ PATIENCE = 60
 AGENTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 
 
-def post(data: bytes) -> tuple[int, dict]:
-    request = urllib.request.Request(f"http://127.0.0.1:{PORT}/", data=data, method="POST")
+def post(data: bytes, *, port: int) -> tuple[int, dict]:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/", data=data, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return answer.status, json.load(answer)
@@ -92,27 +91,31 @@ def mapped(settings: dict, source: Path) -> list[dict]:
 
 def served(settings: dict, files: list[bytes]) -> dict:
     """Some files at a time through a handle, then a good and a bad one over HTTP."""
-    serve.start(http_options={"host": "127.0.0.1", "port": PORT})
+    (port,) = free_ports(1)
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
     application = on_ray.deployment(settings=settings, max_batch_size=4, wait_s=0.2)
     handle = serve.run(application)
     answers = [each.result(timeout_s=PATIENCE) for each in [handle.analyze.remote(file) for file in files]]
+    posted = [post(file, port=port) for file in files[-2:]]
     return {
         "batches": [each["latency_ms"]["batch"] for each in answers if "error" not in each],
         "errors": [each["error"]["type"] for each in answers if "error" in each],
-        "http": [
-            (status, told.get("score"), told.get("error", {}).get("type")) for status, told in map(post, files[-2:])
-        ],
+        "http": [(status, told.get("score"), told.get("error", {}).get("type")) for status, told in posted],
         "scores": [each.get("score") for each in answers],
     }
 
 
-def node() -> dict:
-    """Settings of one node: small, and with ports of its own, which nothing has to wait for to be found."""
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in AGENTS]
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
-        ports = dict(zip(AGENTS, (each.getsockname()[1] for each in sockets), strict=True))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def node() -> dict:
+    """Settings of one node: small, and with ports of its own, which nothing has to wait for to be found."""
+    ports = dict(zip(AGENTS, free_ports(len(AGENTS)), strict=True))
     return {"num_cpus": 1, "object_store_memory": MEMORY, "include_log_monitor": False, **ports}
 
 
