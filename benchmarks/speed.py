@@ -55,8 +55,9 @@ def of_latency(result: Row) -> Iterator[Floor]:
 
 def of_memory(result: Row) -> Iterator[Floor]:
     """Floors of memory and of the time from nothing, from a result of :mod:`benchmarks.memory`."""
-    for key, (what, most) in MOST.items():
+    for key, (name, most) in MOST.items():
         found = result.get(key)
+        what = name if key == "import_s" else f"{name}, {result['precision']}"
         yield Floor(what, most, found, found is not None and found <= most)
 
 

@@ -51,21 +51,26 @@ def test_what_was_not_measured_is_not_reached():
     small = [floor for floor in speed.of_latency(result(2000.0)) if floor.what.startswith("512x512")]
     assert [(floor.found, floor.reached) for floor in small] == [(None, False)] * 2
     assert not any(floor.reached for floor in speed.of_latency({"rows": []}))
-    assert not any(floor.reached for floor in speed.of_memory({}))
+    assert not any(floor.reached for floor in speed.of_memory({"precision": "f32"}))
+
+
+MEMORY = {"import_s": 0.3, "first_analysis_s": 2.01, "precision": "bf16"}
 
 
 def test_memory_is_to_stay_below_its_floor():
-    found = {floor.what: floor.reached for floor in speed.of_memory({"import_s": 0.3, "first_analysis_s": 2.01})}
+    found = {floor.what: floor.reached for floor in speed.of_memory(MEMORY)}
     assert found["import sdk, s at most"]
-    assert not found["load and first analysis at 512, s at most"]
+    assert not found["load and first analysis at 512, s at most, bf16"]
 
 
 def test_the_table_says_which_floors_are_missed(tmp_path):
     (tmp_path / "latency-psccnet-cpu.json").write_text(json.dumps(result(2500.0)), encoding="utf-8")
     (tmp_path / "latency-other-cpu.json").write_text(json.dumps(result(1.0) | {"model": "other"}), encoding="utf-8")
-    (tmp_path / "memory-psccnet-cpu.json").write_text('{"kind": "memory", "model": "psccnet", "import_s": 0.01}')
+    (tmp_path / "memory-psccnet-cpu.json").write_text(
+        '{"kind": "memory", "model": "psccnet", "import_s": 0.01, "precision": "f32"}'
+    )
     text = table.floors(tmp_path)
     assert "| `psccnet` | 1920x1080 bf16, as the runtime alone | 1.2 | 0.96 | missed | 1 | 2.4 |" in text
     assert "| `psccnet` | import sdk, s at most | 0.3 | 0.01 | reached | – | – |" in text
-    assert "| `psccnet` | the same, 24 megapixels | 7,629 | – | not measured | – | – |" in text
+    assert "| `psccnet` | the same, 24 megapixels, f32 | 7,629 | – | not measured | – | – |" in text
     assert "other" not in text
