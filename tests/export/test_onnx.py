@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from export import graphs, parity
 from export.freeze import freeze
 from export.weights import FILE
 from sdk.contract import Contract
+from sdk.progress import Progress
 from training import models
 from training.nn.hrnet import HighResolutionModule
 from training.synthesis.life import LOWEST_QUALITY
@@ -114,23 +116,35 @@ def test_openvino_reads_the_model_where_onnx_cannot_be_imported(exported: Export
     assert run.stdout.strip() == "(1, 40, 50)", run.stderr
 
 
-def test_tiles_give_what_the_whole_gives(exported: Exported, photographs: list[np.ndarray], tmp_path: Path) -> None:
-    """With tiles as small as the halo allows, on an odd size."""
-    folder, contract = exported
-    frame = photographs[0][:131, :203]
-    answers = []
-    for side in (4096, contract.plan[1].tiling.align):
-        content = json.loads((folder / "contract.json").read_text())
-        content["plan"][1]["tiling"] |= {"height": side, "width": side}
-        copy = tmp_path / str(side)
-        copy.mkdir()
-        for path in folder.iterdir():
-            (copy / path.name).write_bytes(path.read_bytes())
-        (copy / "contract.json").write_text(json.dumps(content))
-        answers.append(sdk.load(copy, precision="f32", working_size=0).analyze(frame))
-    whole, tiled = answers
-    assert abs(whole.score - tiled.score) <= 1e-5
-    assert np.abs(whole.heatmap - tiled.heatmap).max() <= 1e-5
+@pytest.fixture(scope="module")
+def tiled(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact with tiles as small as the halo allows."""
+    copy = tmp_path_factory.mktemp("tiled") / "small"
+    shutil.copytree(exported[0], copy)
+    content = json.loads((copy / "contract.json").read_text())
+    side = content["plan"][1]["tiling"]["align"]
+    content["plan"][1]["tiling"] |= {"height": side, "width": side, "extents": {}}
+    (copy / "contract.json").write_text(json.dumps(content))
+    return copy
+
+
+@pytest.mark.parametrize("size", [(61, 83), (33, 46), (90, 5)])
+def test_tiles_give_what_the_whole_gives(
+    exported: Exported, tiled: Path, photographs: list[np.ndarray], size: tuple[int, int]
+) -> None:
+    frame = np.ascontiguousarray(photographs[0][: size[0], : size[1]])
+    answers, counts = [], []
+    for folder in (exported[0], tiled):
+        told: list[Progress] = []
+        # More threads would cut the whole into bands.
+        with sdk.load(folder, precision="f32", working_size=0, threads=1) as analyzer:
+            answers.append(analyzer.analyze(frame, progress=told.append))
+        counts.append(max(each.total for each in told if each.stage == "local"))
+    whole, pieces = answers
+    assert counts[0] == 1
+    assert counts[1] > 4
+    assert abs(whole.score - pieces.score) <= 1e-5
+    assert np.abs(whole.heatmap - pieces.heatmap).max() <= 1e-5
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 300), (300, 5), (33, 47)])
