@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -137,17 +138,23 @@ def test_what_was_found_before_a_limit_counts_beside_the_limit(analyzer, policy,
     assert again.identical
 
 
+def children() -> set[str]:
+    """The numbers of the processes that this one started and that have not been waited for."""
+    return {number for listing in Path("/proc/self/task").glob("*/children") for number in listing.read_text().split()}
+
+
 def test_what_stops_the_examination_leaves_no_process(analyzer, policy, clip):
-    calls = []
+    before, readers = children(), []
 
     def stop() -> None:
-        calls.append(1)
-        if len(calls) == 3:
+        readers.append(children() - before)
+        if len(readers) == 3:
             raise KeyboardInterrupt("enough")
 
     with pytest.raises(KeyboardInterrupt, match="enough"):
         Examiner([analyzer], policy(0.1)).examine(clip, between=stop)
-    assert len(calls) == 3
+    assert [len(each) for each in readers] == [1, 1, 1]
+    assert children() <= before
 
 
 @pytest.mark.parametrize("cut", [100, 400])
