@@ -21,7 +21,7 @@ from sdk.errors import AnalyzerClosed, ArtifactInvalid, BadSetting, RunFailed, S
 from sdk.frames import Color, convert, orientation_of, quality_of, to_display
 from sdk.limits import Limits, check_pixels
 from sdk.progress import Report, Told
-from sdk.recipe import Recipe, as_score
+from sdk.recipe import Recipe, as_pixels, as_score
 from sdk.results import Analysis, Latency, Runtime
 from sdk.verdict import Verdict, judge
 
@@ -181,8 +181,7 @@ class Analyzer:
 
         A backend that runs engines builds the one for such frames first if there is none; nothing else does.
         """
-        if not (isinstance(height, int) and isinstance(width, int) and min(height, width) > 0):
-            raise BadSetting(f"a frame of {height}x{width} px has no pixels", remedy="warm up with 1 px or more")
+        height, width = as_pixels("height", height), as_pixels("width", width)
         check_pixels("the frame to warm up with", (width, height), self._decoder.limits, decoded=True)
         opened = self._here()
         shrinking = 0 < self.working_size < max(height, width)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Mapping
 from numbers import Real
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, SupportsIndex, TypeGuard
 
 from sdk.errors import BadSetting
 from sdk.limits import Limits
@@ -69,6 +70,20 @@ def as_score(name: str, value: object) -> float:
     except OverflowError:
         number = math.inf
     _check(name, value, Real, "a number in [0, 1]", is_right=0 <= number < math.inf)
+    return number
+
+
+def as_pixels(name: str, value: SupportsIndex) -> int:
+    """A number of any whole kind, NumPy's too, as an int.
+
+    Raises:
+        BadSetting: no side of a frame, px.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    _check(name, value, object, "a whole number of pixels, 1 or more", is_right=number > 0)
     return number
 
 

@@ -239,8 +239,9 @@ def test_after_close_it_says_so(toy_path, frame):
 @pytest.mark.parametrize(
     ("use", "error", "words"),
     [
-        (lambda it: it.warmup("a", "b"), sdk.BadSetting, "a frame of axb px has no pixels"),
-        (lambda it: it.warmup(70.5, 70), sdk.BadSetting, r"a frame of 70\.5x70 px has no pixels"),
+        (lambda it: it.warmup("a", "b"), sdk.BadSetting, "height is 'a'\n  -> give a whole number of pixels"),
+        (lambda it: it.warmup(70, 70.5), sdk.BadSetting, r"width is 70\.5\n"),
+        (lambda it: it.warmup(np.int64(-70), 70), sdk.BadSetting, "height is .*-70.*\n  -> give .*, 1 or more"),
         (lambda it: it.warmup(10**6, 10**6), sdk.LimitExceeded, "the frame to warm up with is 1000000 x 1000000"),
         (lambda it: it.analyze(np.zeros((64, 64, 3), np.uint8), progress=3), sdk.BadSetting, "progress is 3"),
     ],
@@ -248,6 +249,15 @@ def test_after_close_it_says_so(toy_path, frame):
 def test_what_makes_no_sense_is_refused(toy_path, use, error, words):
     with sdk.load(toy_path, backend="onnxruntime", threads=1) as loaded, pytest.raises(error, match=words):
         use(loaded)
+
+
+def test_warms_up_with_whole_numbers_of_any_kind(toy_path, monkeypatch):
+    with sdk.load(toy_path, backend="onnxruntime", threads=1) as loaded:
+        shapes = []
+        run = loaded._run
+        monkeypatch.setattr(loaded, "_run", lambda frames, *rest: shapes.append(frames.shape) or run(frames, *rest))
+        loaded.warmup(np.int64(70), np.uint8(80))
+    assert shapes == [(1, 70, 80, 3)]
 
 
 def test_closing_while_others_analyse_ends_in_results_or_the_one_error(toy_path, frame):

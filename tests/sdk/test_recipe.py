@@ -63,7 +63,7 @@ def test_calls_check_what_they_are_given(tmp_path):
             analyzer.analyze(frame, min_score=float("nan"))
         with pytest.raises(sdk.BadSetting, match="given one source\n  -> give a list"):
             analyzer.analyze_batch("photo.jpg")
-        with pytest.raises(sdk.BadSetting, match="0x512 px has no pixels"):
+        with pytest.raises(sdk.BadSetting, match="height is 0\n  -> give a whole number of pixels, 1 or more"):
             analyzer.warmup(0)
 
 
