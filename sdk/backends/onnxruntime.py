@@ -29,6 +29,9 @@ RANK = 20
 
 SILENCE = "ORT_DISABLE_TELEMETRY"
 
+_runtime: Any = None
+_importing = threading.Lock()
+
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -148,6 +151,14 @@ def runtime() -> Any:  # noqa: ANN401  the runtime has no types
     From 1.29 on it reports sessions to Microsoft, on Linux too, and keeps a device's number in the home folder, unless
     ``ORT_DISABLE_TELEMETRY`` is set while it is imported. Where a program imported it before, it is told to stop.
     """
+    global _runtime  # noqa: PLW0603  once imported it is asked for without a lock that a fork could freeze
+    if _runtime is None:
+        with _importing:  # one at a time: each puts the environment back as it found it
+            _runtime = _runtime or _imported()
+    return _runtime
+
+
+def _imported() -> Any:  # noqa: ANN401
     before = os.environ.get(SILENCE)
     os.environ[SILENCE] = "1"
     try:

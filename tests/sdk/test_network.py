@@ -7,10 +7,14 @@ import platform
 import signal
 import subprocess
 import sys
-from importlib import metadata
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module, metadata
 
 import pytest
 from PIL import Image
+
+from sdk.backends import onnxruntime
 
 FORBID = """
 import ctypes, struct, sys
@@ -90,3 +94,28 @@ def test_left_alone_onnxruntime_keeps_something(run, toy_path, tmp_path):
     done = run(PLAIN, next(toy_path.glob("*.onnx")))
     assert done.returncode == 0, done.stderr
     assert any((tmp_path / "home").rglob("*")) == (version >= (1, 29))
+
+
+def test_threads_that_load_at_once_leave_the_environment_as_it_was(monkeypatch):
+    monkeypatch.delenv(onnxruntime.SILENCE, raising=False)
+    monkeypatch.setattr(onnxruntime, "_runtime", None)
+    entered, first_may, second_may = threading.Semaphore(0), threading.Event(), threading.Event()
+    may = iter((first_may, second_may))
+
+    def slowly(name):
+        may_go_on = next(may)
+        entered.release()
+        assert may_go_on.wait(60)
+        return import_module(name)
+
+    monkeypatch.setattr(onnxruntime, "import_module", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(onnxruntime.runtime)
+        assert entered.acquire(timeout=60)
+        second = pool.submit(onnxruntime.runtime)
+        entered.acquire(timeout=0.2)  # where the second one imports, too
+        first_may.set()
+        first.result()
+        second_may.set()
+        assert second.result() is first.result()
+    assert onnxruntime.SILENCE not in os.environ
