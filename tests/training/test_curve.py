@@ -10,9 +10,9 @@ import numpy as np
 from training.curve import plot
 
 REPORTS = [
-    {"minutes": 1.0, "localisation": 0.7, "detection": 0.6},
+    {"minutes": 1.0, "rate": 0.1, "a_loss": 0.7, "another": 0.6},
     {"minutes": 2.0, "pixel_auc": 0.55, "image_auc": 0.5},
-    {"minutes": 2.5, "localisation": 0.6, "detection": 0.5},
+    {"minutes": 2.5, "rate": 0.1, "a_loss": 0.6, "another": 0.5},
 ]
 
 
