@@ -195,6 +195,46 @@ def memory(folder: Path = RESULTS) -> str:
     return markdown(headings, rows) if rows else ""
 
 
+def service(folder: Path = RESULTS) -> str:
+    """What HTTP, queue and record cost beside the bare Analyzer."""
+    headings = {
+        "model": "model", "connections": "uploads at once", "contender": "asked", "calls": "uploads",
+        "p50_ms": "p50, ms", "p95_ms": "p95, ms", "p99_ms": "p99, ms", "per_s": "a second", "added": "added to p50, ms",
+        "lost": "taken of the throughput",
+    }  # fmt: skip
+    rows = []
+    for result in results("service", folder):
+        costs = {cost["connections"]: cost for cost in result["costs"]}
+        for row in result["rows"]:
+            times = {key: f"{row[key]:,.1f}" for key in ("p50_ms", "p95_ms", "p99_ms", "per_s")}
+            cost = costs[row["connections"]] if row["contender"] == "service" else None
+            shown = cost and {"added": f"{cost['p50_added_ms']:.1f}", "lost": f"{cost['throughput_lost']:.1%}"}
+            rows.append({**row, **times, "model": f"`{result['model']}`", **(shown or {})})
+    return markdown(headings, rows) if rows else ""
+
+
+def hostile(folder: Path = RESULTS) -> str:
+    """What thousands of damaged and awkward files did to the service."""
+    headings = {
+        "model": "model", "uploads": "uploads", "analysed": "analysed", "refused": "refused as a file",
+        "unexpected": "without a proper answer", "decoders_lost": "decoders lost", "service_restarts": "service ended",
+        "peak": "peak MiB, all processes", "slowest": "slowest answer, s",
+    }  # fmt: skip
+    rows = [
+        {
+            **result,
+            "model": f"`{result['model']}`",
+            "analysed": sum(result["outcomes"].get(action, 0) for action in ("pass", "review", "block")),
+            "refused": sum(count for name, count in result["outcomes"].items() if name[0].isupper()),
+            "unexpected": len(result["unexpected"]),
+            "peak": f"{result['memory_mib']['peak']:,.0f}",
+            "slowest": f"{result['slowest']['seconds']:.1f}",
+        }
+        for result in results("hostile", folder)
+    ]
+    return markdown(headings, rows) if rows else ""
+
+
 def accuracy(folder: Path = RESULTS) -> str:
     """How well a model does on each set, with the number of frames behind every figure."""
     headings = {
@@ -243,7 +283,7 @@ def _model(artifact: Artifact) -> Row:
 
 TABLES: Mapping[str, Callable[[Path], str]] = {
     "latency": latency, "times": times, "floors": floors, "throughput": throughput, "steady": steady, "memory": memory,
-    "accuracy": accuracy, "models": models,
+    "service": service, "hostile": hostile, "accuracy": accuracy, "models": models,
 }  # fmt: skip
 
 

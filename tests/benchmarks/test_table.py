@@ -56,6 +56,30 @@ def test_what_was_not_measured_is_a_dash(folder):
     assert "| `toy` | 0.100 | – | – | – | – | – | – |" in table.memory(folder)
 
 
+def test_the_service_stands_beside_the_bare_analyzer(tmp_path):
+    contenders = [
+        {"contender": name, "connections": 2, "calls": 9, "per_s": per_s}
+        | dict.fromkeys(("p50_ms", "p95_ms", "p99_ms"), ms)
+        for name, ms, per_s in (("bare", 80.0, 12.5), ("service", 86.0, 12.0))
+    ]
+    cost = {"connections": 2, "p50_added_ms": 6.0, "throughput_lost": 0.04, "within_bounds": False}
+    result = {"kind": "service", "model": "toy", "rows": contenders, "costs": [cost]}
+    (tmp_path / "service-toy-cpu.json").write_text(json.dumps(result), encoding="utf-8")
+    text = table.service(tmp_path)
+    assert "| `toy` | 2 | bare | 9 | 80.0 | 80.0 | 80.0 | 12.5 | – | – |" in text
+    assert "| `toy` | 2 | service | 9 | 86.0 | 86.0 | 86.0 | 12.0 | 6.0 | 4.0% |" in text
+
+
+def test_hostile_files_are_counted_by_what_became_of_them(tmp_path):
+    outcomes = {"review": 2, "pass": 1, "DecodeFailed": 4, "ServiceRefused": 1}
+    result = {
+        "kind": "hostile", "model": "toy", "uploads": 8, "outcomes": outcomes, "unexpected": [], "decoders_lost": 1,
+        "service_restarts": 0, "memory_mib": {"peak": 512.4}, "slowest": {"upload": "7", "seconds": 2.04},
+    }  # fmt: skip
+    (tmp_path / "hostile-toy-cpu.json").write_text(json.dumps(result), encoding="utf-8")
+    assert "| `toy` | 8 | 3 | 5 | 0 | 1 | 0 | 512 | 2.0 |" in table.hostile(tmp_path)
+
+
 def test_only_what_stands_between_the_markers_is_replaced(folder):
     text = "before\n<!-- table: memory -->\nold\n<!-- /table -->\nafter\n"
     filled = table.filled(text, folder)
