@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sdk.backend import Arrays
 
 RANK = 10
-CACHED_KERNELS = 512
-"""Kernels for shapes met before that a graph keeps, about those of twenty sizes. OpenVINO's own 5,000 are gigabytes by
+CACHED_KERNELS = 256
+"""Kernels for shapes met before that a graph keeps, about those of ten sizes. OpenVINO's own 5,000 are gigabytes by
 the time an upload service has met hundreds."""
 BFLOAT16 = np.dtype("V2")
 """NumPy has no type for it: maps on their way from graph to graph are so many bytes."""
