@@ -18,22 +18,28 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import sdk
 from sdk.errors import LimitExceeded, SdkError, ServiceRefused, UnknownName
-from sdk.serve import health, logs, reviewing, tracing, uploading
+from sdk.serve import diagnosis, health, logs, reviewing, tracing, uploading
 from sdk.serve.documents import Failure, Refusal, refusal
 from sdk.serve.service import Service
 from sdk.serve.settings import Settings
 
+WATCHED = ("/healthz", "/readyz", "/metrics")
+"""Routes that are asked all the time; what they answer is neither logged nor counted as a reject."""
 DESCRIPTION = """Was this picture manipulated, and where? Uploads in; decisions of a policy, with evidence, out.
 
 `pass` means that nothing was found that the policy acts on. It never means that a picture is authentic."""
 
 
 def create(settings: Settings) -> FastAPI:
-    """The application; its service starts and stops with it."""
+    """The application; its service starts and stops with it. Whoever runs it may set ``state.give_up``."""
+
+    def give_up() -> None:
+        app.state.give_up()
+
+    service = Service(settings, give_up=give_up)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = app.state.service = Service(settings, give_up=getattr(app.state, "give_up", lambda: None))
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(service.start)
         yield
         await run_in_threadpool(service.stop)
@@ -41,6 +47,7 @@ def create(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="imdl", version=sdk.__version__, description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
     )
+    app.state.service, app.state.give_up = service, lambda: None
     for routes in (uploading, reviewing, health):
         app.include_router(routes.router)
     app.add_exception_handler(SdkError, _refused)
@@ -87,7 +94,7 @@ def _tell(scope: Scope, status: int, seconds: float) -> None:
     """Count and log a request by its route; its address may hold what a stranger wrote."""
     route = getattr(scope.get("route"), "path", "none")
     scope["app"].state.service.metrics.requests.labels(route, str(status)).observe(seconds)
-    if route in ("/healthz", "/readyz", "/metrics"):
+    if route in WATCHED:
         return
     state = scope["state"]
     tenant = logs.short(state["tenant"]) if "tenant" in state else None
@@ -106,14 +113,18 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
             headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-    request.app.state.service.metrics.rejects.labels(f"{status} {reason}").inc()
+    if request.url.path not in WATCHED:
+        request.app.state.service.metrics.rejects.labels(f"{status} {reason}").inc()
     return JSONResponse(refusal(error).model_dump(), status, headers)
 
 
 async def _away(request: Request, error: Exception) -> JSONResponse:
-    logs.logger.error("the database does not answer", exc_info=error)
-    refused = ServiceRefused("the database does not answer", remedy="come again", status=503, retry_after=5.0)
-    return await _refused(request, refused)
+    if diagnosis.is_full(error):
+        problem, remedy = "the database cannot be written: its disk is full", "come again once there is room"
+    else:
+        problem, remedy = "the database does not answer", "come again"
+    logs.logger.error(problem, exc_info=error)
+    return await _refused(request, ServiceRefused(problem, remedy=remedy, status=503, retry_after=5.0))
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from sdk.serve.settings import Settings
 
 FAILED, DONE = 2, 0
-DRAIN_SECONDS = 60
-"""Time for requests under way when the service is asked to end."""
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -30,43 +28,29 @@ def serve(args: argparse.Namespace) -> int:
     """
     settings = _settings(args, anyone=args.anyone or None)
     try:
-        import uvicorn
-
-        from sdk.serve import app, logs
+        from sdk.serve import app, listening
     except ImportError as error:
         raise MissingExtra(str(error.name), extra="serve", purpose="the service", why=str(error)) from error
     if settings.anyone and args.host not in ("127.0.0.1", "::1", "localhost"):
         raise BadSetting(f"anyone on {args.host} would serve strangers", remedy="imdl keys add NAME, or 127.0.0.1")
-    logs.configure()
     application = app.create(settings)
-    config = uvicorn.Config(
-        application,
-        host=args.host,
-        port=args.port,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        h11_max_incomplete_event_size=1 << 16,
-    )
-    server = uvicorn.Server(config)
-    application.state.give_up = lambda: setattr(server, "should_exit", True)
-    server.run()
-    return FAILED if getattr(application.state, "service", None) is None or application.state.service.failure else DONE
+    ended_well = listening.run(application, listening.listen(args.host, args.port))
+    return DONE if ended_well else FAILED
 
 
 def keys(args: argparse.Namespace) -> int:
     """Add, list or revoke API keys. A new key is printed once, with the secret that its webhooks are signed with."""
     settings = _settings(args)
-    with _database(settings) as database:
+    if args.action != "list" and args.name is None:
+        raise BadSetting(f"keys {args.action} needs a name", remedy=f"imdl keys {args.action} NAME")
+    with _database(settings, is_new=args.action == "add") as database:
         from sdk.serve.access import Keys
         from sdk.serve.webhooks import master_secret, secret_of
 
         if args.action == "list":
             for each in Keys(database).all():
-                print(json.dumps({"name": each.name, "role": each.role, "revoked": each.revoked is not None}))
-        elif args.name is None:
-            raise BadSetting(f"keys {args.action} needs a name", remedy=f"imdl keys {args.action} NAME")
+                told = {name: getattr(each, name) for name in ("name", "role", "per_minute", "webhook")}
+                print(json.dumps(told | {"revoked": each.revoked is not None}))
         elif args.action == "revoke":
             Keys(database).revoke(args.name)
         else:
@@ -90,16 +74,23 @@ def webhooks(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _database(settings: Settings) -> Iterator[Database]:
-    """The database of the service, brought to the tables of this version."""
+def _database(settings: Settings, *, is_new: bool = False) -> Iterator[Database]:
+    """The database of the service, brought to the tables of this version; made if it may be new."""
     try:
         from sdk.serve.database import Database
+        from sdk.serve.diagnosis import explained
     except ImportError as error:
         raise MissingExtra(str(error.name), extra="serve", purpose="the service", why=str(error)) from error
     database = Database(settings.database)
+    if database.file and not is_new and not database.file.exists():
+        raise BadSetting(
+            f"there is no database {database.file}",
+            remedy="name that of the service: --database sqlite:///FILE; imdl serve and imdl keys add make one",
+        )
     try:
-        database.migrate()
-        yield database
+        with explained(database):
+            database.migrate()
+            yield database
     finally:
         database.close()
 

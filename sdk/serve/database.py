@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.exc import DBAPIError
 
 from sdk.errors import BadSetting
+from sdk.serve import diagnosis
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 20
 """How long a writer waits for another in SQLite."""
 CHAIN_LOCK = 0x494D444C
 """PostgreSQL's advisory lock of those who append to the chain of records."""
+QUEUE_LOCKS = {"image": CHAIN_LOCK + 1, "video": CHAIN_LOCK + 2}
+"""Those of who counts a queue to add to it."""
 
 
 class Database:
@@ -29,7 +35,7 @@ class Database:
             parsed = sqlalchemy.make_url(url)
             if parsed.get_backend_name() == "postgresql":
                 parsed = parsed.set(drivername="postgresql+psycopg")
-            elif parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+            elif parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:") or parsed.query:
                 raise BadSetting(f"database {parsed!r} is neither a file of SQLite nor PostgreSQL", remedy=_URLS)
             self.engine = sqlalchemy.create_engine(
                 parsed,
@@ -41,8 +47,17 @@ class Database:
         except ImportError as error:
             raise BadSetting(f"the database cannot be opened: {error}", remedy=_URLS) from error
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.file = Path(str(parsed.database)).resolve() if self.is_sqlite else None
+        """Of SQLite."""
+        self.full = ""
+        """Why the last transaction that met a full disk failed; empty once there is room again."""
         if self.is_sqlite:
             _prepare_sqlite(self.engine)
+
+    @property
+    def name(self) -> str:
+        """What can be told of where it is."""
+        return f"the database {self.file}" if self.file else "the database"
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -58,20 +73,52 @@ class Database:
         Every one that is takes with it those before.
         """
         options = {"writes": True, "synced": synced}
-        with self.engine.connect().execution_options(**options) as connection, connection.begin():
-            if not synced and not self.is_sqlite:
-                connection.execute(text("SET LOCAL synchronous_commit = off"))
-            if chained and not self.is_sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CHAIN_LOCK})
-            yield connection
+        try:
+            with self.engine.connect().execution_options(**options) as connection, connection.begin():
+                if not synced and not self.is_sqlite:
+                    connection.execute(text("SET LOCAL synchronous_commit = off"))
+                if chained:
+                    self.wait_for(connection, CHAIN_LOCK)
+                yield connection
+        except DBAPIError as error:
+            if diagnosis.is_full(error):
+                self.full = diagnosis.words(error)
+            raise
+
+    def wait_for(self, connection: Connection, lock: int) -> None:
+        """Hold ``lock`` until the transaction ends. In SQLite whoever writes is alone in any case."""
+        if not self.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
+
+    def has_room(self, size: int) -> bool:
+        """Whether the disk was never found full, or a transaction works again, with ``size`` bytes free for a file.
+
+        It is tried here, as nobody uploads to a service that is not ready.
+        """
+        if self.full and (self.file is None or shutil.disk_usage(self.file.parent).free >= size):
+            with suppress(DBAPIError):
+                with self.write() as connection:
+                    connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+                self.full = ""
+        return not self.full
 
     def migrate(self) -> None:
-        """Bring the tables to those of this version; servers that start at the same time wait for each other."""
+        """Bring the tables to those of this version; servers that start at the same time wait for each other.
+
+        Raises:
+            BadSetting: they are those of a later version.
+        """
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with self.write(chained=True) as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise BadSetting(
+                    f"{self.name} has the tables of a later version: {error}",
+                    remedy="run that version again, or restore the copy that was made before the upgrade",
+                ) from error
 
     def close(self) -> None:
         """Close every connection."""

@@ -37,11 +37,17 @@ async def healthz() -> State:
     return State(status="alive")
 
 
-@router.get("/readyz", responses={503: {"model": Refusal, "description": "Models are loaded, or the service ends."}})
+@router.get(
+    "/readyz",
+    responses={503: {"model": Refusal, "description": "Models are loaded, the disk is full, or the service ends."}},
+)
 async def readyz(here: Here) -> Ready:
-    """Whether uploads are examined: not before the models are warm, no longer once the service ends."""
+    """Whether uploads are examined: not before the models are warm, nor while the disk is full or the service ends."""
     if not here.is_ready:
         raise ServiceRefused("the service is starting or ending", remedy="come again", status=503, retry_after=1.0)
+    if here.database.full and not await run_in_threadpool(here.has_room):
+        problem = "the database cannot be written: its disk is full"
+        raise ServiceRefused(problem, remedy="make room on it", status=503, retry_after=5.0)
     return Ready(status="ready", within_reach_of_decoders=here.within_reach)
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sdk import decoding_process, policy_file
 from sdk.analyzer import Analyzer, load
-from sdk.errors import SdkError, ServiceRefused
+from sdk.errors import BadSetting, SdkError, ServiceRefused
 from sdk.examiner import Examiner
+from sdk.integrations import locks
 from sdk.metadata import MetadataReader
 from sdk.serve import logs
 from sdk.serve.access import Keys, Quotas
 from sdk.serve.database import Database
 from sdk.serve.desk import Desk
+from sdk.serve.diagnosis import explained
 from sdk.serve.gate import Gate
 from sdk.serve.jobs import Jobs
 from sdk.serve.metrics import Metrics
@@ -57,18 +59,34 @@ class Service:
         self._open = ExitStack()
         self._ending = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._is_prepared = False
+
+    def prepare(self) -> None:
+        """Prepare the database, whose only server this one is from here on if it is a file of SQLite. Idempotent.
+
+        Raises:
+            BadSetting: it cannot be used, or another server has it.
+        """
+        if self._is_prepared:
+            return
+        file = self.database.file
+        if file is not None:
+            self._open.enter_context(only_server(file))
+        with explained(self.database):
+            self.database.migrate()
+            if file is not None:  # one file, one server: whoever ran these jobs is gone
+                self.jobs.take_over()
+        self._is_prepared = True
 
     def start(self) -> None:
         """Prepare the database and load the models, these in a thread of their own: see :attr:`desk`."""
-        self.database.migrate()
-        if self.database.is_sqlite:  # one file, one server: whoever ran these jobs is gone
-            self.jobs.take_over()
+        self.prepare()
         self._threads = [threading.Thread(target=work, name=work.__name__) for work in (self._load, self._purge)]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End what was begun and release everything."""
+        """End what was begun and release everything. Idempotent."""
         self.gate.draining = True
         self._ending.set()
         for thread in self._threads:
@@ -80,6 +98,10 @@ class Service:
     def is_ready(self) -> bool:
         """Whether uploads are examined: models are warm, and the service does not end."""
         return self._desk is not None and not self.gate.draining
+
+    def has_room(self) -> bool:
+        """Whether the database's disk has room for an upload: it takes one twice, in its log and in its file."""
+        return self.database.has_room(2 * self.settings.max_bytes)
 
     @property
     def desk(self) -> Desk:
@@ -159,3 +181,22 @@ class Service:
                 logs.logger.exception("old pictures cannot be deleted")
             if self._ending.wait(PURGE_SECONDS):
                 return
+
+
+@contextmanager
+def only_server(file: Path) -> Iterator[None]:
+    """Be the only server of the database in ``file``; the end of the process gives it back, however it ends."""
+    try:
+        lock = file.with_name(f"{file.name}.lock").open("ab")  # which no child inherits
+    except OSError as error:
+        raise BadSetting(
+            f"the database {file} cannot be used: {error.strerror}",
+            remedy="name a file in a folder that exists and may be written: --database sqlite:///FILE",
+        ) from error
+    with lock:
+        locks.hold(
+            lock,
+            f"another server has the database {file}",
+            remedy="end that one, or let both share PostgreSQL: --database postgresql://USER@HOST/NAME",
+        )
+        yield

@@ -217,14 +217,26 @@ def secret_of(master: bytes, tenant: str) -> str:
 
 def master_secret(path: Path) -> bytes:
     """The secret in the file at ``path``, which is made, for its owner alone, where it is missing."""
-    if not path.exists():
-        fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        if not path.exists():
+            _make_secret(path)
+        secret = path.read_bytes().strip()
+    except OSError as error:
+        raise BadSetting(
+            f"the secret in {path} cannot be read or made: {error.strerror}",
+            remedy="let its folder be written and have room, or name another file: the setting secret",
+        ) from error
+    if len(secret) < 32:  # with none, everybody could sign
+        raise BadSetting(f"the secret in {path} has {len(secret)} characters", remedy="delete the file: one is made")
+    return secret
+
+
+def _make_secret(path: Path) -> None:
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
         with open(fresh, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(secrets.token_hex(32))
         with contextlib.suppress(FileExistsError):  # another server was faster: both take its secret
             os.link(fresh, path)
-        fresh.unlink()
-    secret = path.read_bytes().strip()
-    if len(secret) < 32:  # with none, everybody could sign
-        raise BadSetting(f"the secret in {path} has {len(secret)} characters", remedy="delete the file: one is made")
-    return secret
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -90,10 +90,18 @@ def test_what_is_not_committed_is_not_there(database):
         assert connection.execute(select(func.count()).select_from(jobs)).scalar_one() == 0
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://x/y", "nonsense", "sqlite+aiosqlite://"])
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://x/y", "nonsense", "sqlite+aiosqlite://",
+                                 "", "foo.db", "sqlite:///file:a?mode=memory&uri=true"])  # fmt: skip
 def test_what_cannot_hold_jobs_is_refused(url):
     with pytest.raises(BadSetting, match="database"):
         Database(url)
+
+
+def test_tables_of_a_later_version_are_told_with_a_remedy(database):
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(BadSetting, match=r"(?s)tables of a later version.*9999.*restore the copy"):
+        database.migrate()
 
 
 def test_only_what_is_synced_waits_for_the_disk(database):
