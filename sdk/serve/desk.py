@@ -78,15 +78,15 @@ class Desk:
         if known is not None and known[0].state != "failed":
             self._metrics.repeats.inc()
             return known[0]
-        self._has_room(job)
-        queued = self._jobs.hand_in(job, data)
+        room = functools.partial(self._check_room, job)
+        room(*self._jobs.lengths(job))  # before the file is written, for nothing if there is none
+        queued = self._jobs.hand_in(job, data, room=room)
         (self._videos if job.kind == "video" else self._images).call()
         return queued
 
-    def _has_room(self, job: Job) -> None:
+    def _check_room(self, job: Job, waiting: int, own: int) -> None:
         """Refuse ``job`` if as many of its kind wait as may, of all keys or of its own."""
-        settings, (waiting, _) = self._settings, self._jobs.waiting(job.kind)
-        own, _ = self._jobs.waiting(job.kind, job.tenant)
+        settings = self._settings
         if waiting >= settings.max_queue:
             bound, problem = "max_queue", f"{waiting} jobs wait, as many as may"
         elif own >= max(1.0, settings.max_share * settings.max_queue):

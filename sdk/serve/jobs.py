@@ -17,7 +17,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sdk.serve.database import Database
+from sdk.serve.database import QUEUE_LOCKS, Database
 from sdk.serve.tables import deliveries, jobs, keys, pictures, records, uploads
 
 OPEN = ("queued", "running")
@@ -69,10 +69,17 @@ class Jobs:
         self._database, self._owner = database, owner
         self._lease, self._attempts = lease_seconds, max_attempts
 
-    def hand_in(self, job: Job, data: bytes) -> Job:
-        """Queue ``job``, or return it as it is if it was handed in before; one that failed is queued again."""
+    def hand_in(self, job: Job, data: bytes, *, room: Callable[[int, int], None] = lambda _, own: None) -> Job:
+        """Queue ``job``, or return it as it is if it was handed in before; one that failed is queued again.
+
+        ``room`` is told how many others of its kind wait, of all tenants and of its own, and raises to keep it out.
+        Nobody else is told the same number.
+        """
         with self._database.write() as connection:
-            _queue(connection, job, data)
+            if _queue(connection, job, data):
+                self._database.wait_for(connection, QUEUE_LOCKS[job.kind])
+                waiting, own = connection.execute(_lengths(job)).one()
+                room(waiting - 1, own - 1)
             return self._get(connection, job.id) or job
 
     def begin(self, job: Job, data: bytes) -> bool:
@@ -175,11 +182,15 @@ class Jobs:
             found = connection.execute(one).scalar_one_or_none()
         return None if found is None else bytes(found)
 
-    def waiting(self, kind: Kind, tenant: str | None = None) -> tuple[int, float]:
-        """How many jobs of that kind, of one tenant or of all, wait, and for how long the oldest has, seconds."""
+    def lengths(self, job: Job) -> tuple[int, int]:
+        """How many jobs of that kind wait, of all tenants and of its own."""
+        with self._database.read() as connection:
+            waiting, own = connection.execute(_lengths(job)).one()
+        return waiting, own
+
+    def waiting(self, kind: Kind) -> tuple[int, float]:
+        """How many jobs of that kind wait, and for how long the oldest has, seconds."""
         queued = select(func.count(), func.min(jobs.c.created)).where(_queued(kind))
-        if tenant is not None:
-            queued = queued.where(jobs.c.tenant == tenant)
         with self._database.read() as connection:
             count, first = connection.execute(queued).one()
         return count, max(0.0, time.time() - first) if count else 0.0
@@ -211,6 +222,12 @@ class Jobs:
         if connection.execute(failing).rowcount:  # else another server has it by now, and needs the file
             connection.execute(delete(uploads).where(uploads.c.job_id == job_id))
             _tell(connection, job_id, time.time(), anew=True)
+
+
+def _lengths(job: Job) -> Select[int, int]:
+    """How many jobs of that kind wait, of all tenants and of its own."""
+    every = select(func.count()).where(_queued(job.kind))
+    return select(every.scalar_subquery(), every.where(jobs.c.tenant == job.tenant).scalar_subquery())
 
 
 def _queued(kind: Kind) -> ColumnElement[bool]:

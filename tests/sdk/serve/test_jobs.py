@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import insert, select, text, update
 
+from sdk.errors import ServiceRefused
 from sdk.serve.access import Keys
+from sdk.serve.desk import Desk
 from sdk.serve.jobs import Answer, Job, Jobs, _in_turn, _tell, job_id
+from sdk.serve.metrics import Metrics
+from sdk.serve.settings import Settings
 from sdk.serve.tables import deliveries, jobs, records, uploads
 
 
@@ -33,10 +39,33 @@ ANSWER = Answer("review", lambda previous: f"record after {previous}", {"frame":
 def test_an_upload_is_handed_in_once(make):
     store = make()
     assert [store.hand_in(job(), b"file").id for _ in range(3)] == [job().id] * 3
-    whose = [("image",), ("image", "alice"), ("image", "bob"), ("video",)]
-    assert [store.waiting(*each)[0] for each in whose] == [1, 1, 0, 0]
+    assert [store.waiting(kind)[0] for kind in ("image", "video")] == [1, 0]
+    assert [store.lengths(job(tenant=tenant)) for tenant in ("alice", "bob")] == [(1, 1), (1, 0)]
     assert store.take()[1] == b"file"
     assert store.take() is None
+
+
+@pytest.mark.parametrize("tenants", [("alice",), ("alice", "bob", "carol", "dave")])
+def test_a_burst_finds_no_more_room_than_there_is(make, monkeypatch, tenants):
+    """All of them have looked before any is queued."""
+    store, looked = make(), threading.Barrier(16)
+    settings = Settings(max_queue=6, max_share=0.5)
+    desk = Desk(settings, None, store, metrics=Metrics())
+    lengths = store.lengths
+    monkeypatch.setattr(store, "lengths", lambda job: (lengths(job), looked.wait(30))[0])
+
+    def hand_in(number: int) -> str:
+        try:
+            desk.hand_in(job(str(number), number, tenants[number % len(tenants)]), b"file")
+        except ServiceRefused as refused:
+            return refused.bound
+        return "queued"
+
+    with ThreadPoolExecutor(16) as threads:
+        ends = Counter(threads.map(hand_in, range(16)))
+    most = 3 if len(tenants) == 1 else 6
+    assert (ends["queued"], store.waiting("image")[0]) == (most, most)
+    assert all(lengths(job(tenant=tenant))[1] <= 3 for tenant in tenants)
 
 
 def test_the_job_that_waited_longest_is_taken_first(make):
