@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 ENVELOPE = 1 << 16
 """Bytes that a multipart form may add to a file."""
-FIELD = "file"
-"""Name of the form's field that holds the file."""
-
+FIELD, CONTENT = "file", "content"
+"""Names of the form's fields: the file, and its content type, which may be left out."""
+LONGEST = 64
+"""Letters of the name of a content type."""
 
 SMALL = 1 << 16
 """Bytes of a document that is no upload, at most."""
@@ -57,8 +58,8 @@ class _Parser(MultiPartParser):
 
 async def received(
     request: Request, place: Place, *, max_bytes: int, max_video_bytes: int | None = None, seconds: float
-) -> bytes:
-    """The file that ``request`` brings; its bytes are counted in ``place`` as they come.
+) -> tuple[bytes, str | None]:
+    """The file that ``request`` brings, its bytes counted in ``place`` as they come, and the content type of a form.
 
     Raises:
         ServiceRefused: it is too large (413), too slow (408), empty, not a form with a file or a video where none is
@@ -73,7 +74,7 @@ async def received(
     pieces = _counted(request, place, most=most, max_bytes=longest)
     try:
         async with asyncio.timeout(seconds):
-            data = await (_file(request, pieces) if is_form else _joined(pieces))
+            data, content = await _fields(request, pieces) if is_form else (await _joined(pieces), None)
     except TimeoutError as error:
         raise ServiceRefused(
             f"the upload took longer than {seconds:g} seconds", remedy="send it faster", status=408
@@ -87,7 +88,7 @@ async def received(
         raise ServiceRefused("the file is a video", remedy="hand it in as a job: POST /v1/jobs", status=422)
     if len(data) > limit:
         raise _too_large(len(data), limit)
-    return data
+    return data, content
 
 
 async def _counted(request: Request, place: Place, *, most: int, max_bytes: int) -> AsyncGenerator[bytes]:
@@ -109,7 +110,8 @@ async def _joined(pieces: AsyncGenerator[bytes]) -> bytes:
     return buffer.getvalue()
 
 
-async def _file(request: Request, pieces: AsyncGenerator[bytes]) -> bytes:
+async def _fields(request: Request, pieces: AsyncGenerator[bytes]) -> tuple[bytes, str | None]:
+    """File and content type; of a query the latter may be told a second time, and not otherwise."""
     try:
         form = await _Parser(request.headers, pieces, max_files=1, max_fields=8).parse()
     except (MultiPartException, KeyError, ValueError) as error:
@@ -118,7 +120,12 @@ async def _file(request: Request, pieces: AsyncGenerator[bytes]) -> bytes:
         file = form.get(FIELD)
         if not isinstance(file, UploadFile):
             raise ServiceRefused(f"the form has no file named {FIELD!r}", remedy=_FORM, status=422)
-        return await file.read()
+        said = {*form.getlist(CONTENT), *request.query_params.getlist(CONTENT)}
+        content = next(iter(said), None)
+        if len(said) > 1 or isinstance(content, UploadFile) or len(content or "") > LONGEST:
+            problem = f"the request names several content types, or one of more than {LONGEST} letters"
+            raise ServiceRefused(problem, remedy=f"name one, in the query or in the field {CONTENT!r}", status=422)
+        return await file.read(), content
     finally:
         await form.close()
 

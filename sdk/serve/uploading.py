@@ -15,7 +15,7 @@ from sdk.errors import ServiceRefused
 from sdk.evidence import pictures
 from sdk.results import Analysis, Latency, Runtime
 from sdk.serve.access import Tenant
-from sdk.serve.bodies import FIELD, received
+from sdk.serve.bodies import CONTENT, FIELD, LONGEST, received
 from sdk.serve.caller import Here, Submitter
 from sdk.serve.desk import Answered, Desk
 from sdk.serve.documents import JobDocument, Refusal, job_document
@@ -42,13 +42,15 @@ _MISSING: Responses = {
     503: _REFUSALS[503],
 }
 _BYTES = {"type": "string", "format": "binary"}
+_TYPE = "Content type, one of the policy's; `default` if none is named, in the query or in a form."
+_NAME = {"type": "string", "maxLength": LONGEST, "description": _TYPE}
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "application/octet-stream": {"schema": _BYTES},
             "multipart/form-data": {
-                "schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _BYTES}},
+                "schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _BYTES, CONTENT: _NAME}},
             },
         },
     }
@@ -58,7 +60,7 @@ _JSON: Responses = {
 }
 _PNG: Responses = {200: {"content": {"image/png": {"schema": _BYTES}}, "description": "The picture."}}
 
-Content = Annotated[str, Query(max_length=64, description="Content type, one of the policy's.", examples=["default"])]
+Content = Annotated[str | None, Query(max_length=LONGEST, description=_TYPE, examples=["default"])]
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Of a job.")]
 Model = Annotated[str | None, Query(max_length=64, description="One of the models; the first if none is named.")]
 
@@ -66,7 +68,7 @@ router = APIRouter(prefix="/v1", tags=["uploads"])
 
 
 @router.post("/analyze", responses=_REFUSALS, openapi_extra=_BODY)
-async def analyze(request: Request, here: Here, tenant: Submitter, content: Content = "default") -> JobDocument:
+async def analyze(request: Request, here: Here, tenant: Submitter, content: Content = None) -> JobDocument:
     """Examine one file and wait for the answer.
 
     A file that cannot be analysed is answered, too: the policy decides about it, and `error` says why.
@@ -74,8 +76,8 @@ async def analyze(request: Request, here: Here, tenant: Submitter, content: Cont
     desk, seconds = here.desk, here.settings.seconds  # refuses before anything is received
     here.quotas.take(tenant)
     with here.gate.entered(tenant.name) as place:
-        data = await received(request, place, max_bytes=here.settings.max_bytes, seconds=seconds)
-        job, begun = await run_in_threadpool(_begun, desk, tenant, content, data=data)
+        data, named = await received(request, place, max_bytes=here.settings.max_bytes, seconds=seconds)
+        job, begun = await run_in_threadpool(_begun, desk, tenant, _either(content, named), data=data)
         request.state.job = job.id
         examined = place.until = asyncio.wrap_future(begun)
         try:
@@ -92,6 +94,11 @@ async def analyze(request: Request, here: Here, tenant: Submitter, content: Cont
     return job_document(*answered) if answered else await _document(here, job.id)
 
 
+def _either(query: str | None, form: str | None) -> str:
+    """The content type, of which a query and a form that name one say the same."""
+    return next((each for each in (query, form) if each is not None), "default")
+
+
 def _begun(desk: Desk, tenant: Tenant, content: str, *, data: bytes) -> tuple[Job, Future[Answered]]:
     job = desk.job(tenant, content, data)
     return job, desk.at_once(job, data)
@@ -99,7 +106,7 @@ def _begun(desk: Desk, tenant: Tenant, content: str, *, data: bytes) -> tuple[Jo
 
 @router.post("/jobs", status_code=202, responses=_REFUSALS, openapi_extra=_BODY)
 async def hand_in(
-    request: Request, response: Response, *, here: Here, tenant: Submitter, content: Content = "default"
+    request: Request, response: Response, *, here: Here, tenant: Submitter, content: Content = None
 ) -> JobDocument:
     """Queue one file, a picture or a video. The same file again is the same job, and costs no second examination.
 
@@ -108,14 +115,14 @@ async def hand_in(
     desk, settings = here.desk, here.settings
     here.quotas.take(tenant)
     with here.gate.entered(tenant.name) as place:
-        data = await received(
+        data, named = await received(
             request,
             place,
             max_bytes=settings.max_bytes,
             max_video_bytes=settings.video_limits.bytes,
             seconds=settings.seconds,
         )
-        job = await run_in_threadpool(desk.job, tenant, content, data)
+        job = await run_in_threadpool(desk.job, tenant, _either(content, named), data)
         request.state.job = job.id
         queued = await run_in_threadpool(desk.hand_in, job, data)
     response.headers["Location"] = f"/v1/jobs/{queued.id}"

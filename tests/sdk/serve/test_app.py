@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import jsonschema
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, event, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
@@ -46,6 +49,29 @@ def test_a_form_is_as_good_as_raw_bytes(service, post):
     form = service.post("/v1/analyze", files={"file": ("holiday.png", DIM)}, headers=service.keys["alice"])
     assert form.json()["id"] == post(DIM).json()["id"]
     assert "holiday" not in form.text
+
+
+@pytest.mark.parametrize(("form", "query", "action"), [("claim", None, "review"), ("claim", "claim", "review"),
+                                                      (None, "claim", "review"), (None, None, "pass")])  # fmt: skip
+@pytest.mark.parametrize("path", ["/v1/analyze", "/v1/jobs"])
+def test_a_form_names_the_content_type_as_the_query_does(service, path, form, query, action):
+    named = [{} if value is None else {"content": value} for value in (form, query)]
+    files = {"file": ("a.png", DIM)}
+    answer = service.post(path, files=files, data=named[0], params=named[1], headers=service.keys["alice"])
+    document = finished(service, answer.json()["id"], service.keys["alice"])
+    assert (document["content"], document["action"]) == (form or query or "default", action)
+
+
+@pytest.mark.parametrize(
+    ("form", "query", "problem"),
+    [("claim", "default", "names several"), (["claim", "default"], None, "names several"), ("clami", None, "'clami'"),
+     ("c" * 65, None, "more than 64 letters"), ("", None, "named ''")],
+)  # fmt: skip
+def test_a_content_type_that_a_form_cannot_name_is_refused(service, form, query, problem):
+    params = {} if query is None else {"content": query}
+    options = {"data": {"content": form}, "params": params, "headers": service.keys["alice"]}
+    answer = service.post("/v1/analyze", files={"file": ("a.png", DIM)}, **options)
+    assert (answer.status_code, problem in answer.json()["error"]["problem"]) == (422, True)
 
 
 @pytest.mark.parametrize(
@@ -303,6 +329,36 @@ def test_a_database_that_is_away_is_a_reason_to_come_again(service, post, monkey
     assert [(answer.status_code, answer.headers["retry-after"]) for answer in answers] == [(503, "5")] * 3
     assert "SELECT" not in answers[0].text
     assert post(DIM).status_code == 200
+
+
+def test_a_full_disk_is_told_until_there_is_room(make_settings, monkeypatch, caplog):
+    """SQLite's own bound on its pages stands for the disk's, and the size of the disk for what is free on it."""
+    room, free = {"pages": 0}, {"bytes": 0}
+    with served(make_settings(anyone=True, keep="all")) as client:
+        database = client.app.state.service.database
+        event.listen(database.engine, "begin", functools.partial(_bound, room))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free["bytes"]))
+        for path in ("/v1/analyze", "/v1/jobs"):
+            answer = client.post(path, content=picture(71, size=(300, 400)))
+            assert (answer.status_code, "disk is full" in answer.json()["error"]["problem"]) == (503, True)
+            assert "disk is full" in caplog.text
+            assert "disk is full" in client.get("/readyz").json()["error"]["problem"]
+        room["pages"] = 1 << 30
+        assert client.get("/readyz").status_code == 503
+        free["bytes"] = 1 << 40
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/v1/analyze", content=picture(71, size=(300, 400))).status_code == 200
+
+
+def _bound(room: dict[str, int], connection: Connection) -> None:
+    connection.connection.driver_connection.execute(f"PRAGMA max_page_count = {room['pages'] or 1}").close()
+
+
+def test_those_who_wait_for_the_service_are_no_rejects(make_settings):
+    with served(make_settings(anyone=True)) as client:
+        client.app.state.service.gate.draining = True
+        assert client.get("/readyz").status_code == 503
+        assert "imdl_rejects_total{" not in client.get("/metrics").text
 
 
 def test_models_that_cannot_be_loaded_end_the_service(make_settings):

@@ -28,12 +28,13 @@ def take(pieces: list[bytes], *, ends: str = "well", kind: str = "", max_bytes: 
             await asyncio.sleep(60)
         return end[ends]
 
-    request = Request({"type": "http", "headers": [(b"content-type", kind.encode())], "method": "POST"}, receive)
+    scope = {"type": "http", "headers": [(b"content-type", kind.encode())], "method": "POST", "query_string": b""}
+    request = Request(scope, receive)
     gate = Gate(max_inflight=1, max_bytes=room)
 
     async def run() -> bytes:
         with gate.entered("alice") as place:
-            data = await received(request, place, max_bytes=max_bytes, seconds=0.05)
+            data, _ = await received(request, place, max_bytes=max_bytes, seconds=0.05)
             assert gate.bytes == min(max_bytes, sum(map(len, pieces)))
             return data
 
