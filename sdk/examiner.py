@@ -73,14 +73,21 @@ class Examiner:
             self._check(each)
 
     def examine(
-        self, data: bytes, *, content: str = "default", between: Callable[[], None] = lambda: None
+        self,
+        data: bytes | bytearray | memoryview,
+        *,
+        content: str = "default",
+        between: Callable[[], None] = lambda: None,
     ) -> Examination:
         """Analyse the file whose bytes are ``data``, a picture or a video, with every model; judge it as ``content``.
 
         A file that cannot be analysed is judged, too; errors of the machine are raised. ``between`` is called after
         each frame of a video, and may raise to stop.
+
+        Raises:
+            BadSetting: ``data`` is not bytes.
         """
-        start = time.perf_counter()
+        start, data = time.perf_counter(), _bytes(data)
         self.policy.at(content)
         if is_video(data[:HEAD]):
             return self._watched(data, content, between, start)
@@ -181,20 +188,30 @@ class Examiner:
 
 @contextmanager
 def opened(
-    models: list[str | Path | None],
+    models: str | Path | list[str | Path | None] | None,
     *,
     policy: str | Path | None = None,
     shadow: str | Path | None = None,
     video_seconds: float = float("inf"),
 ) -> Iterator[Examiner]:
-    """An examiner with artifacts by name or path and policies by name or path; closed in the end."""
+    """An examiner with an artifact or several, and policies, by name or path; closed in the end."""
     chosen = policy_file.read(policy_file.find(policy))
     other = policy_file.read(policy_file.find(shadow)) if shadow else None
     with ExitStack() as stack:
-        analyzers = [stack.enter_context(load(model)) for model in models]
+        several = models if isinstance(models, list | tuple) else [models]
+        analyzers = [stack.enter_context(load(model)) for model in several]
         metadata = stack.enter_context(MetadataReader(workers=1))
         examiner = Examiner(analyzers, chosen, other, metadata=metadata, video_seconds=video_seconds)
         yield stack.enter_context(closing(examiner))
+
+
+def _bytes(data: object) -> bytes:
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    raise BadSetting(
+        f"examine was given a {type(data).__name__}, and needs a file's bytes",
+        remedy="give these: Path('photo.jpg').read_bytes()",
+    )
 
 
 def _known(policy: Policy, content: str) -> str:

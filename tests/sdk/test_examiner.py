@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,25 @@ def test_a_content_type_that_only_the_policy_on_trial_lacks_turns_nothing_away(p
     assert (found.decision.content, found.shadow.content) == ("claim", "default")
     with pytest.raises(UnknownName, match="choose one of: claim, default"):
         examiner.examine(saved(picture, "PNG"), content="avatar")
+
+
+@pytest.mark.parametrize("given", ["photo.jpg", Path("photo.jpg"), None, 3, [b"file"]], ids=repr)
+def test_what_is_no_files_bytes_is_told_what_would_be(pair, policy, given):
+    examiner = Examiner(pair, policy("[thresholds.default]"))
+    with pytest.raises(BadSetting, match=rf"(?s)a {type(given).__name__}, and needs.*read_bytes"):
+        examiner.examine(given)
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_bytes_of_every_kind_are_one_file(pair, policy, picture, kind):
+    data = saved(picture, "PNG")
+    examiner = Examiner(pair[:1], policy("[thresholds.default]"))
+    assert examiner.examine(kind(data)).record["input"] == examiner.examine(data).record["input"]
+
+
+def test_one_model_is_opened_by_its_path_alone(toy_path):
+    with opened(str(toy_path)) as examiner:
+        assert list(examiner.analyzers) == ["toy"]
 
 
 def test_models_are_opened_by_path_and_closed_in_the_end(toy_path, picture):
