@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,6 +21,15 @@ LARGEST = 500 * 2**20
 """Bytes of a file in the database: PostgreSQL reads a value only while twice its size is below a gigabyte."""
 FROM_ZERO = ("threads", "retain_days", "max_video_bytes")
 """Settings that may be 0."""
+MOST = {"max_share": 1.0, "workers": 256, "videos_at_once": 256, "webhooks_at_once": 256, "threads": 1024}
+"""Of those that have a highest value: a part of all, and threads, of which a machine has only so many."""
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text in quotes",
+    tuple: 'a list of texts: ["a", "b"]',
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,8 +114,10 @@ class Settings:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
             least = 0 if field.name in FROM_ZERO else 1 if isinstance(value, int) else 1e-3
-            if not least <= value < float("inf"):
-                raise BadSetting(f"{field.name} is {value!r}", remedy=f"give {least} or more")
+            most = MOST.get(field.name, sys.float_info.max)
+            if not least <= value <= most:
+                bound = f"from {least} to {most}" if field.name in MOST else f"that is finite, {least} or more"
+                raise BadSetting(f"{field.name} is {value!r}", remedy=f"give {_KINDS[type(field.default)]} {bound}")
         if self.decode not in get_args(Decode):
             raise UnknownName("way of decoding uploads", self.decode, get_args(Decode))
         for name, known in (("keep", Keep), ("synced", Synced)):
@@ -167,5 +179,5 @@ def _like(default: object, value: object, name: str) -> object:
     if type(default) is float and type(value) is int:
         value = float(value)
     if type(value) is not type(default):
-        raise BadSetting(f"{name} is {value!r}", remedy=f"give a value like {default!r}")
+        raise BadSetting(f"{name} is {value!r}", remedy=f"give {_KINDS[type(default)]}")
     return value

@@ -35,6 +35,19 @@ def test_a_value_that_makes_no_sense_is_refused(tmp_path, text, problem):
         read(tmp_path / "serve.toml")
 
 
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [("max_share = 1.1", "give a number from 0.001 to 1.0"), ("workers = 100_000", "give a whole number from 1 to 256"),
+     ("lease_seconds = inf", "give a number that is finite, 0.001 or more"), ("policy = 3", "give a text in quotes"),
+     ("models = 'x'", r"""give a list of texts: \["a", "b"\]"""), ("anyone = 1", "give true or false"),
+     ("retain_days = -1", "give a number that is finite, 0 or more")],
+)  # fmt: skip
+def test_who_gives_a_wrong_value_is_told_of_right_ones(tmp_path, text, remedy):
+    (tmp_path / "serve.toml").write_text(text)
+    with pytest.raises(BadSetting, match=remedy):
+        read(tmp_path / "serve.toml")
+
+
 def test_a_name_that_means_nothing_is_refused(tmp_path):
     (tmp_path / "serve.toml").write_text("worker = 2")
     with pytest.raises(UnknownName, match="did you mean 'workers'"):
