@@ -2,8 +2,9 @@
 
     python -m benchmarks.service [--photograph FILE] [--calls 40] [--rounds 3] [--connections 1 2]
 
-The two take turns, so that a machine that grows slow is slow for both. Every upload has the photograph's pixels and a
-number in a comment: no two are the same file, so that none is answered from a record. Writes
+Between them stands the examination in process: the Analyzer with the policy's decision and the record, which the
+service makes besides. They take turns, so that a machine that grows slow is slow for all. Every upload has the
+photograph's pixels and a number in a comment: no two are the same file, so that none is answered from a record. Writes
 ``benchmarks/results/service-<artifact>-<host>.json``.
 """
 
@@ -32,9 +33,11 @@ import numpy as np
 import sdk
 from benchmarks.entry import RESULTS, heading, write
 from sdk import artifact as artifacts
+from sdk.examiner import opened
 
 PHOTOGRAPH = Path(sdk.__file__).parent / "samples" / "gun.jpg"
 READY_SECONDS = 120
+BARE, SERVICE = "bare", "service"
 MOST_ADDED_MS, MOST_LOST = 5.0, 0.05
 """What the service may add to the median, and take of the throughput."""
 
@@ -55,11 +58,12 @@ def main(arguments: list[str] | None = None) -> None:
     rows = []
     for connections in options.connections:
         with (
-            sdk.load(artifact.path) as analyzer,
+            opened(artifact.path) as examiner,
             served(artifact.path, workers=connections) as server,
             Client(server.port) as client,
         ):
-            contenders = {"bare": analyzer.analyze, "service": client.analysed}
+            (analyzer,) = examiner.analyzers.values()
+            contenders = {BARE: analyzer.analyze, "examined": examiner.examine, SERVICE: client.analysed}
             rows += measured(contenders, files, connections=connections, calls=options.calls, rounds=options.rounds)
     protocol = {"photograph": options.photograph.name, "calls": options.calls, "rounds": options.rounds}
     result = heading("service", artifact) | {"protocol": protocol, "rows": rows, "costs": costs(rows)}
@@ -109,7 +113,8 @@ def turn(call: Callable[[bytes], object], files: Sequence[bytes], connections: i
 def costs(rows: Sequence[dict[str, object]]) -> list[dict[str, float]]:
     """What the service adds to the median and takes of the throughput, by connections, and whether that is little."""
     found = []
-    for bare, service in zip(rows[::2], rows[1::2], strict=True):
+    of = {name: [row for row in rows if row["contender"] == name] for name in (BARE, SERVICE)}
+    for bare, service in zip(*of.values(), strict=True):
         added = float(str(service["p50_ms"])) - float(str(bare["p50_ms"]))
         kept = float(str(service["per_s"])) / float(str(bare["per_s"]))
         within = added <= MOST_ADDED_MS and 1 - kept <= MOST_LOST

@@ -25,7 +25,11 @@ def test_uploads_differ_in_nothing_that_is_seen():
 
 
 def test_costs_are_differences_of_medians_and_shares_of_throughput():
-    rows = [{"connections": 2, "p50_ms": 80.0, "per_s": 20.0}, {"connections": 2, "p50_ms": 83.0, "per_s": 18.9}]
+    rows = [
+        {"contender": "bare", "connections": 2, "p50_ms": 80.0, "per_s": 20.0},
+        {"contender": "service", "connections": 2, "p50_ms": 83.0, "per_s": 18.9},
+        {"contender": "examined", "connections": 2, "p50_ms": 81.0, "per_s": 19.0},
+    ]
     (cost,) = service.costs(rows)
     assert cost == {
         "connections": 2,
@@ -54,6 +58,6 @@ def test_results_are_written(tmp_path):
     service.main(["--artifact", str(model), "--results", str(tmp_path), "--calls", "2", "--rounds", "1",
                   "--connections", "1"])  # fmt: skip
     result = json.loads((tmp_path / "service-toy-cpu.json").read_text())
-    assert [row["contender"] for row in result["rows"]] == ["bare", "service"]
+    assert [row["contender"] for row in result["rows"]] == ["bare", "examined", "service"]
     assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in result["rows"])
     assert result["provenance"]["cpu"]
