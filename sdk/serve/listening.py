@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -51,8 +52,11 @@ def listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for each in listening:
             each.close()
-        remedy = _REMEDIES.get(error.errno or 0, "give another --host or --port")
-        raise BadSetting(f"nobody can listen at {host}, port {port}: {error.strerror}", remedy=remedy) from error
+        code = error.errno or 0
+        raise BadSetting(
+            f"nobody can listen at {host}, port {port}: {os.strerror(code)}",
+            remedy=_REMEDIES.get(code, "give another --host or --port"),
+        ) from error
     return listening
 
 
