@@ -1,4 +1,4 @@
-"""Write ``tests/wheel_files.txt``, the files that a wheel of the last commit holds.
+"""Write ``tests/wheel_files.txt``, the files that a wheel of what is staged holds.
 
 python tests/golden/make_wheel_files.py
 """
@@ -9,16 +9,18 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
 
 def main() -> None:
-    """Build a wheel from the last commit and list it."""
+    """Build a wheel from what would be committed and list it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tree = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True).stdout
+        run = partial(subprocess.run, cwd=ROOT, check=True, capture_output=True)
+        tree = run(["git", "archive", run(["git", "write-tree"]).stdout.strip()]).stdout
         subprocess.run(["tar", "-x", "-C", folder], input=tree, check=True)
         pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
         subprocess.run([*pip, "--wheel-dir", folder / "dist", folder], check=True)
