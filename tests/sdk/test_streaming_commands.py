@@ -137,6 +137,15 @@ def test_ctrl_c_ends_it_with_what_was_found(imdl, monkeypatch):
     assert summary["frames"] == len(lines) - 1
 
 
+@pytest.fixture
+def heeds_interrupts():
+    """What a shell starts in the background ignores them, and so does what that starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_ctrl_c_at_a_terminal_leaves_no_process_behind(model, tmp_path, rng):
     """The signal goes to the group, as a terminal sends it; the decoding process ends with its parent.
 
