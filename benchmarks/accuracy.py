@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,14 @@ class Shipped:
             analyzer.close()
 
 
+def _tell_apart(models: Sequence[Shipped]) -> None:
+    """Call an artifact of the same model as one before it by its folder, too."""
+    taken: set[str] = set()
+    for model in models:
+        model.name = f"{model.name} ({model.path.name})" if model.name in taken else model.name
+        taken.add(model.name)
+
+
 def rows(result: Mapping[str, Any], model: str) -> list[dict[str, object]]:
     """README's rows: the model's headline figures by set, from both protocols that the table shows."""
     anew = result["figures"][REENCODED.name]
@@ -115,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
     parser.add_argument("--artifact", default="psccnet-lite", help="name of a shipped artifact, or a directory")
     parser.add_argument("--beside", action="append", default=[], metavar="ARTIFACT",
-                        help="another one, compared with it image by image; repeatable")  # fmt: skip
+                        help="another one, compared with it image by image, of any model; repeatable")  # fmt: skip
     parser.add_argument("--working-size", type=int, help="long side, px; 0 is native; without it the artifact's")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--photographs", type=Path, help="folder of photographs, for --large or without --data")
@@ -131,6 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
             Shipped(name, threads=args.threads, last=shipped.last)
             for name in [*singles.places(shipped.path), *args.beside]
         ]
+        _tell_apart([shipped, *beside])
         try:
             result = commands.run(args, [shipped, *beside], marks=floors.marks)
         finally:

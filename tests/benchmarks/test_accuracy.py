@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -150,6 +151,17 @@ def test_a_single_model_is_compared_with_what_is_named(data, tmp_path):
     result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
     assert list(result["predictors"]) == ["first", "second"]
     assert singles.best(result, "first")["imdl"]["one"]["pixel_auc"]["single"] == "second"
+
+
+def test_artifacts_of_the_same_model_are_told_apart_by_their_folders(data, tmp_path):
+    toy_ensemble.build(tmp_path / "artifacts")
+    first = tmp_path / "artifacts" / "first"
+    shutil.copytree(first, tmp_path / "longer")
+    options = ["--data", str(data), "--artifact", str(first), "--beside", str(tmp_path / "longer"), "--limit", "2"]
+    assert accuracy.main([*options, "--results", str(tmp_path / "results"), "--out", str(tmp_path / "out")]) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert list(result["predictors"]) == ["first", "first (longer)"]
+    assert result["paired"]["imdl"]["one"]["pixel_f1_best_image"]["first (longer)"]["difference"] == 0
 
 
 def test_a_missing_artifact_is_refused(tmp_path, capsys):

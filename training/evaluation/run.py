@@ -26,7 +26,7 @@ BANDS = (0.0, 0.01, 0.05, 0.2, 1.0)
 """Ends of the bands of a region's share of the frame."""
 CURVES = replace(IMDL, pixel=("auc",), image=("auc", "f1_eer"))
 """What robustness curves, sizes and areas need, under our own rules otherwise."""
-PAIRED = ("pixel_auc", "pixel_ap", "image_auc")
+PAIRED = ("pixel_auc", "pixel_ap", "pixel_f1_best_image", "image_auc")
 
 
 @dataclass(frozen=True, kw_only=True)
