@@ -1,8 +1,13 @@
-"""``python -m kernels``: build the native library and say what it offers; ``python -m kernels cuda``: the CUDA one."""
+"""``python -m kernels``: build the native library and say what it offers.
+
+``python -m kernels cuda`` builds that of the CUDA kernels, ``python -m kernels tensorrt ROOT`` the plugins for the
+TensorRT whose headers are in ``ROOT`` or ``ROOT/include``.
+"""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from kernels import build, cuda_library, library, ops
 from kernels.errors import CannotBuild
@@ -10,14 +15,17 @@ from kernels.errors import CannotBuild
 
 def main() -> int:
     """Build, install, load; exit 1 with what is missing where that cannot be done."""
-    cuda = sys.argv[1:] == ["cuda"]
+    kind, *others = [*sys.argv[1:], ""]
     try:
-        file = cuda_library.install() if cuda else build.install()
+        if kind == "tensorrt":
+            file = build.tensorrt(Path(others[0]))
+        else:
+            file = cuda_library.install() if kind == "cuda" else build.install()
     except CannotBuild as error:
         print(error, file=sys.stderr)
         return 1
     print(file)
-    if cuda:
+    if kind:
         return 0
     offered = library.load(file).OPS
     for op in ops():

@@ -11,7 +11,7 @@ import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
-from kernels import library
+from kernels import cuda_library, library
 from kernels.errors import CannotBuild
 
 SOURCES = Path(__file__).parent
@@ -39,6 +39,30 @@ def build(folder: str = "native", *, target: str = "_native") -> Path:
     The target ``sanitized`` has AddressSanitizer and UndefinedBehaviorSanitizer; it loads only where their runtime was
     loaded first. Raises :class:`kernels.errors.CannotBuild`.
     """
+    return _made(folder, target) / ("" if target == "_native" else target) / library.file_name()
+
+
+def tensorrt(
+    root: Path, *, folder: str = "tensorrt", architectures: tuple[int, ...] = cuda_library.ARCHITECTURES
+) -> Path:
+    """Build the plugins for TensorRT's C++ interface against the headers in ``root``, and return their library.
+
+    ``IPluginRegistry.load_library`` takes it. Raises :class:`kernels.errors.CannotBuild`.
+    """
+    if not any((root / each / "NvInferRuntime.h").is_file() for each in ("", "include")):
+        raise CannotBuild(
+            f"no NvInferRuntime.h in {root}", remedy="name the folder of TensorRT 10 or 11, or its headers"
+        )
+    lacking = cuda_library.missing()
+    if lacking:
+        raise CannotBuild("the plugins for TensorRT cannot be built", remedy="; ".join(lacking))
+    cards = ";".join(map(str, architectures))
+    found = (f"-DTENSORRT_ROOT={root.resolve()}", f"-DCMAKE_CUDA_COMPILER={cuda_library.compiler()}")
+    return _made(folder, "tensorrt_plugins", *found, f"-DCMAKE_CUDA_ARCHITECTURES={cards}") / "_tensorrt.so"
+
+
+def _made(folder: str, target: str, *settings: str) -> Path:
+    """The tree in which ``target`` was built."""
     lacking = missing()
     if lacking:
         raise CannotBuild("the native library cannot be built", remedy="\n  -> ".join(lacking))
@@ -47,9 +71,9 @@ def build(folder: str = "native", *, target: str = "_native") -> Path:
     with (tree / "lock").open("w") as lock:  # two runs of the tests may want the same build
         fcntl.flock(lock, fcntl.LOCK_EX)
         packages = (f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={_pybind11()}")
-        _cmake_run("-S", str(SOURCES), "-B", str(tree), *packages)
+        _cmake_run("-S", str(SOURCES), "-B", str(tree), *packages, *settings)
         _cmake_run("--build", str(tree), "--target", target, "--parallel", str(len(os.sched_getaffinity(0))))
-    return tree / ("" if target == "_native" else target) / library.file_name()
+    return tree
 
 
 def install() -> Path:

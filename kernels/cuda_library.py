@@ -27,7 +27,8 @@ BUILDS = FOLDER.parent / "build" / "cuda"
 """Where objects are kept between runs; git ignores it."""
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 """Compute capabilities, ten times the major plus the minor: Turing, Ampere (data centre, desktop), Ada, Hopper,
-Blackwell (data centre, desktop). Newer ones compile the last one's intermediate code."""
+Blackwell (data centre, desktop). One with a higher minor version runs the code of the lower; what is newer than the
+last compiles its intermediate code. There is none for 11.0."""
 _OPTIONS = ("-std=c++17", "-O3", "-Xcompiler=-fPIC,-Wall,-Wextra", "-Xptxas=-v", f"-I{FOLDER}")
 
 
@@ -41,6 +42,11 @@ def shells() -> list[Path]:
     return [*sorted(FOLDER.glob("*/onnxruntime_cuda_op.cc")), *FOLDER.glob("native/onnxruntime_cuda_library.cc")]
 
 
+def plugins() -> list[Path]:
+    """What hands TensorRT's arrays to the operators, by its C++ interface; built by CMake, against its headers."""
+    return [*sorted(FOLDER.glob("*/tensorrt_v3_plugin.cc")), *FOLDER.glob("native/tensorrt_library.cc")]
+
+
 def path() -> Path | None:
     """The library, if there is one and it loads: what ``register_custom_ops_library`` wants."""
     return FOLDER / NAME if cuda() else None
@@ -50,7 +56,7 @@ def missing() -> list[str]:
     """What a build needs and does not find, one sentence each with its remedy; empty if nothing is missing."""
     found = {
         "no sources: this is an installed package; build in a checkout": sources(),
-        "no nvcc: pip install 'imdl-sdk[nvcc]', or put that of CUDA 13 on PATH": _compiler(),
+        "no nvcc: pip install 'imdl-sdk[nvcc]', or put that of CUDA 13 on PATH": compiler(),
         "no g++, which nvcc calls: apt-get install g++": shutil.which("g++"),
     }
     return [sentence for sentence, thing in found.items() if not thing]
@@ -134,14 +140,14 @@ def offered() -> dict[str, str]:
     return {op: "native in CUDA" for op in ops() if loaded and hasattr(loaded, f"{op}_launch")}
 
 
-def _compiler() -> str | None:
+def compiler() -> str | None:
     """The nvcc on PATH, or where pip puts one."""
     from_pip = str(Path(get_path("purelib"), "nvidia", "cu13", "bin"))
     return shutil.which("nvcc") or shutil.which("nvcc", path=from_pip)
 
 
 def _nvcc(*arguments: str) -> str:
-    done = subprocess.run([_compiler() or "nvcc", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([compiler() or "nvcc", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise CannotBuild(f"nvcc failed:\n{done.stdout}{done.stderr}", remedy="read its last lines")
     return done.stdout + done.stderr

@@ -26,10 +26,20 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   if (shared_bytes > kWithoutAsking) {
     const auto status =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
-    if (status != cudaSuccess) return status;
+    if (status != cudaSuccess) {
+      static_cast<void>(cudaGetLastError());
+      return status;
+    }
   }
-  kernel<<<grid, block, shared_bytes, stream>>>(arguments...);
-  return cudaGetLastError();
+  cudaLaunchConfig_t how = {};
+  how.gridDim = grid;
+  how.blockDim = block;
+  how.dynamicSmemBytes = shared_bytes;
+  how.stream = stream;
+  // Its own answer: the last error may be another library's, and ours is not left for that to find.
+  const auto status = cudaLaunchKernelEx(&how, kernel, arguments...);
+  if (status != cudaSuccess) static_cast<void>(cudaGetLastError());
+  return status;
 }
 
 struct Device {

@@ -9,6 +9,15 @@
 
 #if defined(__CUDACC__)
 
+#include <initializer_list>
+
+// Whether this was compiled for any architecture that has them as we want them: newer devices run older code, too.
+constexpr bool compiled_with_tensor_cores() {
+  for (const int architecture : {__CUDA_ARCH_LIST__})
+    if (architecture >= 800) return true;
+  return false;
+}
+
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
 #define ASM_80(...) __trap()  // the launcher does not come here
 #else
@@ -66,6 +75,8 @@ __device__ __forceinline__ void copy_async(void* target, const void* source, boo
 __device__ __forceinline__ void copies_arrived() { ASM_80("cp.async.wait_all;" :: : "memory"); }
 
 #else
+
+constexpr bool compiled_with_tensor_cores() { return true; }
 
 namespace cuda_on_cpu {
 

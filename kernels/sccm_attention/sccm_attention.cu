@@ -39,15 +39,17 @@ __global__ void __launch_bounds__(kMergeThreads) merge(Shape s, Partial partial,
 
 int ceil_div(long long a, long long b) { return int((a + b - 1) / b); }
 
+constexpr int kFewestKeys = 128, kPositions = 512;
+constexpr int kMostBlocks = 512;  // beyond these no more ranges are made: two for each of 256 multiprocessors
+
 // Enough ranges of the keys for two blocks on every multiprocessor, but none that is hardly worth its start.
 Shape plan(const SCCMAttentionCuda& p, const Device& device) {
-  constexpr int kFewestKeys = 128, kPositions = 512;
   Shape s = {};
   s.b = int(p.b);
   s.d = int(p.d);
   s.n = int(p.n);
   const long long blocks = p.b * ceil_div(p.n, kTile);
-  const long long wanted = 2 * device.multiprocessors / blocks, most = ceil_div(p.n, kFewestKeys);
+  const long long wanted = min(2 * device.multiprocessors, kMostBlocks) / blocks, most = ceil_div(p.n, kFewestKeys);
   const int splits = int(wanted < 1 ? 1 : wanted < most ? wanted : most);
   s.range = ceil_div(ceil_div(p.n, splits), kTile) * kTile;
   s.splits = ceil_div(p.n, s.range);
@@ -63,14 +65,16 @@ struct Workspace {
   float* weights;  // [b, d, pitch], as float or narrower
   size_t bytes;
 
-  Workspace(const Shape& s, void* memory) {
+  Workspace(const Shape& s, void* memory) : Workspace(s, size_t(s.splits) * s.b * s.n, memory) {}
+
+  // With room for the rows of all ranges together.
+  Workspace(const Shape& s, size_t rows, void* memory) {
     size_t used = 0;
     const auto take = [&](size_t count) {
       float* const piece = reinterpret_cast<float*>(static_cast<char*>(memory) + used * sizeof(float));
       used += (count + 3) / 4 * 4;
       return piece;
     };
-    const size_t rows = size_t(s.splits) * s.b * s.n;
     partial = {take(rows * s.d), take(rows), take(rows)};
     logits = take(size_t(s.parts) * s.b * s.d * s.d);
     weights = take(size_t(s.b) * s.d * s.pitch);
@@ -128,8 +132,8 @@ cudaError_t on_tensor_cores(const Arrays<T>& arrays, const Shape& s, const Works
 bool tensor_cores_take(const SCCMAttentionCuda& p, const Device& device) {
   const size_t addresses =
       reinterpret_cast<size_t>(p.theta) | reinterpret_cast<size_t>(p.phi) | reinterpret_cast<size_t>(p.g);
-  return p.dtype != kFloat32 && device.capability >= 80 && p.n % 8 == 0 && addresses % 16 == 0 &&
-         p.d <= kManyChannels && tensor_shared_bytes(int(p.d)) <= size_t(device.shared_limit);
+  return compiled_with_tensor_cores() && p.dtype != kFloat32 && device.capability >= 80 && p.n % 8 == 0 &&
+         addresses % 16 == 0 && p.d <= kManyChannels && tensor_shared_bytes(int(p.d)) <= size_t(device.shared_limit);
 }
 
 cudaError_t products(const Arrays<float>& arrays, const Shape& s, const Workspace& workspace, cudaStream_t stream,
@@ -174,6 +178,15 @@ extern "C" size_t sccm_attention_workspace_bytes(const SCCMAttentionCuda* p) {
   Device device;
   if (is_empty(*p) || current_device(&device) != cudaSuccess) return 0;
   return Workspace(plan(*p, device), nullptr).bytes;
+}
+
+extern "C" size_t sccm_attention_workspace_bytes_up_to(const SCCMAttentionCuda* p) {
+  if (is_empty(*p)) return 0;
+  const Shape s = plan(*p, Device{});
+  const size_t blocks = size_t(s.b) * ceil_div(s.n, kTile);
+  const size_t rows = kTile * (blocks < kMostBlocks ? kMostBlocks : blocks);
+  const size_t most = size_t(s.b) * s.n * ceil_div(s.n, kFewestKeys);
+  return Workspace(s, rows < most ? rows : most, nullptr).bytes;
 }
 
 extern "C" int sccm_attention_launch(const SCCMAttentionCuda* p, void* workspace, void* stream) {

@@ -24,6 +24,9 @@ const char* sccm_attention_reason_against(const SCCMAttentionCuda* p);
 // Bytes of memory of the current device that sccm_attention_launch needs, aligned to 16: linear in n.
 std::size_t sccm_attention_workspace_bytes(const SCCMAttentionCuda* p);
 
+// Enough of them on any device, and for anything that is no larger in b, d and n: fewer queries may be split further.
+std::size_t sccm_attention_workspace_bytes_up_to(const SCCMAttentionCuda* p);
+
 // Put the work on `stream`, a cudaStream_t. Answers with a cudaError_t; 1 (invalid value) for what there is a reason
 // against. On one kind of device the same input gives the same bits every time.
 [[nodiscard]] int sccm_attention_launch(const SCCMAttentionCuda* p, void* workspace, void* stream);

@@ -2,28 +2,11 @@
 #include <initializer_list>
 
 #include "native/onnxruntime_cuda.h"
+#include "zpool2d/floor.cuh"
 #include "zpool2d/zpool2d_cuda.h"
 
 namespace zpool2d {
 namespace {
-
-constexpr int kThreads = 128;
-
-// The floor in the type that the launcher takes.
-template <class T>
-__global__ void __launch_bounds__(kThreads)
-    widen_floor(const T* __restrict__ narrow, float* __restrict__ wide, int count) {
-  const int i = int(blockIdx.x) * kThreads + int(threadIdx.x);
-  if (i < count) wide[i] = widen(narrow[i]);
-}
-
-cudaError_t widened(const void* narrow, ONNXTensorElementDataType type, float* wide, int count, cudaStream_t stream) {
-  const dim3 grid(unsigned((count + kThreads - 1) / kThreads)), block(kThreads);
-  if (type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16)
-    return launch(widen_floor<__half>, grid, block, 0, stream, static_cast<const __half*>(narrow), wide, count);
-  return launch(widen_floor<__nv_bfloat16>, grid, block, 0, stream, static_cast<const __nv_bfloat16*>(narrow), wide,
-                count);
-}
 
 // For one type of x and z; min_std has it, too, or is float32.
 template <ONNXTensorElementDataType kType, ONNXTensorElementDataType kFloor>
@@ -77,7 +60,8 @@ struct CudaOp {
     const ort::Workspace own(zpool2d_workspace_bytes(&p), stream);
     int error = wide.error() != cudaSuccess ? wide.error() : own.error();
     p.min_std = is_wide ? static_cast<const float*>(floor.data) : static_cast<const float*>(wide.data());
-    if (!error && wide.data()) error = widened(floor.data, kFloor, static_cast<float*>(wide.data()), int(p.c), stream);
+    if (!error && wide.data())
+      error = widened(floor.data, ort::dtype_of(kFloor), static_cast<float*>(wide.data()), int(p.c), stream);
     if (!error) error = zpool2d_launch(&p, own.data(), handle);
     return error ? ort::failed(api, kName, error) : nullptr;
   }

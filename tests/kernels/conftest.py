@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -13,9 +12,9 @@ from tests.kernels import cuda_on_cpu
 
 
 @pytest.fixture(scope="session")
-def on_cpu(pytestconfig: pytest.Config) -> Callable[[Path], ctypes.CDLL]:
-    """Builds a ``.cu`` file for the CPU."""
+def on_cpu(pytestconfig: pytest.Config) -> Callable[..., ctypes.CDLL]:
+    """Builds a ``.cu`` file for the CPU, with options for the compiler if any are given."""
     if not shutil.which(cuda_on_cpu.COMPILE[0]):
         pytest.skip("CUDA sources are not built for the CPU: no g++: apt-get install g++")
     folder = pytestconfig.cache.mkdir("cuda-on-cpu")
-    return lambda source: cuda_on_cpu.build(source, folder)
+    return lambda source, *options: cuda_on_cpu.build(source, folder, *options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kernels import cuda_library
 from kernels.cuda_library import fingerprint
 
 KERNELS = Path(__file__).parents[2] / "kernels"
@@ -35,19 +37,33 @@ class Settings(ctypes.Structure):
     )
 
 
-def build(source: Path, folder: Path) -> ctypes.CDLL:
+def build(source: Path, folder: Path, *options: str) -> ctypes.CDLL:
     """The library of a ``.cu`` file, from ``folder`` if its text and that of all headers were compiled before."""
-    content = fingerprint(source, *COMPILE, *SANITIZE, *LINK)
+    content = fingerprint(source, *COMPILE, *SANITIZE, *LINK, *options)
     library = folder / f"{source.stem}-{content}.so"
     if not library.exists():
         unfinished = library.with_suffix(f".{os.getpid()}")
-        command = [*COMPILE, *SANITIZE, *LINK, "-x", "c++", source, "-o", unfinished]
+        command = [*COMPILE, *SANITIZE, *LINK, *options, "-x", "c++", source, "-o", unfinished]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         unfinished.replace(library)
     loaded = ctypes.CDLL(str(library))
     loaded.cuda_on_cpu_message.restype = ctypes.c_char_p
     return loaded
+
+
+def with_shells(folder: Path) -> Path:
+    """One source in ``folder`` of all kernels with their shells for ONNX Runtime.
+
+    It names what it is made of, so that it is built anew with it.
+    """
+    parts = [*cuda_library.sources(), *cuda_library.shells()]
+    texts = [f'#include "{part.relative_to(KERNELS)}"' for part in parts]
+    headers = sorted(KERNELS.glob("*/*.*h"))
+    known = hashlib.sha256(b"".join(part.read_bytes() for part in [*parts, *headers])).hexdigest()
+    source = folder / "all.cpp"
+    source.write_text("\n".join([f"// {known}", *reversed(texts)]) + "\n")
+    return source
 
 
 def choose(library: ctypes.CDLL, *, without: tuple[str, int] = ("", 0), **settings: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from kernels.sccm_attention import reference as sccm_attention
 from kernels.testing import assert_parity
 from kernels.zpool2d import reference as zpool2d
 from tests.kernels import cuda_on_cpu
-from tests.kernels.cuda_on_cpu import KERNELS
 
 TYPES = {
     "fp32": (TensorProto.FLOAT, np.float32),
@@ -30,14 +28,8 @@ TYPES = {
 
 @pytest.fixture(scope="module")
 def library(on_cpu: Callable[[Path], ctypes.CDLL], pytestconfig: pytest.Config) -> str:
-    """The file: kernels and shells as one source, which names what it is made of so that it is built anew with it."""
-    parts = [*cuda_library.sources(), *cuda_library.shells()]
-    texts = [f'#include "{part.relative_to(KERNELS)}"' for part in parts]
-    headers = sorted(KERNELS.glob("*/*.*h"))
-    known = hashlib.sha256(b"".join(part.read_bytes() for part in [*parts, *headers])).hexdigest()
-    source = pytestconfig.cache.mkdir("onnxruntime-cuda") / "all.cpp"
-    source.write_text("\n".join([f"// {known}", *reversed(texts)]) + "\n")
-    built = on_cpu(source)
+    """The file."""
+    built = on_cpu(cuda_on_cpu.with_shells(pytestconfig.cache.mkdir("onnxruntime-cuda")))
     cuda_on_cpu.choose(built)
     return built._name
 
