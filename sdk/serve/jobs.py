@@ -14,7 +14,19 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sdk.serve.database import QUEUE_LOCKS, Database
@@ -55,6 +67,10 @@ class Answer:
 
 
 _FIELDS = [jobs.c[name] for name in Job.__dataclass_fields__]
+# What every upload asks is built once: building a statement takes longer than SQLite needs to execute it.
+_ANSWERED = select(*_FIELDS, records.c.text).select_from(jobs.outerjoin(records)).where(jobs.c.id == bindparam("job"))
+_LAST = select(records.c.digest).order_by(records.c.number.desc()).limit(1)
+_RECORD, _PICTURE = insert(records), insert(pictures)
 
 
 def job_id(tenant: str, key: str) -> str:
@@ -122,12 +138,11 @@ class Jobs:
                 open_one = update(jobs).where(jobs.c.id == job.id, jobs.c.state.in_((*OPEN, "failed")))
                 if not connection.execute(open_one.values(**done, problem=None, owner=None)).rowcount:
                     return None
-            last = select(records.c.digest).order_by(records.c.number.desc()).limit(1)
-            text = answer.sealed(connection.execute(last).scalar_one_or_none())
+            text = answer.sealed(connection.execute(_LAST).scalar_one_or_none())
             digest = hashlib.sha256(text.encode()).hexdigest()
-            connection.execute(insert(records).values(job_id=job.id, text=text, digest=digest))
+            connection.execute(_RECORD, {"job_id": job.id, "text": text, "digest": digest})
             for name, data in answer.pictures.items():
-                connection.execute(insert(pictures).values(job_id=job.id, name=name, data=data))
+                connection.execute(_PICTURE, {"job_id": job.id, "name": name, "data": data})
             if not is_awaited:
                 _tell(connection, job.id, now, anew=True)
                 connection.execute(delete(uploads).where(uploads.c.job_id == job.id))
@@ -170,9 +185,8 @@ class Jobs:
 
     def get(self, job_id: str) -> tuple[Job, str | None] | None:
         """A job and the text of its record."""
-        joined = select(*_FIELDS, records.c.text).select_from(jobs.outerjoin(records)).where(jobs.c.id == job_id)
         with self._database.read() as connection:
-            row = connection.execute(joined).one_or_none()
+            row = connection.execute(_ANSWERED, {"job": job_id}).one_or_none()
         return None if row is None else (Job(*row[:-1]), row[-1])
 
     def picture(self, job_id: str, name: str) -> bytes | None:
@@ -274,7 +288,8 @@ def _tell(connection: Connection, job_id: str, now: float, *, anew: bool = False
     )
     if anew:
         connection.execute(delete(deliveries).where(deliveries.c.job_id == job_id))
-    telling = _insertion(connection, deliveries).from_select(["job_id", "url", "state", "attempts", "next_at"], address)
+    columns = ["job_id", "url", "state", "attempts", "next_at"]
+    telling = _insertion(connection.dialect.name, deliveries).from_select(columns, address)
     connection.execute(telling.on_conflict_do_nothing())
 
 
@@ -295,10 +310,16 @@ def _insert(connection: Connection, job: Job, **more: Any) -> bool:  # noqa: ANN
     """Insert ``job``, as queued unless ``more`` says otherwise; False if it is there."""
     values = {name: getattr(job, name) for name in _GIVEN}
     start = {"state": "queued", "attempts": 0, "created": job.created or time.time()}
-    fresh = _insertion(connection, jobs).values({**values, **start, **more})
-    return connection.execute(fresh.on_conflict_do_nothing().returning(jobs.c.id)).one_or_none() is not None
+    fresh = _unless_known(connection.dialect.name)
+    return connection.execute(fresh, {**values, **start, **more}).one_or_none() is not None
 
 
-def _insertion(connection: Connection, table: Table) -> Any:  # noqa: ANN401  of either kind of database
+@functools.cache
+def _unless_known(dialect: str) -> Any:  # noqa: ANN401  of either kind of database
+    """Inserts a job and returns its id, or nothing if it is there."""
+    return _insertion(dialect, jobs).on_conflict_do_nothing().returning(jobs.c.id)
+
+
+def _insertion(dialect: str, table: Table) -> Any:  # noqa: ANN401  of either kind of database
     """An insertion that knows conflicts."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
