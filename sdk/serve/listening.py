@@ -7,6 +7,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+import cv2
 import uvicorn
 
 from sdk.errors import BadSetting
@@ -80,6 +81,7 @@ def run(application: FastAPI, sockets: list[socket.socket]) -> bool:
     try:
         service.prepare()
         logs.configure()
+        cv2.setNumThreads(1)  # examinations take turns on the cores; sharing out labels and small pictures costs double
         for each in sockets:
             logs.say("listening", address=each.getsockname()[0], port=each.getsockname()[1])
         server.run(sockets=sockets)
