@@ -184,13 +184,18 @@ class Analysis:
 def regions(heatmap: NDArray[np.float32], threshold: float) -> tuple[Region, ...]:
     """Connected parts of ``heatmap >= threshold`` from ``MIN_REGION`` on, ``MAX_REGIONS`` at most."""
     mask = (heatmap >= threshold).view(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(mask, 8, cv2.CV_32S, cv2.CCL_BBDT)
+    left, top, width, height = cv2.boundingRect(mask)
+    if width == 0:
+        return ()
+    inside = np.s_[top : top + height, left : left + width]  # of most frames little or nothing
+    _, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(mask[inside], 8, cv2.CV_32S, cv2.CCL_BBDT)
     areas = stats[:, cv2.CC_STAT_AREA]
     large = 1 + np.flatnonzero(areas[1:] >= MIN_REGION * heatmap.size)
     found = []
     for label in sorted(large, key=lambda label: (-areas[label], *stats[label][:2]))[:MAX_REGIONS]:
         x, y, width, height, area = (int(value) for value in stats[label])
         box = np.s_[y : y + height, x : x + width]
-        probability = cv2.mean(heatmap[box], (labels[box] == label).view(np.uint8))[0]
+        probability = cv2.mean(heatmap[inside][box], (labels[box] == label).view(np.uint8))[0]
+        x, y = left + x, top + y
         found.append(Region(x, y, x + width, y + height, area, probability))
     return tuple(found)

@@ -57,6 +57,18 @@ def test_regions_are_boxes_areas_and_means_largest_first(spotted):
     assert regions(spotted, 0.95) == ()
 
 
+def test_regions_move_with_what_is_in_the_heatmap(rng):
+    heatmap = np.zeros((64, 80), np.float32)
+    heatmap[3:43, 5:55] = rng.random((40, 50))
+    down, right = 11, 14
+    expected = [
+        dataclasses.replace(each, x0=each.x0 + right, x1=each.x1 + right, y0=each.y0 + down, y1=each.y1 + down)
+        for each in regions(heatmap, 0.8)
+    ]
+    assert len(expected) > 10
+    assert list(regions(np.roll(heatmap, (down, right), (0, 1)), 0.8)) == expected
+
+
 def test_regions_are_capped():
     heatmap = np.zeros((64, 64), np.float32)
     heatmap[::4, ::2] = heatmap[1::4, ::2] = heatmap[2::4, ::2] = 1
