@@ -5,21 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, cast, overload
 
 import numpy as np
 
 from sdk import artifact, backends, batches, plan
 from sdk.backend import Builds
+from sdk.cuda_arrays import is_on_gpu
 from sdk.decoding import Decoded, Decoder, Mode
 from sdk.engines.profile import Profile
 from sdk.errors import AnalyzerClosed, ArtifactInvalid, BadSetting, RunFailed, SdkError, UnknownName
 from sdk.frames import Color, convert, orientation_of, quality_of, to_display
 from sdk.limits import Limits, check_pixels
+from sdk.opened import Opened
 from sdk.progress import Report, Told
 from sdk.recipe import Recipe, as_pixels, as_score
 from sdk.results import Analysis, Latency, Runtime
@@ -28,8 +29,7 @@ from sdk.verdict import Verdict, judge
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sdk.artifact import Artifact
-    from sdk.backend import Session
+    from sdk.engines.resident import Keeper, Resident
 
 
 def load(
@@ -102,7 +102,7 @@ class Analyzer:
         """Long side at which frames are analysed, px; 0 is their own size."""
         self._decoder = Decoder(recipe.limits, mode=recipe.decode)
         # By process id: sessions of the parent have no threads in a forked child, and dropping them there may hang.
-        self._opened: dict[int, _Opened] = {}
+        self._opened: dict[int, Opened] = {}
         self._closed = False
 
     def open(self) -> None:
@@ -229,13 +229,13 @@ class Analyzer:
         if self._closed:
             raise AnalyzerClosed("this Analyzer was closed", remedy="load another, or close it later")
 
-    def _here(self) -> _Opened:
+    def _here(self) -> Opened:
         """The sessions of this process."""
         self._check_open()
         pid = os.getpid()
         opened = self._opened.get(pid)
         if opened is None:  # setdefault is atomic: two threads get the same one, with no lock that a fork could freeze
-            opened = self._opened.setdefault(pid, _Opened(self.artifact, self.recipe))
+            opened = self._opened.setdefault(pid, Opened(self.artifact, self.recipe))
         if self._closed:  # meanwhile, by a close() that may have come too early to see these sessions
             opened.close()
             raise AnalyzerClosed("this Analyzer was closed during an analysis", remedy="close it later")
@@ -249,12 +249,24 @@ class Analyzer:
             decoded = self._decoder.decode(source)
             ms = 1e3 * (time.perf_counter() - start)
             return Input.of(decoded, ms)
+        kind = f"none: {type(source).__module__.partition('.')[0]}.{type(source).__name__}"
+        keeper = self._keeper() if is_on_gpu(source) else None
+        resident = keeper.take(source) if keeper and color == "rgb" else None
+        if resident:
+            height, width, _ = resident.shape
+            check_pixels("the array", (width, height), self._decoder.limits, decoded=True)
+            return Input(resident, 1, kind, (), 1e3 * (time.perf_counter() - start))
         frame, notes = convert(source, color=color, limits=self._decoder.limits)
-        kind = f"{type(source).__module__.partition('.')[0]}.{type(source).__name__}"
+        if keeper:
+            notes = [*notes, "copied from the GPU to the host: only RGB [H, W, 3] without gaps between pixels stays"]
         if frame is source or not frame.flags.owndata:
             frame = frame.copy()  # the result keeps it, the caller may draw on his
         ms = 1e3 * (time.perf_counter() - start)
-        return Input(frame, orientation_of(source), f"none: {kind}", tuple(notes), ms, quality=quality_of(source))
+        return Input(frame, orientation_of(source), kind, tuple(notes), ms, quality=quality_of(source))
+
+    def _keeper(self) -> Keeper | None:
+        """What keeps frames on the GPU, if they are run there in one piece."""
+        return self._here().keeper()
 
     def _precision(self, shape: tuple[int, ...]) -> str:
         """Precision for frames of ``shape`` [..., H, W, 3]: f32 where they are thinner than anything that was measured.
@@ -294,8 +306,7 @@ class Analyzer:
     def _analyze(self, inputs: Sequence[Input], min_score: float, progress: Report | None) -> list[Analysis]:
         """Results for inputs of one shape."""
         start = time.perf_counter()
-        frames = inputs[0].frame[None] if len(inputs) == 1 else np.stack([item.frame for item in inputs])
-        answer = self._run(frames, min_score, Told(progress))
+        answer = self._run(self._frames(inputs), min_score, Told(progress))
         if not np.isfinite(answer.score).all():
             raise ArtifactInvalid(
                 f"{self.artifact.name} gave a score that is not a number", remedy='load it with precision="f32"'
@@ -309,9 +320,20 @@ class Analyzer:
             results.append(self._result(item, float(score), heatmap, latency))
         return results
 
+    def _frames(self, inputs: Sequence[Input]) -> NDArray[np.uint8]:
+        """Frames of one shape as [N, H, W, 3]; a single one that is on the GPU stays there if it is run there."""
+        first = inputs[0].frame
+        if len(inputs) > 1:
+            return np.stack([np.asarray(item.frame) for item in inputs])
+        if isinstance(first, np.ndarray):
+            return first[None]
+        # To sessions that run there it is as good as an array.
+        return cast("NDArray[np.uint8]", first.batch()) if self._keeper() else np.asarray(first)[None]
+
     def _verdict(self, score: float, item: Input) -> Verdict:
         terms, size = self.artifact.contract, self.working_size
-        return judge(score, item.frame, terms, working_size=size, quality=item.quality, is_video=item.is_video)
+        frame = cast("NDArray[np.uint8]", item.frame)  # of one on the GPU only the rows that are looked at come down
+        return judge(score, frame, terms, working_size=size, quality=item.quality, is_video=item.is_video)
 
     def _runtime(self, item: Input, choice: backends.Choice, precision: str) -> Runtime:
         terms = self.artifact.contract
@@ -330,12 +352,12 @@ class Analyzer:
 
     def _result(self, item: Input, score: float, heatmap: NDArray[np.float32] | None, latency: Latency) -> Analysis:
         start = time.perf_counter()
-        frame = to_display(item.frame, item.orientation)
+        pixels = to_display(item.frame, item.orientation) if isinstance(item.frame, np.ndarray) else item.frame
         heatmap = None if heatmap is None else to_display(heatmap, item.orientation)
         verdict = self._verdict(score, item)
         ms = 1e3 * (time.perf_counter() - start)
         return Analysis(
-            frame=frame,
+            pixels=pixels,
             heatmap=heatmap,
             score=score,
             mask_threshold=self.artifact.contract.mask_threshold,
@@ -351,7 +373,8 @@ class Analyzer:
 class Input:
     """A frame as stored, and how it was reached."""
 
-    frame: NDArray[np.uint8]
+    frame: NDArray[np.uint8] | Resident
+    """[H, W, 3] RGB; in GPU memory if it was given there and is run there."""
     orientation: int
     decoder: str
     notes: tuple[str, ...]
@@ -365,32 +388,3 @@ class Input:
     def of(cls, decoded: Decoded, ms: float) -> Input:
         """A file's pixels, decoded in ``ms``."""
         return cls(decoded.frame, decoded.orientation, decoded.decoder, decoded.notes, ms, quality=decoded.quality)
-
-
-class _Opened:
-    """The sessions of one process, each opened when first asked for."""
-
-    def __init__(self, loaded: Artifact, recipe: Recipe) -> None:
-        self.choice = backends.choose(loaded, device=recipe.device, backend=recipe.backend, precision=recipe.precision)
-        self.terms = backends.terms(self.choice, loaded)
-        self._artifact, self._threads = loaded, recipe.threads
-        self._sessions: dict[tuple[str, str], Session] | None = {}
-        self._lock = threading.Lock()
-
-    def session(self, graph: str, *, precision: str) -> Session:
-        if self.terms.graphs[graph].exact:
-            precision = "f32"
-        with self._lock:
-            if self._sessions is None:
-                raise AnalyzerClosed("this Analyzer was closed during an analysis", remedy="close it later")
-            if (graph, precision) not in self._sessions:
-                self._sessions[graph, precision] = backends.get(self.choice.backend).open(
-                    self._artifact, graph, device=self.choice.device, precision=precision, threads=self._threads
-                )
-            return self._sessions[graph, precision]
-
-    def close(self) -> None:
-        with self._lock:
-            sessions, self._sessions = self._sessions or {}, None
-        for session in sessions.values():
-            session.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from sdk.errors import AnalyzerClosed, BadSetting, SdkError, UnknownName
 
@@ -40,7 +42,9 @@ def run(
                 raise
             results[index] = error
     order = list(inputs)
-    for group in groups([inputs[index].frame.shape for index in order], working_size):
+    frames = [inputs[index].frame for index in order]
+    alone = {place for place, frame in enumerate(frames) if not isinstance(frame, np.ndarray)}
+    for group in groups([frame.shape for frame in frames], working_size, alone=alone):
         members = [order[place] for place in group]
         found = _answers([inputs[index] for index in members], together, keeps_errors=keeps_errors)
         results.update(zip(members, found, strict=True))
@@ -64,12 +68,13 @@ def is_one(sources: object) -> bool:
     return isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike) or getattr(sources, "ndim", 4) < 4
 
 
-def groups(shapes: Sequence[tuple[int, ...]], working_size: int) -> list[list[int]]:
-    """Indices of frames that are analysed together: of one shape, and within ``PIXELS``."""
+def groups(shapes: Sequence[tuple[int, ...]], working_size: int, *, alone: Set[int] = frozenset()) -> list[list[int]]:
+    """Indices of frames that are analysed together: of one shape, and within ``PIXELS``; those in ``alone`` are not."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for index, shape in enumerate(shapes):
-        by_shape.setdefault(shape, []).append(index)
-    found = []
+        if index not in alone:
+            by_shape.setdefault(shape, []).append(index)
+    found = [[index] for index in sorted(alone)]
     for (height, width, _), indices in by_shape.items():
         count = max(1, int(PIXELS / (height * width * scale(height, width, working_size) ** 2)))
         found += [indices[i : i + count] for i in range(0, len(indices), count)]

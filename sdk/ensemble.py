@@ -20,6 +20,7 @@ from sdk.results import Latency, Member
 
 if TYPE_CHECKING:
     from sdk.analyzer import Input
+    from sdk.engines.resident import Keeper
     from sdk.members import Stage
     from sdk.progress import Report
     from sdk.recipe import Recipe
@@ -88,6 +89,11 @@ class Ensemble(Analyzer):
         """How many frames are computed side by side: as many as every model takes."""
         return min(analyzer.parallel for analyzer in self.analyzers.values())
 
+    def _keeper(self) -> Keeper | None:
+        """The first model's, where every model takes frames on the GPU."""
+        keepers = [analyzer._keeper() for analyzer in self.analyzers.values()]
+        return keepers[0] if all(keepers) else None
+
     def _analyze(self, inputs: Sequence[Input], min_score: float, progress: Report | None) -> list[Analysis]:
         start = time.perf_counter()
         found: list[dict[str, Analysis]] = [{} for _ in inputs]
@@ -136,7 +142,7 @@ class Ensemble(Analyzer):
         first = next(iter(found.values()))
         heatmap = None
         if score >= min_score:
-            heatmap = stage.heatmap.of_heatmaps([one.heatmap for one in found.values()], first.frame.shape[:2])
+            heatmap = stage.heatmap.of_heatmaps([one.heatmap for one in found.values()], first.pixels.shape[:2])
         choice = _joined({name: self.analyzers[name].choice for name in found})
         precision = max((one.runtime.precision for one in found.values()), key=backends.PRECISIONS.index)
         verdict = self._verdict(score, item)

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from sdk import jpeg_quality, pillow
-from sdk.cuda_arrays import is_on_cuda, to_host
+from sdk.cuda_arrays import is_on_gpu, to_host
+from sdk.dlpack import OnDlpack
 from sdk.errors import BadFrame, DecodeFailed, UnknownName
 from sdk.limits import Limits, check_pixels
 
 Color: TypeAlias = Literal["rgb", "bgr"]
-
-
-@runtime_checkable
-class OnDlpack(Protocol):
-    """An array of any library that can hand over its memory."""
-
-    def __dlpack__(self, *, stream: None = None) -> object:
-        """The capsule."""
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        """Kind and number of the device."""
 
 
 Element = TypeVar("Element", bound=np.generic)
@@ -120,8 +110,11 @@ def _pil_array(image: Image.Image) -> tuple[NDArray[np.uint8], list[str]]:
 def _host_array(source: object) -> NDArray[Any]:
     if isinstance(source, np.ndarray):
         return np.asarray(source)  # of a matrix or a masked array what every array has
-    if is_on_cuda(source):
-        return to_host(source)
+    if is_on_gpu(source):
+        try:
+            return to_host(source)
+        except (RuntimeError, TypeError, ValueError, BufferError) as error:
+            raise _unreadable(error) from error
     if not isinstance(source, OnDlpack):
         raise BadFrame(
             f"a frame is an array or a PIL image, got {type(source).__name__}",
@@ -132,15 +125,18 @@ def _host_array(source: object) -> NDArray[Any]:
         kind = int(source.__dlpack_device__()[0])
         array = np.from_dlpack(cast(Any, source)) if kind in HOST_DEVICES else None
     except (RuntimeError, TypeError, ValueError, BufferError) as error:
-        raise BadFrame(
-            f"the array cannot be read through DLPack: {error}",
-            remedy="detach it from gradients and give uint8 samples",
-        ) from error
+        raise _unreadable(error) from error
     if array is None:
         raise BadFrame(
             f"the array lies on a device that is not read here (DLPack type {kind})", remedy="copy it to the host first"
         )
     return array
+
+
+def _unreadable(error: Exception) -> BadFrame:
+    return BadFrame(
+        f"the array cannot be read through DLPack: {error}", remedy="detach it from gradients and give uint8 samples"
+    )
 
 
 def _dtype_remedy(dtype: np.dtype[Any]) -> str:

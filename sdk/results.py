@@ -18,6 +18,8 @@ from sdk.verdict import Verdict
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sdk.engines.resident import Resident
+
 SCHEMA = Path(__file__).with_name("analysis.schema.json")
 """JSON schema of what :meth:`Analysis.to_json` writes."""
 
@@ -93,8 +95,8 @@ class Member:
 class Analysis:
     """What one model, or an ensemble of several, found in one frame, in display orientation."""
 
-    frame: NDArray[np.uint8] = dataclasses.field(repr=False)
-    """The pixels that were analysed, [H, W, 3] RGB."""
+    pixels: NDArray[np.uint8] | Resident = dataclasses.field(repr=False)
+    """The pixels that were analysed, where that was done: [H, W, 3] RGB in memory of the host, or still on a GPU."""
     heatmap: NDArray[np.float32] | None
     """Probability that a pixel was manipulated, [H, W] in [0, 1]; None if the score stayed below ``min_score``."""
     score: float
@@ -113,11 +115,16 @@ class Analysis:
     """Of an ensemble the models that ran on this frame, in order; a cascade does not ask all. Empty for one model."""
 
     def __post_init__(self) -> None:
-        if self.heatmap is not None and self.heatmap.shape != self.frame.shape[:2]:
+        if self.heatmap is not None and self.heatmap.shape != self.pixels.shape[:2]:
             raise BadFrame(
-                f"a heatmap of shape {self.heatmap.shape} does not belong to a frame of shape {self.frame.shape}",
+                f"a heatmap of shape {self.heatmap.shape} does not belong to a frame of shape {self.pixels.shape}",
                 remedy="give the heatmap at the frame's own size",
             )
+
+    @property
+    def frame(self) -> NDArray[np.uint8]:
+        """The pixels that were analysed, [H, W, 3] RGB; from a GPU they are copied when this is asked for."""
+        return np.asarray(self.pixels)
 
     @property
     def localised(self) -> bool:
@@ -151,7 +158,7 @@ class Analysis:
 
     def to_dict(self) -> dict[str, object]:
         """Everything but the arrays, of plain types; ``Analysis`` schema of ``sdk/analysis.schema.json``."""
-        height, width = self.frame.shape[:2]
+        height, width = self.pixels.shape[:2]
         return {
             "score": self.score,
             "verdict": {"name": self.verdict.name, "reason": self.verdict.reason, "found": self.verdict.found},
@@ -172,7 +179,7 @@ class Analysis:
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
 
     def __repr__(self) -> str:
-        height, width = self.frame.shape[:2]
+        height, width = self.pixels.shape[:2]
         mask = self.mask
         where = "not localised" if mask is None else f"mask={mask.mean():.1%} of {width}x{height}"
         preview = ", PREVIEW weights" if self.runtime.status == "preview" else ""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdk import forks
-from sdk.cuda_arrays import is_on_cuda
+from sdk.cuda_arrays import is_on_gpu
 from sdk.engines import gpu, kept
 from sdk.engines.cache import Cache, Entry, Key
 from sdk.engines.onepiece import in_one_piece
@@ -215,10 +215,18 @@ class Slot:
 
     def _source(self, frame: Any) -> Any:  # noqa: ANN401
         """The frame as a tensor that a copy to the GPU need not wait for."""
-        if is_on_cuda(frame):
-            self._torch.cuda.synchronize()  # its owner may still write
+        if is_on_gpu(frame):
+            self._follow(frame)
             return self._torch.as_tensor(frame, device="cuda")
         return self._torch.from_numpy(np.require(frame, requirements=["C", "W"])).pin_memory()
+
+    def _follow(self, frame: Any) -> None:  # noqa: ANN401
+        """Let this stream wait for what the owner of ``frame`` still does to it, if he says where."""
+        stream = getattr(frame, "__cuda_array_interface__", {}).get("stream")
+        if stream is None or self._stream is None:
+            self._torch.cuda.synchronize()
+        else:
+            self._stream.wait_stream(self._torch.cuda.ExternalStream(stream))
 
     def _computed(self, source: Any) -> Any:  # noqa: ANN401
         shape = tuple(source.shape)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdk import forks
-from sdk.cuda_arrays import is_on_cuda, to_host
+from sdk.cuda_arrays import is_on_gpu
+from sdk.engines.memory import Stream
 from sdk.errors import AnalyzerClosed, DeviceUnavailable
 
 if TYPE_CHECKING:
@@ -55,12 +56,13 @@ class BoundSession:
         self.outputs = [output.name for output in session.get_outputs()]
         self._kinds: dict[tuple[object, ...], _Kind] = {}
         self._next = 0
+        self._stream: Stream | None = None
         self._lock = threading.Lock()
         forks.outlive(self)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs for ``feeds``, in fresh arrays."""
-        arrays = {name: np.ascontiguousarray(to_host(a)) if is_on_cuda(a) else a for name, a in feeds.items()}
+        arrays = dict(feeds)
         with self._lock:
             if self._session is None:
                 raise AnalyzerClosed("the session was closed during an analysis", remedy="close the Analyzer later")
@@ -76,6 +78,8 @@ class BoundSession:
         with self._lock:
             self._kinds.clear()
             self._session = None
+            if self._stream:
+                self._stream.close()
 
     def _kind(self, arrays: Mapping[str, NDArray[Any]]) -> _Kind:
         """Buffers for arrays of these shapes; a scalar decides shapes, so its value tells kinds apart too."""
@@ -93,9 +97,16 @@ class BoundSession:
         return self._session.io_binding()
 
     def value(self, array: NDArray[Any]) -> Any:  # noqa: ANN401
-        """A copy of an array where the nodes run; of a scalar on the host, where shapes are reckoned."""
-        place = "cpu" if array.ndim == 0 else self.device
-        return self._runtime.OrtValue.ortvalue_from_numpy(array, place, 0)
+        """Room for an array where the nodes run; a copy of a scalar on the host, where shapes are reckoned."""
+        if array.ndim == 0:
+            return self._runtime.OrtValue.ortvalue_from_numpy(array, "cpu", 0)
+        return self._runtime.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype.type, self.device, 0)
+
+    def take_over(self, array: object, target: int) -> None:
+        """Copy an array that is on the GPU to where the nodes read it."""
+        self._stream = self._stream or Stream()
+        self._stream.take_over(array, target)
+        self._stream.wait()
 
     def options(self, number: int) -> Any:  # noqa: ANN401
         """Options of a run: which captured launches it belongs to, if any are."""
@@ -121,7 +132,7 @@ class _Kind:
 
     def __init__(self, owner: BoundSession, arrays: Mapping[str, NDArray[Any]], number: int) -> None:
         self._owner, self._number = owner, number
-        self._inputs = {name: owner.value(np.ascontiguousarray(a) if a.ndim else a) for name, a in arrays.items()}
+        self._inputs = {name: owner.value(a) for name, a in arrays.items()}
         self._outputs: dict[str, Any] = {}
         self._binding: Any = None
         self._options = owner.options(number)
@@ -129,7 +140,9 @@ class _Kind:
     def run(self, session: Any, arrays: Mapping[str, NDArray[Any]]) -> Arrays:  # noqa: ANN401
         """Copy up, run, copy down."""
         for name, array in arrays.items():
-            if array.ndim:
+            if is_on_gpu(array):
+                self._owner.take_over(array, self._inputs[name].data_ptr())
+            elif array.ndim:
                 self._inputs[name].update_inplace(np.ascontiguousarray(array))
         if self._binding is None:
             self._place_outputs(session)

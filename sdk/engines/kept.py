@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdk.artifact import Artifact
-from sdk.cuda_arrays import is_on_cuda
 from sdk.engines.cache import Cache, Entry, Key
 from sdk.engines.onepiece import named
 from sdk.engines.profile import Profile
@@ -50,8 +49,7 @@ class Shelf:
     def entry_for(self, feeds: Mapping[str, Any]) -> Entry:
         """:meth:`entry` for what a session is given; the frame may lie on a GPU."""
         frame, working_size = feeds["frame"], int(feeds.get("working_size", 0))
-        shape = tuple(frame.__cuda_array_interface__["shape"] if is_on_cuda(frame) else frame.shape)
-        return self.entry(shape, working_size)
+        return self.entry(tuple(frame.shape), working_size)
 
     def forget(self) -> None:
         """Look again: engines came or went."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdk.cuda_arrays import OnCuda
+from sdk.cuda_arrays import view
 from sdk.errors import DeviceUnavailable, LimitExceeded, MissingExtra
 
 if TYPE_CHECKING:
@@ -57,23 +57,42 @@ class Stream:
         self._do("cudaMemcpyAsync", pinned.ctypes.data, source, pinned.nbytes, kind, self.address)
         return pinned
 
-    def after(self, array: OnCuda) -> int:
-        """Address of a foreign array, after the work that its owner queued; it must lie densely."""
-        interface = array.__cuda_array_interface__
-        strides, shape = interface.get("strides"), tuple(interface["shape"])
-        itemsize = np.dtype(interface["typestr"]).itemsize
-        dense = tuple(itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
-        if strides is not None and tuple(strides) != dense:
-            raise DeviceUnavailable("an array on the GPU has gaps between its rows", remedy="make it contiguous first")
-        foreign = interface.get("stream")
-        if foreign is None:  # the owner says that there is nothing to wait for, or is too old to say
+    def take_over(self, source: object, target: int) -> None:
+        """Queue a copy of an array on the GPU to ``target``, without gaps, made after what its owner queued on it.
+
+        Raises:
+            DeviceUnavailable: its pixels are scattered.
+        """
+        seen = view(source, stream=self.address)
+        pieces = seen.pieces()
+        if pieces is None:
+            raise DeviceUnavailable(
+                "an array on the GPU has gaps between its pixels", remedy="make it contiguous first"
+            )
+        if seen.stream is None:  # the owner is too old to say, or says that there is nothing to wait for
             self._do("cudaDeviceSynchronize")
-        else:
+        elif seen.stream:
             event = self._do("cudaEventCreateWithFlags", self._runtime.cudaEventDisableTiming)
-            self._do("cudaEventRecord", event, 0 if foreign == 1 else foreign)
+            self._do("cudaEventRecord", event, seen.stream)
             self._do("cudaStreamWaitEvent", self.address, event, 0)
             self._do("cudaEventDestroy", event)
-        return int(interface["data"][0])
+        count, length, pitch = pieces
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        self._do("cudaMemcpy2DAsync", target, length, seen.address, pitch, length, count, kind, self.address)
+
+    def fetch(self, target: NDArray[np.uint8], source: int, pitch: int) -> None:
+        """Queue a copy to the host: the rows of ``target`` lie ``pitch`` bytes apart from ``source`` on."""
+        count, length = target.shape
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._do("cudaMemcpy2DAsync", target.ctypes.data, length, source, pitch, length, count, kind, self.address)
+
+    def allocate(self, size: int) -> int:
+        """Address of ``size`` bytes on the GPU, for the caller to :meth:`free`."""
+        return int(self._do("cudaMalloc", size))
+
+    def free(self, address: int) -> None:
+        """Give back what :meth:`allocate` gave."""
+        self._do("cudaFree", address)
 
     def capture(self, work: Callable[[], bool]) -> Any | None:  # noqa: ANN401  the bindings' handle
         """What ``work`` queues, as one graph that :meth:`launch` runs; None where it cannot be captured."""

@@ -32,3 +32,8 @@ def in_one_piece(contract: Contract) -> Contract:
     plan = (Step(graph="shrunk", when="shrinking"), Step(graph="native", when="native"))
     # Thin frames are run as they are: there is one precision per engine, and no other to fall back to.
     return dataclasses.replace(contract, graphs={**contract.graphs, **GRAPHS}, plan=plan, minimum_side=1)
+
+
+def is_in_one_piece(contract: Contract) -> bool:
+    """Whether nothing but graphs from the frame to the answer is run, so that a frame may stay on the GPU."""
+    return all(step.graph in GRAPHS for step in contract.plan)

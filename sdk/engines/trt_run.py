@@ -5,13 +5,14 @@ While one context computes, the next frame can go up and the last answer come do
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sdk.cuda_arrays import is_on_cuda
+from sdk.cuda_arrays import is_on_gpu
 from sdk.engines.memory import Stream
 from sdk.errors import DeviceUnavailable, RunFailed
 
@@ -152,10 +153,12 @@ class Slot:
             np.copyto(value, array)
             self._require(self._context.set_tensor_address(name, value.ctypes.data), f"the value of {name}")
             return [name, *np.ravel(value).tolist()]
-        if is_on_cuda(array):
-            shape, address = tuple(array.__cuda_array_interface__["shape"]), self._stream.after(array)
+        shape = tuple(array.shape)
+        if is_on_gpu(array):  # to where the last one was: a captured graph reads from one place
+            address = self._stream.device(name, math.prod(shape))
+            self._stream.take_over(array, address)
         else:
-            shape, address = array.shape, self._stream.upload(name, array)
+            address = self._stream.upload(name, array)
         self._require(self._context.set_input_shape(name, shape), f"frames of shape {shape}")
         self._require(self._context.set_tensor_address(name, address), f"the address of {name}")
         return [name, shape, address]

@@ -207,7 +207,7 @@ def drawn(here: Service, job_id: str, text: str | None, model: str | None) -> by
         decoder=record["input"]["decoder"], against={}, **engine,
     )  # fmt: skip
     analysis = Analysis(
-        frame=frame,
+        pixels=frame,
         heatmap=heatmap,
         score=result["score"],
         mask_threshold=result["mask_threshold"],

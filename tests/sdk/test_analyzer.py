@@ -316,13 +316,13 @@ def test_closing_during_the_first_analysis_leaves_nothing_open(toy_path, frame, 
     closed = module.Analyzer(module.Recipe(model=toy_path, threads=1))
     made = []
 
-    class Raced(module._Opened):
+    class Raced(module.Opened):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             made.append(self)
             closed.close()
 
-    monkeypatch.setattr(module, "_Opened", Raced)
+    monkeypatch.setattr(module, "Opened", Raced)
     with pytest.raises(sdk.AnalyzerClosed, match="was closed during an analysis"):
         closed.analyze(frame)
     with pytest.raises(sdk.AnalyzerClosed, match="was closed during an analysis"):

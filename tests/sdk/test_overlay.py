@@ -29,7 +29,7 @@ def test_thin_frames_stay_small(size):
 def test_where_nothing_was_found_the_frame_is_untouched(rng):
     frame = rng.integers(0, 256, (400, 500, 3), np.uint8)
     for heatmap in (None, np.zeros((400, 500), np.float32)):
-        picture = overlay.draw(analysis(heatmap, frame=frame))
+        picture = overlay.draw(analysis(heatmap, pixels=frame))
         np.testing.assert_array_equal(picture[:400], frame)
 
 

@@ -28,7 +28,7 @@ RUNTIME = Runtime(
 
 def analysis(heatmap: np.ndarray | None = None, **changes: object) -> Analysis:
     given = Analysis(
-        frame=np.zeros((40, 60, 3) if heatmap is None else (*heatmap.shape, 3), np.uint8),
+        pixels=np.zeros((40, 60, 3) if heatmap is None else (*heatmap.shape, 3), np.uint8),
         heatmap=heatmap,
         score=0.7,
         mask_threshold=0.5,
@@ -128,4 +128,4 @@ def test_the_schema_accepts_results_and_refuses_others(spotted):
 
 def test_a_heatmap_of_another_size_is_refused(spotted):
     with pytest.raises(BadFrame, match=r"shape \(40, 60\) does not belong to a frame of shape \(60, 40, 3\)"):
-        analysis(spotted, frame=np.zeros((60, 40, 3), np.uint8))
+        analysis(spotted, pixels=np.zeros((60, 40, 3), np.uint8))

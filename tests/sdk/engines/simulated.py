@@ -22,14 +22,16 @@ class Gpu:
 
     def __init__(self, memory: int = 1 << 30) -> None:
         self.memory, self.blocks, self.streams, self.capturing = memory, {}, {}, {}
-        self.launches = self.executions = 0
+        self.launches = self.executions = self.fetched = 0
         self.capturable = True
         self.next = 1
 
     def module(self) -> ModuleType:
         module = ModuleType("cuda.bindings.runtime")
         module.cudaError_t = SimpleNamespace(cudaSuccess=OK, cudaErrorMemoryAllocation=NO_MEMORY)
-        module.cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
+        module.cudaMemcpyKind = SimpleNamespace(
+            cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDeviceToDevice=3
+        )
         module.cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
         module.cudaStreamNonBlocking, module.cudaEventDisableTiming = 1, 2
         for name in dir(self):
@@ -65,6 +67,16 @@ class Gpu:
 
     def cudaMemcpyAsync(self, target, source, size, _kind, stream):
         self.queue(stream, lambda: ctypes.memmove(target, source, size))
+        return (OK,)
+
+    def cudaMemcpy2DAsync(self, target, to_pitch, source, pitch, length, count, kind, stream):
+        def work():
+            for row in range(count):
+                ctypes.memmove(target + row * to_pitch, source + row * pitch, length)
+
+        if kind == 2:
+            self.fetched += count * length
+        self.queue(stream, work)
         return (OK,)
 
     def cudaStreamSynchronize(self, stream):

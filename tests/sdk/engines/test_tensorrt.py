@@ -115,7 +115,7 @@ def on_gpu(device, frame: np.ndarray, *, strides=None) -> SimpleNamespace:
         "data": (address, False), "shape": frame.shape, "typestr": "|u1", "version": 3, "stream": stream,
         "strides": strides,
     }  # fmt: skip
-    return SimpleNamespace(__cuda_array_interface__=interface)
+    return SimpleNamespace(__cuda_array_interface__=interface, shape=frame.shape, dtype=frame.dtype)
 
 
 def test_a_frame_on_the_gpu_is_read_there_after_its_owner_wrote_it(session, device, rng):
@@ -123,8 +123,8 @@ def test_a_frame_on_the_gpu_is_read_there_after_its_owner_wrote_it(session, devi
     (frame,) = frames(rng, 1)
     answer = session.run({"frame": on_gpu(device, frame)})
     np.testing.assert_array_equal(answer["heatmap"], expected(frame))
-    with pytest.raises(DeviceUnavailable, match="gaps between its rows"):
-        session.run({"frame": on_gpu(device, frame, strides=(9999, 96, 3, 1))})
+    with pytest.raises(DeviceUnavailable, match="gaps between its pixels"):
+        session.run({"frame": on_gpu(device, frame, strides=(9999, 128, 4, 1))})
 
 
 def test_an_engine_of_another_version_is_refused_and_built_again_when_asked(session, package, artifact_path, rng):
