@@ -1,9 +1,10 @@
-"""Speed of an operator of ours beside its portable form, and beside what memory allows.
+"""Speed of an operator of ours beside its portable form, and beside what the machine allows.
 
-    python -m benchmarks.kernels [--rounds 5] [--threads 2] [--only WORD ...] [--host NAME]
+    python -m benchmarks.kernels [--op sccm_attention] [--device cuda] [--rounds 5] [--only WORD ...] [--host NAME]
 
-Writes ``benchmarks/results/kernels-zpool2d-<host>.json``. Every turn is a process of its own. Run it on a quiet machine
-after ``make native``: the load is recorded.
+The floor is memory's for ZPool2D, that of the matrix products alone for SCCM attention. Writes
+``benchmarks/results/kernels-<op>-<host>.json``. Every turn is a process of its own. Run it on a quiet machine, after
+``make native``, on a GPU after ``python -m kernels cuda``: the load is recorded.
 """
 
 from __future__ import annotations
@@ -14,23 +15,25 @@ import json
 import multiprocessing
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
+from benchmarks import sccm_attention, zpool2d
 from benchmarks.entry import RESULTS, rounded
 from benchmarks.measure import summary
 from benchmarks.memory import high_water_mib
 from benchmarks.provenance import provenance
-from benchmarks.zpool2d import CONTENDERS, ONCE, Case, Features
-from kernels.zpool2d import reference
 
-FLOOR, BASE = list(CONTENDERS)[:2]
-JUDGED_CHANNELS = 2
-"""Channels whose scores are compared with the reference: float64 takes its time."""
+Case = zpool2d.Case | sccm_attention.Case
+REPEATS = {"cpu": 1, "cuda": 20}
+"""Calls between two looks at the clock: a GPU's take less than starting and waiting for them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,28 +49,52 @@ class Turn:
     """Largest difference from the reference; None for what computes nothing."""
 
 
+def ways(case: Case) -> ModuleType:
+    """The module with all ways to do the work of ``case`` on its device: CONTENDERS, the floor first, and ONCE."""
+    return import_module(f"benchmarks.{case.op}{'_cuda' if case.device == 'cuda' else ''}")
+
+
 def turn(name: str, case: Case, calls: int) -> Turn:
     """Prepare, call once to warm up, then time ``calls`` calls; what is in ``ONCE`` is called once and no more."""
-    call = CONTENDERS[name](case)
-    if name not in ONCE:
+    once, sync = name in ways(case).ONCE, waits(case.device)
+    call = ways(case).CONTENDERS[name](case)
+    repeats = 1 if once else REPEATS[case.device]
+    if not once:
         call()
-    times, z = [], None
-    for _ in range(1 if name in ONCE else calls):
-        z = None  # free the last result before the next is made
+    times: list[tuple[float, float]] = []
+    answer = None
+    for _ in range(1 if once else calls):
+        answer = None  # free the last result before the next is made
+        sync()
         start, busy = time.perf_counter(), time.process_time()
-        z = call()
-        times.append((time.perf_counter() - start, time.process_time() - busy))
+        for _ in range(repeats):
+            answer = call()
+        sync()
+        times.append(((time.perf_counter() - start) / repeats, (time.process_time() - busy) / repeats))
     wall, cpu = (1e3 * statistics.median(spent) for spent in zip(*times, strict=True))
     peak = high_water_mib()
-    return Turn(wall_ms=wall, cpu_ms=cpu, peak_rss_mib=peak, max_abs=None if z is None else error(z, case))
+    worst = None if answer is None else error(answer, case)
+    return Turn(wall_ms=wall, cpu_ms=cpu, peak_rss_mib=peak, max_abs=worst)
 
 
-def error(z: Features, case: Case) -> float:
-    """Largest difference of the first channels from the reference."""
-    x, min_std = case.inputs().values()
-    few = slice(None, JUDGED_CHANNELS)
-    truth = reference.zpool2d(x[:, few].astype(np.float64), min_std[few].astype(np.float64), case.windows)
-    return float(np.abs(z[:, :, few] - truth).max())
+def waits(device: str) -> Callable[[], object]:
+    """Waits for all that was put on the device."""
+    if device == "cpu":
+        return lambda: None
+    import torch
+
+    return torch.cuda.synchronize
+
+
+def error(answer: object, case: Case) -> float:
+    """Largest difference of what a contender answered, arrays or tensors, from the reference."""
+    several = answer if isinstance(answer, (tuple, list)) else (answer,)
+    arrays = [each if isinstance(each, np.ndarray) else _array(each) for each in several]
+    return float(ways(case).error(arrays, case))
+
+
+def _array(tensor: Any) -> np.ndarray:  # noqa: ANN401  of torch or of ONNX Runtime
+    return tensor.float().cpu().numpy() if hasattr(tensor, "cpu") else tensor.numpy().astype(np.float32)
 
 
 def take(name: str, case: Case, calls: int) -> Turn | str:
@@ -89,7 +116,7 @@ def rounds(names: list[str], case: Case, *, count: int, calls: int) -> tuple[dic
     for index in range(count):
         first = index % len(names)
         for name in names[first:] + names[:first]:
-            if name in absent or (name in ONCE and turns[name]):
+            if name in absent or (name in ways(case).ONCE and turns[name]):
                 continue
             found = take(name, case, calls)
             if isinstance(found, str):
@@ -100,7 +127,8 @@ def rounds(names: list[str], case: Case, *, count: int, calls: int) -> tuple[dic
 
 
 def rows(turns: Mapping[str, list[Turn]], case: Case) -> list[dict[str, object]]:
-    """Time, bandwidth and error of each contender, and its times over the operator's and over the floor's."""
+    """Time, bandwidth, rate and error of each contender, and its times over the operator's and over the floor's."""
+    floor, base = list(ways(case).CONTENDERS)[:2]
     table = []
     for name, taken in turns.items():
         timing = summary([one.wall_ms for one in taken])
@@ -110,8 +138,9 @@ def rows(turns: Mapping[str, list[Turn]], case: Case) -> list[dict[str, object]]
                 **dataclasses.asdict(timing),
                 "cpu_ms": statistics.median(one.cpu_ms for one in taken),
                 "gb_per_s": case.least_bytes / timing.median_ms / 1e6,
-                "times_op": _over(taken, turns.get(BASE)),
-                "times_floor": _over(taken, turns.get(FLOOR)),
+                "tflop_per_s": case.least_flop and case.least_flop / timing.median_ms / 1e9,
+                "times_op": _over(taken, turns.get(base)),
+                "times_floor": _over(taken, turns.get(floor)),
                 "peak_rss_mib": statistics.median(one.peak_rss_mib for one in taken),
                 "max_abs": taken[0].max_abs,
             }
@@ -128,38 +157,61 @@ def _over(taken: list[Turn], others: list[Turn] | None) -> float | None:
     return statistics.median(one.wall_ms / other.wall_ms for one, other in zip(taken, others, strict=True))
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    root = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
+    root.add_argument("--op", choices=["zpool2d", "sccm_attention"], default="zpool2d")
+    root.add_argument("--device", choices=sorted(REPEATS), default="cpu")
+    root.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32", help="on a GPU")
+    root.add_argument("--channels", type=int, help="64 of ZPool2D, 288 of SCCM attention")
+    root.add_argument("--height", type=int, default=1080, help="px, of ZPool2D")
+    root.add_argument("--width", type=int, default=1920, help="px, of ZPool2D")
+    root.add_argument("--windows", type=int, nargs="+", default=[7, 15, 31], help="px, odd, of ZPool2D")
+    root.add_argument("--positions", type=int, default=4096, help="of SCCM attention")
+    root.add_argument("--batch", type=int, default=1, help="of SCCM attention")
+    root.add_argument("--threads", type=int, default=2)
+    root.add_argument("--rounds", type=int, default=5)
+    root.add_argument("--calls", type=int, default=3, help="in each turn, after one that is thrown away")
+    root.add_argument("--only", nargs="*", default=[], help="words of the contenders to keep")
+    root.add_argument("--host", default="cpu", help="kind of machine, for the file's name")
+    root.add_argument("--results", type=Path, default=RESULTS)
+    return root
+
+
+def case_of(options: argparse.Namespace) -> Case:
+    """The work that was asked for."""
+    shared = {"threads": options.threads, "device": options.device, "dtype": options.dtype}
+    if options.op == "sccm_attention":
+        return sccm_attention.Case(
+            batch=options.batch, channels=options.channels or 288, positions=options.positions, **shared
+        )
+    size = {"height": options.height, "width": options.width, "windows": tuple(options.windows)}
+    return zpool2d.Case(channels=options.channels or 64, **size, **shared)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and write the results."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
-    parser.add_argument("--channels", type=int, default=64)
-    parser.add_argument("--height", type=int, default=1080, help="px")
-    parser.add_argument("--width", type=int, default=1920, help="px")
-    parser.add_argument("--windows", type=int, nargs="+", default=[7, 15, 31], help="px, odd")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--calls", type=int, default=3, help="in each turn, after one that is thrown away")
-    parser.add_argument("--only", nargs="*", default=[], help="words of the contenders to keep")
-    parser.add_argument("--host", default="cpu", help="kind of machine, for the file's name")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    options = parser.parse_args(arguments)
-    case = Case(
-        channels=options.channels, height=options.height, width=options.width, windows=tuple(options.windows),
-        threads=options.threads,
-    )  # fmt: skip
-    names = [name for name in CONTENDERS if not options.only or any(word in name for word in options.only)]
+    options = parser().parse_args(arguments)
+    case = case_of(options)
+    known = ways(case).CONTENDERS
+    names = [name for name in known if not options.only or any(word in name for word in options.only)]
     turns, absent = rounds(names, case, count=options.rounds, calls=options.calls)
+    once = sorted(ways(case).ONCE & {*names})
+    repeats = REPEATS[case.device]
     result = {
         "schema": 1,
         "kind": "kernels",
-        "op": "zpool2d",
-        "case": dataclasses.asdict(case) | {"dtype": "float32", "least_bytes": case.least_bytes},
-        "protocol": {"rounds": options.rounds, "calls": options.calls, "warmup": 1, "once": sorted(ONCE & {*names})},
+        "op": case.op,
+        "case": dataclasses.asdict(case) | {"least_bytes": case.least_bytes, "least_flop": case.least_flop},
+        "protocol": {
+            "rounds": options.rounds, "calls": options.calls, "repeats": repeats, "warmup": 1, "once": once,
+        },
         "provenance": provenance(),
         "rows": rows(turns, case),
         "absent": absent,
-    }
+    }  # fmt: skip
     options.results.mkdir(parents=True, exist_ok=True)
-    target = options.results / f"kernels-zpool2d-{options.host}.json"
+    target = options.results / f"kernels-{case.op}-{options.host}.json"
     text = json.dumps(rounded(result, hide=str(Path(__file__).parents[1])), indent=2)
     target.write_text(text + "\n", encoding="utf-8")
     print(target)

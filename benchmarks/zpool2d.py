@@ -5,8 +5,9 @@ Each function of :data:`CONTENDERS` prepares one way and returns a call on the f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, inliner
 
 from kernels import library
-from kernels.zpool2d import lowering
+from kernels.zpool2d import lowering, reference
 
 Features = NDArray[np.float32]
 Call = Callable[[], Features | None]
 SEED = 1
+JUDGED_CHANNELS = 2
+"""Channels whose scores are compared with the reference: float64 takes its time."""
 NEWER_OPSET = 22
 """From opset 19 on ONNX Runtime 1.31 computes AveragePool in a generic way, not in the vectorised one of opset 18."""
 
@@ -33,18 +36,49 @@ class Case:
     windows: tuple[int, ...]
     """px, odd."""
     threads: int
+    device: str = "cpu"
+    """Or cuda."""
+    dtype: str = "float32"
+    """Of features and scores; on a GPU also float16 or bfloat16."""
+
+    op: ClassVar[str] = "zpool2d"
 
     @property
     def least_bytes(self) -> int:
         """Features read once, scores written once: what no implementation can do without."""
-        return 4 * self.channels * self.height * self.width * (len(self.windows) + 2)
+        size = 4 if self.dtype == "float32" else 2
+        return size * self.channels * self.height * self.width * (len(self.windows) + 2)
+
+    @property
+    def least_flop(self) -> int | None:
+        """Memory is what bounds it."""
+        return None
 
     def inputs(self) -> dict[str, Features]:
         """Features of mean 0.5 and deviation 1, [1, C, H, W], and their floor, [C]."""
         generator = np.random.default_rng(SEED)
         x = generator.standard_normal((1, self.channels, self.height, self.width), np.float32)
         x += np.float32(0.5)
-        return {"x": x, "min_std": np.full(self.channels, 1e-5, np.float32)}
+        floor = np.full(self.channels, 1e-5, np.float32)
+        return {"x": as_stored(x, self.dtype), "min_std": as_stored(floor, self.dtype)}
+
+
+def as_stored(array: Features, dtype: str) -> Features:
+    """The nearest numbers that ``dtype`` has, so that what it loses on its way in is nobody's error."""
+    if dtype == "float32":
+        return array
+    if dtype == "float16":
+        return array.astype(np.float16).astype(np.float32)
+    bits = array.view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+
+
+def error(outputs: Sequence[Features], case: Case) -> float:
+    """Largest difference of the first channels from the reference."""
+    x, min_std = case.inputs().values()
+    few = slice(None, JUDGED_CHANNELS)
+    truth = reference.zpool2d(x[:, few].astype(np.float64), min_std[few].astype(np.float64), case.windows)
+    return float(np.abs(outputs[0][:, :, few] - truth).max())
 
 
 def copy(case: Case) -> Call:

@@ -1,0 +1,73 @@
+"""Every CUDA kernel of ours once, for a tool that looks on: a sanitizer, a profiler.
+
+    python -m benchmarks.kernels_once [--full] [--device cuda]
+
+Small odd sizes, which a sanitizer gets through; ``--full`` takes those that are timed. What was computed is compared
+with the reference at the small sizes, and the exit code is 1 where it differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from benchmarks import kernels
+from benchmarks.sccm_attention import Case as Attention
+from benchmarks.sccm_attention_cuda import op_torch as attention
+from benchmarks.zpool2d import Case as Pooling
+from benchmarks.zpool2d_cuda import op_torch as pooling
+from kernels.testing import TOLERANCES
+
+PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
+
+def works(device: str, *, is_full: bool) -> Iterator[Pooling | Attention]:
+    """What takes every kernel, in each type: rows that are aligned and that are not, with tensor cores and without."""
+    for dtype in PRECISIONS:
+        shared = {"threads": 1, "device": device, "dtype": dtype}
+        if is_full:
+            yield Pooling(channels=64, height=1080, width=1920, windows=(7, 15, 31), **shared)
+            for channels, positions in ((144, 1024), (288, 1024), (144, 4096), (288, 4096)):
+                yield Attention(batch=1, channels=channels, positions=positions, **shared)
+            continue
+        yield Pooling(channels=3, height=33, width=47, windows=(7, 15, 31), **shared)
+        yield Pooling(channels=2, height=40, width=264, windows=(7, 15, 31, 63, 5), **shared)
+        yield Attention(batch=1, channels=20, positions=300, **shared)
+        for channels in (144, 288):
+            yield Attention(batch=1, channels=channels, positions=136, **shared)
+
+
+def differs(work: Pooling | Attention) -> str | None:
+    """Do it; what is wrong with the answer, if anything is."""
+    answer = pooling(work)() if isinstance(work, Pooling) else attention(work)()
+    if work.device == "cuda":
+        torch.cuda.synchronize()
+    several = answer if isinstance(answer, tuple) else (answer,)
+    arrays = [each.float().cpu().numpy() for each in several]
+    error, largest = kernels.error(tuple(arrays), work), max(float(np.abs(each).max()) for each in arrays)
+    tolerance = TOLERANCES[work.op, PRECISIONS[work.dtype]] * max(1.0, largest)
+    return None if error <= tolerance else f"{work} differs by {error:.2e}, more than {tolerance:.0e}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do all of it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels_once", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="the sizes that are timed, compared with nothing")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda", help="cpu: for trying the program")
+    options = parser.parse_args(arguments)
+    wrong = []
+    for work in works(options.device, is_full=options.full):
+        if options.full:
+            (pooling(work) if isinstance(work, Pooling) else attention(work))()
+        elif said := differs(work):
+            wrong.append(said)
+    print("\n".join(wrong) or "done", file=sys.stderr)
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
