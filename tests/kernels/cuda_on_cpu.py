@@ -52,18 +52,20 @@ def build(source: Path, folder: Path, *options: str) -> ctypes.CDLL:
     return loaded
 
 
-def with_shells(folder: Path) -> Path:
-    """One source in ``folder`` of all kernels with their shells for ONNX Runtime.
+def joined(source: Path, *parts: Path, text: str = "") -> Path:
+    """Write ``source`` of ``parts`` one after the other, and ``text``; answers it.
 
-    It names what it is made of, so that it is built anew with it.
+    It names what it is made of, so that it is built anew with that and with any header.
     """
-    parts = [*cuda_library.sources(), *cuda_library.shells()]
-    texts = [f'#include "{part.relative_to(KERNELS)}"' for part in parts]
     headers = sorted(KERNELS.glob("*/*.*h"))
     known = hashlib.sha256(b"".join(part.read_bytes() for part in [*parts, *headers])).hexdigest()
-    source = folder / "all.cpp"
-    source.write_text("\n".join([f"// {known}", *reversed(texts)]) + "\n")
+    source.write_text("\n".join([f"// {known}", *(f'#include "{part}"' for part in parts), text]) + "\n")
     return source
+
+
+def with_shells(folder: Path) -> Path:
+    """One source in ``folder`` of all kernels with their shells for ONNX Runtime."""
+    return joined(folder / "all.cpp", *reversed([*cuda_library.sources(), *cuda_library.shells()]))
 
 
 def choose(library: ctypes.CDLL, *, without: tuple[str, int] = ("", 0), **settings: object) -> None:

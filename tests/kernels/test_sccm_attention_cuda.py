@@ -27,10 +27,42 @@ SHAPES = [
     (1, 20, 300),  # several ranges of keys; rows that tensor cores cannot be fed with
     (1, 20, 304),  # the same with rows that they can
     (1, 161, 72),
+    (1, 288, 72),  # the most channels of PSCC-Net
+    (1, 9, 520),  # several parts of the positions that the channels' logits sum over
     (1, 330, 70),  # more channels than one block sums
 ]
 # float32 products everywhere, and tensor cores where there are any: the same tolerances.
 ROUTES = [("fp32", 90), ("fp16", 75), ("fp16", 80), ("bf16", 75), ("bf16", 80)]
+FIRST_QUERIES = """
+namespace {
+
+// The launcher's plan, of whose first kernel only the first tile of queries is run.
+template <class T, class Kernel>
+int first_tile(const SCCMAttentionCuda& p, void* memory, Kernel kernel, int threads, size_t shared) {
+  Device device;
+  if (current_device(&device) != cudaSuccess) return 1;
+  const Shape s = plan(p, device);
+  const Workspace workspace(s, memory);
+  const auto *theta = static_cast<const T*>(p.theta), *phi = static_cast<const T*>(p.phi);
+  const int status = launch(kernel, dim3(1, s.splits, s.b), dim3(threads), shared, nullptr, s, theta, phi,
+                            static_cast<const T*>(p.g), workspace.partial);
+  if (status != cudaSuccess) return status;
+  const dim3 grid(ceil_div(kTile * s.d, kMergeThreads));
+  return launch(merge<T>, grid, dim3(kMergeThreads), 0, nullptr, s, workspace.partial, static_cast<T*>(p.spatial));
+}
+
+}  // namespace
+
+extern "C" int first_queries(const SCCMAttentionCuda* p, void* memory) {
+  if (p->dtype == kFloat32) return first_tile<float>(*p, memory, spatial<float>, kThreads, 0);
+  Device device;
+  if (current_device(&device) != cudaSuccess || !tensor_cores_take(*p, device)) return 1;
+  const size_t shared = tensor_shared_bytes(int(p->d));
+  return p->d <= kFewChannels
+             ? first_tile<__half>(*p, memory, spatial_on_tensor_cores<__half, kFewChannels>, kTensorThreads, shared)
+             : first_tile<__half>(*p, memory, spatial_on_tensor_cores<__half, kManyChannels>, kTensorThreads, shared);
+}
+"""
 Outputs = tuple[np.ndarray, np.ndarray]
 
 
@@ -79,6 +111,32 @@ def test_matches_reference_to_the_same_bits_in_any_order_of_threads(
     )
     check(first, inputs, precision)
     assert all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("channels", [144, 288])
+def test_the_largest_work_of_pscc_net_is_right_where_it_is_looked_at(
+    on_cpu: Callable[[Path], ctypes.CDLL],
+    pytestconfig: pytest.Config,
+    channels: int,
+    precision: str,
+    rng: np.random.Generator,
+) -> None:
+    """4096 positions on the multiprocessors of an H200: of the queries the first 64, which meet all keys."""
+    source = pytestconfig.cache.mkdir("sccm-attention") / "first_queries.cpp"
+    library = on_cpu(cuda_on_cpu.joined(source, SOURCE, text=FIRST_QUERIES))
+    cuda_on_cpu.choose(library, multiprocessors=132, capability=90)
+    shape, queries = (1, channels, 4096), 64
+    inputs = [aligned(rng.standard_normal(shape) * scale, precision) for scale in (0.5, 0.5, 1)]
+    work = Work(shape=shape, dtype=DTYPES[precision])
+    workspace = np.full(work.workspace_bytes(library) + 16, 0xFF, np.uint8)
+    spatial = np.zeros((1, 4096, channels), inputs[0].dtype)
+    addresses = [array.ctypes.data for array in (*inputs, spatial, spatial)]
+    place = ctypes.c_void_p(workspace.ctypes.data + -workspace.ctypes.data % 16)
+    assert library.first_queries(ctypes.byref(work._launch(*addresses)), place) == 0, cuda_on_cpu.message(library)
+    theta, phi, g = (widened(array)[0] for array in inputs)
+    truth = reference.softmax(theta[:, :queries].T @ phi) @ g.T
+    assert_parity(widened(spatial)[0, :queries], truth, op="sccm_attention", precision=precision)
 
 
 @pytest.mark.parametrize(("precision", "capability"), ROUTES[1:])

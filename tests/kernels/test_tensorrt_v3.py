@@ -23,7 +23,7 @@ from kernels.sccm_attention import reference as sccm_attention
 from kernels.testing import assert_parity
 from kernels.zpool2d import reference as zpool2d
 from tests.kernels import cuda_on_cpu
-from tests.kernels.cuda_on_cpu import KERNELS, rounded, widened
+from tests.kernels.cuda_on_cpu import rounded, widened
 
 HOST = Path(__file__).with_name("tensorrt_host.cc")
 HEADERS = Path(__file__).with_name("tensorrt_headers")
@@ -60,12 +60,9 @@ class Tensor(ctypes.Structure):
 def library(on_cpu: Callable[..., ctypes.CDLL], pytestconfig: pytest.Config) -> ctypes.CDLL:
     """Kernels, plugins and what stands for TensorRT as one source, which names what it is made of."""
     parts = [HOST, *cuda_library.plugins(), *cuda_library.sources()]
-    headers = [*sorted(KERNELS.glob("*/*.*h")), HEADERS / "NvInferRuntime.h"]
-    known = hashlib.sha256(b"".join(part.read_bytes() for part in [*parts, *headers])).hexdigest()
+    known = hashlib.sha256((HEADERS / "NvInferRuntime.h").read_bytes()).hexdigest()
     source = pytestconfig.cache.mkdir("tensorrt-v3") / "all.cpp"
-    texts = [f'#include "{part}"' for part in parts]
-    source.write_text("\n".join([f"// {known}", *texts]) + "\n")
-    built = on_cpu(source, f"-I{HEADERS}")
+    built = on_cpu(cuda_on_cpu.joined(source, *parts, text=f"// {known}"), f"-I{HEADERS}")
     built.tensorrt_told.restype = ctypes.c_char_p
     cuda_on_cpu.choose(built)
     return built

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -72,11 +71,8 @@ import tensorrt.plugin as plugin
 @pytest.fixture(scope="module")
 def library(on_cpu: Callable[[Path], ctypes.CDLL], pytestconfig: pytest.Config) -> ctypes.CDLL:
     """The kernels, each with a function that launches it on the CPU."""
-    parts = [tensorrt_plugin.KERNELS, *sorted(KERNELS.glob("*/*.*h"))]
-    known = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
     source = pytestconfig.cache.mkdir("tensorrt-kernels") / "runners.cpp"
-    source.write_text(f'// {known}\n#include "zpool2d/tensorrt_kernels.cc"\n{RUNNERS}')
-    return on_cpu(source)
+    return on_cpu(cuda_on_cpu.joined(source, tensorrt_plugin.KERNELS, text=RUNNERS))
 
 
 def run(library: ctypes.CDLL, launch: tensorrt_plugin.Launch, *arrays: np.ndarray) -> None:
