@@ -10,8 +10,8 @@ import numpy as np
 
 import sdk
 from sdk import artifact, members
-from sdk.analyzer import Input
 from sdk.ensemble import Ensemble
+from sdk.inputs import Input
 from training.synthesis.sample import Frame
 
 FIGURES = ("pixel_auc", "image_auc")

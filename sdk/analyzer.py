@@ -14,11 +14,13 @@ import numpy as np
 
 from sdk import artifact, backends, batches, plan
 from sdk.backend import Builds
+from sdk.batches import Size
 from sdk.cuda_arrays import is_on_gpu
-from sdk.decoding import Decoded, Decoder, Mode
+from sdk.decoding import Decoder, Mode
 from sdk.engines.profile import Profile
 from sdk.errors import AnalyzerClosed, ArtifactInvalid, BadSetting, RunFailed, SdkError, UnknownName
 from sdk.frames import Color, convert, orientation_of, quality_of, to_display
+from sdk.inputs import Input
 from sdk.limits import Limits, check_pixels
 from sdk.opened import Opened
 from sdk.progress import Report, Told
@@ -29,7 +31,7 @@ from sdk.verdict import Verdict, judge
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sdk.engines.resident import Keeper, Resident
+    from sdk.engines.resident import Keeper
 
 
 def load(
@@ -134,6 +136,8 @@ class Analyzer:
         color: Color = "rgb",
         min_score: float | None = None,
         progress: Report | None = None,
+        batch: Size = None,
+        latency_ms: float | None = None,
         errors: Literal["raise"] = "raise",
     ) -> list[Analysis]: ...
 
@@ -145,6 +149,8 @@ class Analyzer:
         color: Color = "rgb",
         min_score: float | None = None,
         progress: Report | None = None,
+        batch: Size = None,
+        latency_ms: float | None = None,
         errors: Literal["return"],
     ) -> list[Analysis | SdkError]: ...
 
@@ -155,9 +161,14 @@ class Analyzer:
         color: Color = "rgb",
         min_score: float | None = None,
         progress: Report | None = None,
+        batch: Size = None,
+        latency_ms: float | None = None,
         errors: Literal["raise", "return"] = "raise",
     ) -> list[Analysis] | list[Analysis | SdkError]:
         """Analyse many inputs; those of one shape run together. Results come in the order of the inputs.
+
+        ``batch`` is how many run at once: a number; "auto", as many as make it faster, found by timing, which take no
+        longer than ``latency_ms``; None, as many as are not too many pixels.
 
         With ``errors="raise"`` the first input that cannot be analysed ends the call with its error; with ``"return"``
         its error stands in its place among the results, and no other input is lost.
@@ -168,11 +179,13 @@ class Analyzer:
         if not isinstance(sources, Iterable) or batches.is_one(sources):
             raise BadSetting("analyze_batch was given one source", remedy="give a list of sources, or call analyze")
         least = self.recipe.min_score if min_score is None else as_score("min_score", min_score)
+        pace = batches.Pace(batch, latency_ms)
         return batches.run(
             sources,
             lambda source: source if isinstance(source, Input) else self.read(source, color=color),
             lambda inputs: self._analyze(inputs, least, progress),
             working_size=self.working_size,
+            pace=pace,
             keeps_errors=errors == "return",
         )
 
@@ -367,24 +380,3 @@ class Analyzer:
             orientation=item.orientation,
             notes=item.notes,
         )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Input:
-    """A frame as stored, and how it was reached."""
-
-    frame: NDArray[np.uint8] | Resident
-    """[H, W, 3] RGB; in GPU memory if it was given there and is run there."""
-    orientation: int
-    decoder: str
-    notes: tuple[str, ...]
-    decode_ms: float
-    is_video: bool = False
-    """Whether it comes from a video, whose codec moves scores: other thresholds hold."""
-    quality: int | None = None
-    """Of a JPEG, as :mod:`sdk.jpeg_quality` tells it."""
-
-    @classmethod
-    def of(cls, decoded: Decoded, ms: float) -> Input:
-        """A file's pixels, decoded in ``ms``."""
-        return cls(decoded.frame, decoded.orientation, decoded.decoder, decoded.notes, ms, quality=decoded.quality)

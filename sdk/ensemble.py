@@ -19,8 +19,8 @@ from sdk.progress import of_model
 from sdk.results import Latency, Member
 
 if TYPE_CHECKING:
-    from sdk.analyzer import Input
     from sdk.engines.resident import Keeper
+    from sdk.inputs import Input
     from sdk.members import Stage
     from sdk.progress import Report
     from sdk.recipe import Recipe

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from sdk.analyzer import Input
 from sdk.errors import DecodeFailed, DeviceUnavailable
+from sdk.inputs import Input
 from sdk.source import Captured
 
 if TYPE_CHECKING:

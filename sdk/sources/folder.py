@@ -9,9 +9,9 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from sdk.analyzer import Input
 from sdk.decoding import Decoder
 from sdk.errors import UnsupportedImage
+from sdk.inputs import Input
 from sdk.overlay_mark import is_overlay
 from sdk.paths import SUFFIXES
 from sdk.source import Captured

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from sdk.analyzer import Input
 from sdk.decoding import file_size, open_file
 from sdk.decoding_process import anonymous_file
 from sdk.errors import BadSetting
+from sdk.inputs import Input
 from sdk.limits import check_bytes
 from sdk.pillow import readable
 from sdk.signatures import HEAD, is_video

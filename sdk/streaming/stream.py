@@ -16,9 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sdk import sources
-from sdk.analyzer import Analyzer, Input, load
+from sdk.analyzer import Analyzer, load
 from sdk.errors import BadSetting, UnknownName
 from sdk.frames import Color
+from sdk.inputs import Input
 from sdk.source import Captured, Matrix, Settings
 from sdk.streaming.latest import Latest
 from sdk.streaming.results import Moment, Summary

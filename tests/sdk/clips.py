@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sdk.analyzer import Input
 from sdk.contract import Thresholds
 from sdk.errors import DecodeFailed
+from sdk.inputs import Input
 from tests.sdk import toy
 
 STILL, VIDEO = {"0.01": 0.8, "0.05": 0.6}, {"0.01": 0.3, "0.05": 0.2}

@@ -67,3 +67,92 @@ def test_inputs_that_fail_together_are_tried_alone(rng):
 
     found = batches.run(range(4), Frame, together, working_size=0, keeps_errors=True)
     assert [one if isinstance(one, int) else str(one) for one in found] == [0, "out of memory\n  -> none", 2, 3]
+
+
+class Device:
+    """Takes ``start`` ms for a group and ``each`` for a frame of it; its own clock."""
+
+    def __init__(self, start: float, each: float, *, most: int = 1000) -> None:
+        self.start, self.each, self.most, self.now, self.sizes = start, each, most, 0.0, []
+
+    def play(self, count: int, **settings: object) -> list[int]:
+        pace = batches.Pace(clock=lambda: self.now / 1e3, **settings)
+        seen = []
+        for group in pace.cut(range(count), self.most):
+            self.now += self.start + self.each * len(group)
+            self.sizes.append(len(group))
+            seen += group
+        assert seen == list(range(count))
+        return self.sizes
+
+
+def test_groups_grow_while_a_frame_costs_less_in_them():
+    """A frame takes 11, 6, 3.5, 2.25, 1.63, 1.31, 1.16, 1.08 ms; from 128 to 256 at once it gains less than 5 %."""
+    sizes = Device(10, 1).play(2000, batch="auto")
+    assert sizes[:10] == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16]
+    assert sizes[16:18] == [256, 256]
+    assert set(sizes[18:-1]) == {128}
+
+
+def test_where_nothing_is_gained_frames_stay_alone():
+    assert set(Device(0, 5).play(40, batch="auto")[4:]) == {1}
+
+
+@pytest.mark.parametrize("latency_ms", [1, 12, 20, 45, 300])
+def test_none_but_a_single_frame_takes_longer_than_the_bound(latency_ms):
+    device = Device(10, 1)
+    sizes = device.play(900, batch="auto", latency_ms=latency_ms)
+    longest = max(sizes)
+    assert longest == 1 or 10 + longest <= latency_ms
+    assert longest == max([1, *(size for size in (2, 4, 8, 16, 32, 64, 128, 256) if 2 * (10 + size / 2) <= latency_ms)])
+
+
+def test_a_number_is_kept_to_and_never_more_than_pixels_allow():
+    assert Device(1, 1).play(10, batch=4) == [4, 4, 2]
+    assert Device(1, 1, most=3).play(7, batch=4) == [3, 3, 1]
+    assert set(Device(9, 0, most=8).play(99, batch="auto")[:-1]) == {1, 2, 4, 8}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"batch": 0}, "batch is 0\n  -> give a number"),
+        ({"batch": True}, "batch is True"),
+        ({"batch": "many"}, "batch is 'many'"),
+        ({"batch": 2, "latency_ms": 5}, "latency_ms is 5 with batch=2"),
+        ({"batch": "auto", "latency_ms": 0}, "latency_ms is 0 with batch='auto'"),
+    ],
+    ids=str,
+)
+def test_settings_that_mean_nothing_are_refused(settings, words):
+    with pytest.raises(sdk.BadSetting, match=words):
+        batches.Pace(**settings)
+
+
+def test_the_analyzer_gives_the_same_results_whatever_the_pace(toy_path, rng):
+    frames = [scene(rng, 64, 80, high=200) for _ in range(7)]
+    with sdk.load(toy_path, backend="onnxruntime", threads=1) as loaded:
+        alone = [loaded.analyze(frame).score for frame in frames]
+        for settings in ({"batch": 3}, {"batch": "auto"}, {"batch": "auto", "latency_ms": 1e-6}):
+            found = loaded.analyze_batch(frames, **settings)
+            assert [one.score for one in found] == pytest.approx(alone, abs=1e-6)
+            assert max(one.latency.batch for one in found) <= (1 if "latency_ms" in settings else 4)
+
+
+@pytest.mark.parametrize("kind", [sdk.DeviceUnavailable, sdk.LimitExceeded])
+@pytest.mark.parametrize("keeps_errors", [True, False])
+def test_what_is_too_much_at_once_is_halved(kind, keeps_errors):
+    class Frame:
+        def __init__(self, number):
+            self.number, self.frame = number, np.zeros((8, 8, 3), np.uint8)
+
+    asked = []
+
+    def together(inputs):
+        asked.append(len(inputs))
+        if len(inputs) > 2:
+            raise kind("no engine for as many", remedy="none")
+        return [one.number for one in inputs]
+
+    assert batches.run(range(5), Frame, together, working_size=0, keeps_errors=keeps_errors) == [0, 1, 2, 3, 4]
+    assert asked == [5, 2, 2, 1]

@@ -15,8 +15,8 @@ from PIL import Image
 
 import sdk
 from sdk import sources
-from sdk.analyzer import Input
 from sdk.errors import BadFrame, BadSetting, DecodeFailed, DeviceUnavailable, UnknownName, UnsupportedImage
+from sdk.inputs import Input
 from sdk.streaming import stream as streaming
 from tests.sdk.clips import Clip, fail, grey, interrupt, level, toy_of_video
 from tests.sdk.videos import make, noise
