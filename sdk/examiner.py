@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from sdk.signatures import HEAD, is_video
 
 if TYPE_CHECKING:
     from sdk.analyzer import Analyzer
+    from sdk.artifact import Artifact
     from sdk.results import Analysis
     from sdk.video.limits import VideoLimits
 
@@ -42,6 +44,22 @@ class Examination:
     record: dict[str, object]
     """The evidence, not yet sealed: :mod:`sdk.evidence.record`."""
     video: Watched | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """What is examined."""
+
+    data: bytes
+    sha256: str
+    content: str
+    start: float
+    """When that began, by ``time.perf_counter``."""
+
+    def recorded(self, results: list[tuple[Artifact, Analysis]], **found: Any) -> record.Record:  # noqa: ANN401
+        """The record of what was ``found``, as of this moment."""
+        ms = 1e3 * (time.perf_counter() - self.start)
+        return record.of(self.sha256, len(self.data), results, total_ms=ms, **found)
 
 
 class Examiner:
@@ -77,37 +95,33 @@ class Examiner:
         data: bytes | bytearray | memoryview,
         *,
         content: str = "default",
+        sha256: str | None = None,
         between: Callable[[], None] = lambda: None,
     ) -> Examination:
         """Analyse the file whose bytes are ``data``, a picture or a video, with every model; judge it as ``content``.
 
-        A file that cannot be analysed is judged, too; errors of the machine are raised. ``between`` is called after
-        each frame of a video, and may raise to stop.
+        A file that cannot be analysed is judged, too; errors of the machine are raised. ``sha256`` is that of ``data``
+        where it is known already; ``between`` is called after each frame of a video, and may raise to stop.
 
         Raises:
             BadSetting: ``data`` is not bytes.
         """
         start, data = time.perf_counter(), _bytes(data)
         self.policy.at(content)
+        upload = _Upload(data, sha256 or hashlib.sha256(data).hexdigest(), content, start)
         if is_video(data[:HEAD]):
-            return self._watched(data, content, between, start)
+            return self._watched(upload, between)
         facts = self._threads().submit(self._facts, data)  # it waits for a process, as the models do
         try:
             read = next(iter(self.analyzers.values())).read(data)  # decoded once for all
             analyses = {name: analyzer.analyze(read, min_score=0.0) for name, analyzer in self.analyzers.items()}
         except REFUSALS as refusal:
-            return self._refused(data, refusal, content, facts=facts.result(), start=start)
+            return self._refused(upload, refusal, facts.result())
         findings = {name: Finding.of(found, self.analyzers[name].artifact.contract) for name, found in analyses.items()}
         decision = self.policy.decide(findings, content=content)
         shadow = self.shadow.decide(findings, content=_known(self.shadow, content)) if self.shadow else None
-        evidence = record.of(
-            data,
-            [(self.analyzers[name].artifact, found) for name, found in analyses.items()],
-            decision=decision,
-            shadow=shadow,
-            metadata=facts.result(),
-            total_ms=1e3 * (time.perf_counter() - start),
-        )
+        results = [(self.analyzers[name].artifact, found) for name, found in analyses.items()]
+        evidence = upload.recorded(results, decision=decision, shadow=shadow, metadata=facts.result())
         return Examination(analyses, decision, shadow, None, evidence)
 
     def warmup(self) -> None:
@@ -140,12 +154,12 @@ class Examiner:
     def _facts(self, data: bytes) -> dict[str, object] | None:
         return None if self._metadata is None else self._metadata.facts(data)
 
-    def _watched(self, data: bytes, content: str, between: Callable[[], None], start: float) -> Examination:
-        trial = Footage(self.shadow, _known(self.shadow, content)) if self.shadow else None
+    def _watched(self, upload: _Upload, between: Callable[[], None]) -> Examination:
+        trial = Footage(self.shadow, _known(self.shadow, upload.content)) if self.shadow else None
         found = watch(
-            data,
+            upload.data,
             self.analyzers,
-            footage=Footage(self.policy, content),
+            footage=Footage(self.policy, upload.content),
             shadow=trial,
             limits=self._video,
             most_seconds=self._video_seconds,
@@ -153,24 +167,16 @@ class Examiner:
         )
         decision = found.footage.decision(found.error)
         shadow = trial.decision(found.error) if trial else None
-        evidence = record.of(
-            data,
-            [(self.analyzers[name].artifact, each) for name, each in found.footage.analyses.items()],
-            decision=decision,
-            shadow=shadow,
-            error=found.error,
-            video=found.to_dict() if found.footage.worst else None,
-            total_ms=1e3 * (time.perf_counter() - start),
-        )
+        results = [(self.analyzers[name].artifact, each) for name, each in found.footage.analyses.items()]
+        video = found.to_dict() if found.footage.worst else None
+        evidence = upload.recorded(results, decision=decision, shadow=shadow, error=found.error, video=video)
         return Examination(found.footage.analyses, decision, shadow, found.error, evidence, found)
 
-    def _refused(
-        self, data: bytes, refusal: SdkError, content: str, *, facts: dict[str, object] | None, start: float
-    ) -> Examination:
-        decision = self.policy.refuse(refusal.problem, content=content)
-        shadow = self.shadow.refuse(refusal.problem, content=_known(self.shadow, content)) if self.shadow else None
-        ms = 1e3 * (time.perf_counter() - start)
-        evidence = record.of(data, [], decision=decision, shadow=shadow, error=refusal, metadata=facts, total_ms=ms)
+    def _refused(self, upload: _Upload, refusal: SdkError, facts: dict[str, object] | None) -> Examination:
+        problem, content = refusal.problem, upload.content
+        decision = self.policy.refuse(problem, content=content)
+        shadow = self.shadow.refuse(problem, content=_known(self.shadow, content)) if self.shadow else None
+        evidence = upload.recorded([], decision=decision, shadow=shadow, error=refusal, metadata=facts)
         return Examination({}, decision, shadow, refusal, evidence)
 
     def _check(self, policy: Policy) -> None:

@@ -49,7 +49,8 @@ Record = dict[str, object]
 
 
 def of(
-    data: bytes,
+    data_sha256: str,
+    size: int,
     results: Sequence[tuple[Artifact, Analysis]],
     *,
     decision: Decision,
@@ -59,13 +60,13 @@ def of(
     video: Mapping[str, object] | None = None,
     total_ms: float,
 ) -> Record:
-    """The record of an examination of the file whose bytes are ``data``; :func:`sdk.evidence.chain.seal` dates it.
+    """The record of an examination of a file of ``size`` bytes; :func:`sdk.evidence.chain.seal` dates it.
 
     Of a ``video`` the results are those of its most suspicious frame.
     """
     return {
         "schema": SCHEMA,
-        "input": _input(data, [analysis for _, analysis in results]),
+        "input": _input(data_sha256, size, [analysis for _, analysis in results]),
         "metadata": metadata,
         "models": [_model(artifact, analysis, is_video=video is not None) for artifact, analysis in results],
         "runtime": runtime(),
@@ -197,8 +198,8 @@ def _has_members(result: object) -> bool:
     )
 
 
-def _input(data: bytes, analyses: Sequence[Analysis]) -> Record:
-    found = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+def _input(data_sha256: str, size: int, analyses: Sequence[Analysis]) -> Record:
+    found = {"sha256": data_sha256, "bytes": size}
     if not analyses:
         return found | {"height": None, "width": None, "orientation": None, "decoder": None, "notes": []}
     first = analyses[0]

@@ -145,7 +145,8 @@ class Desk:
     ) -> Answered:
         start = time.perf_counter()
         with tracing.span("imdl.examine", job=job.id, bytes=len(data)):
-            found = self._examiner.examine(data, content=job.content, between=between)
+            digest = job.input_sha256
+            found = self._examiner.examine(data, content=job.content, sha256=digest, between=between)
         with tracing.span("imdl.answer", job=job.id, action=found.decision.action):
             kept = self._pictures(found)
             answer = Answer(found.decision.action, lambda last: self._sealed(found, last), kept)

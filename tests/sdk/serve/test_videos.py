@@ -135,7 +135,7 @@ def test_a_picture_does_not_wait_behind_a_video_and_the_end_of_the_service_not_f
         examiner, begun, go = client.app.state.service.desk._examiner, threading.Event(), threading.Event()
         examine = examiner.examine
 
-        def slowly(data: bytes, *, content: str, between) -> object:
+        def slowly(data: bytes, *, between, **known: str) -> object:
             def wait() -> None:
                 begun.set()
                 go.wait(0.01)
@@ -144,7 +144,7 @@ def test_a_picture_does_not_wait_behind_a_video_and_the_end_of_the_service_not_f
             if data[:4] == clip[:4]:
                 while not go.is_set():
                     wait()
-            return examine(data, content=content, between=between)
+            return examine(data, between=between, **known)
 
         examiner.examine = slowly
         job = client.post("/v1/jobs", content=clip).json()["id"]
