@@ -52,6 +52,22 @@ def test_both_take_turns_on_files_of_their_own():
     assert [(row["contender"], row["calls"]) for row in rows] == [("bare", 6), ("service", 6)]
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (b"HTTP/1.1 200 OK\r\nDate: now\r\ncontent-length: 2\r\n\r\n{}rest", (200, b"{}")),
+        (b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n", (429, b"")),
+        (b"", (0, b"")),
+    ],
+    ids=["answer", "refusal", "gone"],
+)
+def test_an_answer_is_read_to_its_end_and_no_further(said, expected):
+    sent = io.BytesIO()
+    wire = io.BufferedRWPair(io.BytesIO(said), sent)
+    assert service.asked(wire, b"file") == expected
+    assert sent.getvalue() == b"POST /v1/analyze HTTP/1.1\r\nHost: service\r\nContent-Length: 4\r\n\r\nfile"
+
+
 @pytest.mark.slow
 def test_results_are_written(tmp_path):
     model = toy.build(tmp_path / "toy")
