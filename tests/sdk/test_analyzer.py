@@ -148,8 +148,8 @@ def test_a_batch_is_the_inputs_in_order(analyzer, rng):
 
 def test_large_frames_are_not_stacked(monkeypatch):
     shapes = [(1000, 2000, 3), (64, 64, 3), (1000, 2000, 3), (1000, 2000, 3)]
-    assert batches.groups(shapes, 0) == [[0, 2], [3], [1]]
-    assert batches.groups(shapes, 100) == [[0, 2, 3], [1]]
+    assert list(batches.groups(shapes, 0)) == [[0, 2], [3], [1]]
+    assert list(batches.groups(shapes, 100)) == [[0, 2, 3], [1]]
 
 
 def test_thin_frames_are_analysed_in_f32(tmp_path, rng, monkeypatch):
