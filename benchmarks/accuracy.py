@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--artifact", default="psccnet-lite", help="name of a shipped artifact, or a directory")
     parser.add_argument("--beside", action="append", default=[], metavar="ARTIFACT",
                         help="another one, compared with it image by image, of any model; repeatable")  # fmt: skip
-    parser.add_argument("--working-size", type=int, help="long side, px; 0 is native; without it the artifact's")
+    parser.add_argument("--working-size", type=int, help="long side, px; 0 is native; without it what artifacts say")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--photographs", type=Path, help="folder of photographs, for --large or without --data")
     parser.add_argument("--count", type=int, default=500, help="samples, where there is no --data")
@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         shipped = Shipped(args.artifact, threads=args.threads, working_size=args.working_size)
         beside = [
-            Shipped(name, threads=args.threads, last=shipped.last)
+            Shipped(name, threads=args.threads, working_size=args.working_size, last=shipped.last)
             for name in [*singles.places(shipped.path), *args.beside]
         ]
         _tell_apart([shipped, *beside])

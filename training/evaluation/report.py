@@ -72,8 +72,12 @@ def _digest(content: bytes) -> str:
 
 
 def headline(result: Mapping[str, object]) -> dict[str, object]:
-    """What a log and a card keep of a run: the model's figures, each with value, interval and number of images."""
-    model = next(iter(result["predictors"]))
+    """What a log and a card keep of a run: the model's figures, each with value, interval and number of images.
+
+    And which other weights saw the same images beside it.
+    """
+    model, *others = result["predictors"]
+    digests = {name: result["predictors"][name].get("weights_sha256") for name in others}
     machine = result["provenance"]
     figures = {
         protocol: {group: _short(predictors[model]) for group, predictors in sets.items()}
@@ -83,6 +87,7 @@ def headline(result: Mapping[str, object]) -> dict[str, object]:
         **{key: machine[key] for key in ("date", "commit", "uncommitted_changes")},
         "model": model,
         **result["predictors"][model],
+        "beside": {name: digest for name, digest in digests.items() if digest},
         "data": result.get("data"),
         "value_low_high_images": figures,
         "missed": [f"{mark['what']}: {mark['found']}" for mark in result.get("marks", ()) if not mark["reached"]],
