@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from sdk.errors import BadFrame
+
 CUDA = 2
 """DLPack's number of memory of an NVIDIA GPU."""
 KINDS = {0: "i", 1: "u", 2: "f", 6: "b"}
@@ -68,14 +70,16 @@ def described(source: OnDlpack, *, stream: int | None = None) -> Described:
     """What ``source`` says of its memory; of a GPU's, once the work on it is ordered before that on ``stream``.
 
     Raises:
-        TypeError: it holds elements that NumPy has no type for.
+        BadFrame: it holds elements that NumPy has no type for.
     """
     capsule = source.__dlpack__() if stream is None else source.__dlpack__(stream=stream)
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
     tensor = _Tensor.from_address(pointer(capsule, b"dltensor"))
     if tensor.code not in KINDS or tensor.lanes != 1:
-        raise TypeError(f"DLPack's type {tensor.code} of {tensor.bits} bits")
+        raise BadFrame(
+            f"the array is of DLPack's type {tensor.code} of {tensor.bits} bits", remedy="give uint8 samples"
+        )
     dtype = np.dtype(f"{KINDS[tensor.code]}{tensor.bits // 8}")
     shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
     if tensor.strides:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sdk.cuda_arrays import View, view
 from sdk.dlpack import dense, described, is_on_cuda
+from sdk.errors import BadFrame
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i4", "f4", "f8", "?"])
@@ -24,7 +25,7 @@ def test_address_shape_and_strides_are_numpys(dtype, key):
 
 
 def test_elements_that_numpy_has_not_are_refused():
-    with pytest.raises(TypeError, match="DLPack's type 5 of 64 bits"):
+    with pytest.raises(BadFrame, match="DLPack's type 5 of 64 bits"):
         described(np.zeros(3, np.complex64))
 
 
