@@ -6,6 +6,7 @@ TensorRT whose headers are in ``ROOT`` or ``ROOT/include``.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -13,19 +14,23 @@ from kernels import build, cuda_library, library, ops
 from kernels.errors import CannotBuild
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Build, install, load; exit 1 with what is missing where that cannot be done."""
-    kind, *others = [*sys.argv[1:], ""]
+    parser = argparse.ArgumentParser(prog="python -m kernels", description=__doc__)
+    kinds = parser.add_subparsers(dest="kind", metavar="cuda | tensorrt ROOT")
+    kinds.add_parser("cuda")
+    kinds.add_parser("tensorrt").add_argument("root", type=Path)
+    args = parser.parse_args(arguments)
     try:
-        if kind == "tensorrt":
-            file = build.tensorrt(Path(others[0]))
+        if args.kind == "tensorrt":
+            file = build.tensorrt(args.root)
         else:
-            file = cuda_library.install() if kind == "cuda" else build.install()
+            file = cuda_library.install() if args.kind == "cuda" else build.install()
     except CannotBuild as error:
         print(error, file=sys.stderr)
         return 1
     print(file)
-    if kind:
+    if args.kind:
         return 0
     offered = library.load(file).OPS
     for op in ops():

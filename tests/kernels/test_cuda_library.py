@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -69,12 +68,11 @@ def test_without_nvcc_a_build_says_what_to_do(monkeypatch):
 
 
 def test_the_command_builds_the_cuda_library_or_says_what_is_missing(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["kernels", "cuda"])
     monkeypatch.setattr(cuda_library.shutil, "which", lambda name, path=None: None)
-    assert __main__.main() == 1
+    assert __main__.main(["cuda"]) == 1
     assert "-> no nvcc" in capsys.readouterr().err
     monkeypatch.setattr(cuda_library, "install", lambda: tmp_path / cuda_library.NAME)
-    assert __main__.main() == 0
+    assert __main__.main(["cuda"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / cuda_library.NAME}\n"
 
 

@@ -51,7 +51,7 @@ def test_a_library_that_does_not_load_is_a_reason_in_the_loaders_words(folder: P
 
 def test_building_installs_what_is_then_loaded(native_file: Path, folder: Path, monkeypatch, capsys):
     monkeypatch.setattr(build, "build", lambda: native_file)
-    assert __main__.main() == 0
+    assert __main__.main([]) == 0
     assert library.path() == folder / native_file.name
     assert capsys.readouterr().out.splitlines()[1:] == [
         "area_shrink: no native form, standard operators",
@@ -74,7 +74,7 @@ def test_what_a_build_lacks_is_named_with_its_remedy(monkeypatch, tool, sentence
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None if name == tool else which(name, path=path))
     with pytest.raises(CannotBuild, match=f"the native library cannot be built\n  -> (.*\n)*.*{sentence}"):
         build.build("nothing")
-    assert __main__.main() == 1
+    assert __main__.main([]) == 1
     assert "cannot be built" in capsys.readouterr().err
 
 
