@@ -1,11 +1,11 @@
 """What the service costs: uploads over HTTP from another process, beside the bare Analyzer on the same uploads.
 
-    python -m benchmarks.service [--photograph FILE] [--calls 40] [--rounds 3] [--connections 1 2]
+    python -m benchmarks.service [--photograph FILE] [--seconds 10] [--rounds 5] [--connections 1 2]
 
-Between them stands the examination in process: the Analyzer with the policy's decision and the record, which the
-service makes besides. They take turns, so that a machine that grows slow is slow for all. Every upload has the
-photograph's pixels and a number in a comment: no two are the same file, so that none is answered from a record. Writes
-``benchmarks/results/service-<artifact>-<host>.json``.
+wrk sends them (``apt-get install wrk``). Between them stands the examination in process: the Analyzer with the policy's
+decision and the record, which the service makes besides. They take turns, so that a machine that grows slow is slow for
+all. Every upload has the photograph's pixels and a number in a comment: no two are the same file, so that none is
+answered from a record. Writes ``benchmarks/results/service-<artifact>-<host>.json``.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, TypeAlias
 
 import numpy as np
 
 import sdk
+from benchmarks import wrk
 from benchmarks.entry import RESULTS, heading, write
 from sdk import artifact as artifacts
 from sdk.examiner import opened
@@ -40,6 +40,13 @@ READY_SECONDS = 120
 BARE, SERVICE = "bare", "service"
 MOST_ADDED_MS, MOST_LOST = 5.0, 0.05
 """What the service may add to the median, and take of the throughput."""
+NUMBERS = 1_000_000
+"""Of uploads that a turn may have."""
+SETTLED = b"\nimdl_inflight 0.0\n"
+"""What ``/metrics`` says once nothing is under way."""
+
+Contender: TypeAlias = Callable[[int, int], wrk.Turn]
+"""Takes a turn of so many seconds, whose uploads have the numbers from the first one on."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,66 +55,87 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--artifact", default="psccnet-lite", help="name of a shipped artifact, or a directory")
     parser.add_argument("--host", default="cpu", help="kind of machine, for the file's name")
     parser.add_argument("--photograph", type=Path, default=PHOTOGRAPH, help="a JPEG")
-    parser.add_argument("--calls", type=int, default=40, help="uploads of one turn")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=10, help="length of one turn")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
+    wrk.program()
     artifact = artifacts.read(artifacts.find(options.artifact).resolve())
-    files = uploads(options.photograph.read_bytes())
+    photograph = options.photograph.resolve()
     rows = []
     for connections in options.connections:
-        with (
-            opened(artifact.path) as examiner,
-            served(artifact.path, workers=connections) as server,
-            Client(server.port) as client,
-        ):
+        with opened(artifact.path) as examiner, served(artifact.path, workers=connections) as server:
             (analyzer,) = examiner.analyzers.values()
-            contenders = {BARE: analyzer.analyze, "examined": examiner.examine, SERVICE: client.analysed}
-            rows += measured(contenders, files, connections=connections, calls=options.calls, rounds=options.rounds)
-    protocol = {"photograph": options.photograph.name, "calls": options.calls, "rounds": options.rounds}
+            inside = {BARE: analyzer.analyze, "examined": examiner.examine}
+            data = photograph.read_bytes()
+            contenders = {name: in_process(call, data, connections=connections) for name, call in inside.items()}
+            contenders[SERVICE] = over_http(server.port, photograph, connections=connections)
+            rows += measured(contenders, connections=connections, seconds=options.seconds, rounds=options.rounds)
+    protocol = {"photograph": photograph.name, "seconds": options.seconds, "rounds": options.rounds, "client": "wrk"}
     result = heading("service", artifact) | {"protocol": protocol, "rows": rows, "costs": costs(rows)}
     print("\n".join(table(result["costs"])))
     print(write(result, options.results, host=options.host, hide=artifact.path))
 
 
 def measured(
-    contenders: dict[str, Callable[[bytes], object]],
-    files: Iterator[bytes],
-    *,
-    connections: int,
-    calls: int,
-    rounds: int,
+    contenders: dict[str, Contender], *, connections: int, seconds: int, rounds: int
 ) -> list[dict[str, object]]:
-    """A row for each contender: quantiles over all its calls, and the median round's throughput."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    walls: dict[str, list[float]] = {name: [] for name in contenders}
+    """A row for each contender: quantiles over all its calls, and calls by the second of all its turns."""
+    firsts = itertools.count(0, NUMBERS)
     for contender in contenders.values():
-        contender(next(files))
+        contender(next(firsts), 1)
+    turns: dict[str, list[wrk.Turn]] = {name: [] for name in contenders}
     for name in itertools.chain.from_iterable(itertools.repeat(tuple(contenders), rounds)):
-        taken, wall = turn(contenders[name], [next(files) for _ in range(calls)], connections)
-        times[name] += taken
-        walls[name].append(wall)
-    return [
-        {"contender": name, "connections": connections, "calls": len(taken)}
-        | {f"p{rank}_ms": float(np.percentile(taken, rank)) for rank in (50, 95, 99)}
-        | {"per_s": calls / float(np.median(walls[name]))}
-        for name, taken in times.items()
-    ]
+        turns[name].append(contenders[name](next(firsts), seconds))
+    return [row(name, taken, connections) for name, taken in turns.items()]
 
 
-def turn(call: Callable[[bytes], object], files: Sequence[bytes], connections: int) -> tuple[list[float], float]:
-    """Milliseconds of each call, and seconds of all, by ``connections`` threads."""
+def row(name: str, turns: Sequence[wrk.Turn], connections: int) -> dict[str, object]:
+    """What the turns of one contender come to."""
+    calls, ms = sum(turn.calls for turn in turns), [each for turn in turns for each in turn.ms]
+    if not calls:
+        raise ValueError(f"{name} ended no call in a turn of {turns[0].seconds:g} s\n  -> give more --seconds")
+    quantiles = {f"p{rank}_ms": float(np.percentile(ms, rank)) for rank in (50, 95, 99)}
+    per_s = calls / sum(turn.seconds for turn in turns)
+    return {"contender": name, "connections": connections, "calls": calls} | quantiles | {"per_s": per_s}
 
-    def timed(file: bytes) -> float:
-        start = time.perf_counter()
-        call(file)
-        return 1e3 * (time.perf_counter() - start)
 
-    with ThreadPoolExecutor(connections) as threads:
-        start = time.perf_counter()
-        taken = list(threads.map(timed, files))
-        return taken, time.perf_counter() - start
+def in_process(call: Callable[[bytes], object], photograph: bytes, *, connections: int) -> Contender:
+    """Calls by ``connections`` threads, counted as wrk counts its own: those that end before the turn does."""
+
+    def turn(first: int, seconds: int) -> wrk.Turn:
+        numbers, end = itertools.count(first), time.perf_counter() + seconds
+
+        def calls() -> list[float]:
+            taken: list[float] = []
+            while True:
+                file = upload(photograph, next(numbers))
+                start = time.perf_counter()
+                call(file)
+                now = time.perf_counter()
+                if now > end:
+                    return taken
+                taken.append(1e3 * (now - start))
+
+        with ThreadPoolExecutor(connections) as threads:
+            each = [threads.submit(calls) for _ in range(connections)]
+            ms = [taken for thread in each for taken in thread.result()]
+        return wrk.Turn(wrk.with_missed(ms, seconds=seconds, connections=connections), len(ms), float(seconds))
+
+    return turn
+
+
+def over_http(port: int, photograph: Path, *, connections: int) -> Contender:
+    """Uploads by wrk to the service; the turn is over when the service has ended what wrk no longer waits for."""
+
+    def turn(first: int, seconds: int) -> wrk.Turn:
+        taken = wrk.turn(port, photograph, first=first, seconds=seconds, connections=connections)
+        while SETTLED not in got(port, "/metrics")[1]:
+            time.sleep(0.05)
+        return taken
+
+    return turn
 
 
 def costs(rows: Sequence[dict[str, object]]) -> list[dict[str, float]]:
@@ -136,49 +164,17 @@ def table(found: Sequence[dict[str, float]]) -> list[str]:
     return lines
 
 
-def uploads(photograph: bytes) -> Iterator[bytes]:
-    """Files of the same pixels and different digests: a JPEG comment holds a number."""
-    for number in itertools.count():
-        comment = f"{number:08d}".encode()
-        yield photograph[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + photograph[2:]
+def upload(photograph: bytes, number: int) -> bytes:
+    """A file of the same pixels and another digest: a JPEG comment holds the number."""
+    return photograph[:2] + b"\xff\xfe\0\x0e%012d" % number + photograph[2:]
 
 
-class Client:
-    """Uploads over connections that are kept, one for each thread.
-
-    It asks as load generators in C do, with little that it would take from the service on the same cores.
-    """
-
-    def __init__(self, port: int) -> None:
-        self._port, self._own = port, threading.local()
-        self._all = contextlib.ExitStack()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._all.close()
-
-    def analysed(self, file: bytes) -> bytes:
-        """The service's answer to an upload that it has to be able to examine."""
-        if not hasattr(self._own, "wire"):
-            with socket.create_connection(("127.0.0.1", self._port), timeout=120) as connection:
-                self._own.wire = self._all.enter_context(connection.makefile("rwb"))
-        status, document = asked(self._own.wire, file)
-        if status != 200:
-            raise ValueError(f"the service answered {status}: {document!r}\n  -> look at its standard error")
-        return document
-
-
-def asked(wire: BinaryIO, file: bytes) -> tuple[int, bytes]:
-    """The status and document of one answer, of whose head nothing else is read; status 0 if the service hung up."""
-    wire.write(b"POST /v1/analyze HTTP/1.1\r\nHost: service\r\nContent-Length: %d\r\n\r\n" % len(file) + file)
-    wire.flush()
-    status, length = b"".join(wire.readline().split()[1:2]), b"0"
-    while line := wire.readline().rstrip():
-        if line.lower().startswith(b"content-length:"):
-            length = line.partition(b":")[2]
-    return int(status or 0), wire.read(int(length))
+def got(port: int, path: str) -> tuple[int, bytes]:
+    """The status and body of the answer to a GET."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
 
 def post(port: int, file: bytes) -> tuple[int, dict[str, Any]]:
@@ -224,10 +220,8 @@ def wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
     """Wait for ``/readyz`` to answer 200."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        with contextlib.closing(connection), contextlib.suppress(OSError):
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
+        with contextlib.suppress(OSError):
+            if got(port, "/readyz")[0] == 200:
                 return
         time.sleep(0.1)
     raise ValueError("the service did not become ready\n  -> run it by hand: imdl serve --anyone")
