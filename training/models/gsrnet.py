@@ -106,10 +106,13 @@ def margin(logits: Tensor) -> Tensor:
 
 
 def log_mean_odds(mask: Tensor) -> Tensor:
-    """Mask logits ``[N, 1, H, W]`` to the logarithm of the mean of ``exp(logit)``, float32 ``[N, 1]``."""
-    logits = mask.float().flatten(2)
-    most = logits.amax(2, keepdim=True)
-    return (most + torch.log(torch.exp(logits - most).mean(2, keepdim=True)))[:, :, 0]
+    """Mask logits ``[N, 1, H, W]`` to the logarithm of the mean of ``exp(logit)``, float32 ``[N, 1]``.
+
+    Row by row: over all pixels of a large frame at once, runtimes that add one by one are off by 4e-4.
+    """
+    logits = mask.float()
+    most = logits.amax((2, 3), keepdim=True)
+    return (most + torch.log(torch.exp(logits - most).mean(3, keepdim=True).mean(2, keepdim=True)))[:, :, 0, 0]
 
 
 def build(config: Config) -> Detector:
