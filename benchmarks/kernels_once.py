@@ -16,39 +16,38 @@ import numpy as np
 import torch
 
 from benchmarks import kernels
+from benchmarks.operators import Call, Case
 from benchmarks.sccm_attention import Case as Attention
-from benchmarks.sccm_attention_cuda import op_torch as attention
 from benchmarks.zpool2d import Case as Pooling
-from benchmarks.zpool2d_cuda import op_torch as pooling
 from kernels.testing import TOLERANCES
 
 PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
-def works(device: str, *, is_full: bool) -> Iterator[Pooling | Attention]:
+def works(device: str, *, is_full: bool) -> Iterator[Case]:
     """What takes every kernel, in each type: rows that are aligned and that are not, with tensor cores and without."""
     for dtype in PRECISIONS:
         shared = {"threads": 1, "device": device, "dtype": dtype}
         if is_full:
-            yield Pooling(channels=64, height=1080, width=1920, windows=(7, 15, 31), **shared)
-            for channels, positions in ((144, 1024), (288, 1024), (144, 4096), (288, 4096)):
-                yield Attention(batch=1, channels=channels, positions=positions, **shared)
+            yield from (kind.of(size, **shared) for kind in (Pooling, Attention) for size in kind.sizes)
             continue
-        yield Pooling(channels=3, height=33, width=47, windows=(7, 15, 31), **shared)
+        yield Pooling.of("3x33x47", **shared)
         yield Pooling(channels=2, height=40, width=264, windows=(7, 15, 31, 63, 5), **shared)
-        yield Attention(batch=1, channels=20, positions=300, **shared)
-        for channels in (144, 288):
-            yield Attention(batch=1, channels=channels, positions=136, **shared)
+        yield from (Attention.of(size, **shared) for size in ("20x300", "144x136", "288x136"))
 
 
-def differs(work: Pooling | Attention) -> str | None:
+def ours(work: Case) -> Call:
+    """Our kernels, whatever the device."""
+    return kernels.OPERATORS[work.op].CONTENDERS["cuda"]["op torch"](work)
+
+
+def differs(work: Case) -> str | None:
     """Do it; what is wrong with the answer, if anything is."""
-    answer = pooling(work)() if isinstance(work, Pooling) else attention(work)()
+    answer = ours(work)()
     if work.device == "cuda":
         torch.cuda.synchronize()
-    several = answer if isinstance(answer, tuple) else (answer,)
-    arrays = [each.float().cpu().numpy() for each in several]
-    error, largest = kernels.error(tuple(arrays), work), max(float(np.abs(each).max()) for each in arrays)
+    found = kernels.arrays(answer)
+    error, largest = work.error(found), max(float(np.abs(each).max()) for each in found)
     tolerance = TOLERANCES[work.op, PRECISIONS[work.dtype]] * max(1.0, largest)
     return None if error <= tolerance else f"{work} differs by {error:.2e}, more than {tolerance:.0e}"
 
@@ -62,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     wrong = []
     for work in works(options.device, is_full=options.full):
         if options.full:
-            (pooling(work) if isinstance(work, Pooling) else attention(work))()
+            ours(work)()
         elif said := differs(work):
             wrong.append(said)
     print("\n".join(wrong) or "done", file=sys.stderr)

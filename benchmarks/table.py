@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fps, speed
+from benchmarks import fps, operator_table, speed
 from sdk import artifact as artifacts
 from sdk.artifact import Artifact
 
@@ -235,6 +235,20 @@ def hostile(folder: Path = RESULTS) -> str:
     return markdown(headings, rows) if rows else ""
 
 
+def kernels(folder: Path = RESULTS) -> str:
+    """Every way to compute an operator, beside ours and what the machine allows; below, what was asked."""
+    parts = []
+    for result in results("kernels", folder):
+        table = markdown(operator_table.headings(result), operator_table.rows(result))
+        absent = "".join(f"{sentence}\n" for sentence in operator_table.absent(result))
+        asked = [
+            floor._asdict() | {"verdict": _verdict(floor)} | _figures(floor) for floor in operator_table.asked(result)
+        ]
+        floors = markdown(operator_table.ASKED, asked) if asked else ""
+        parts += [f"{operator_table.caption(result)}\n\n{table}", absent, floors]
+    return "\n".join(part for part in parts if part)
+
+
 def accuracy(folder: Path = RESULTS) -> str:
     """How well a model does on each set, with the number of frames behind every figure."""
     headings = {
@@ -283,7 +297,7 @@ def _model(artifact: Artifact) -> Row:
 
 TABLES: Mapping[str, Callable[[Path], str]] = {
     "latency": latency, "times": times, "floors": floors, "throughput": throughput, "steady": steady, "memory": memory,
-    "service": service, "hostile": hostile, "accuracy": accuracy, "models": models,
+    "service": service, "hostile": hostile, "kernels": kernels, "accuracy": accuracy, "models": models,
 }  # fmt: skip
 
 

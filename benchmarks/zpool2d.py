@@ -1,92 +1,86 @@
-"""ZPool2D on the CPU, every way there is: what :mod:`benchmarks.kernels` times.
-
-Each function of :data:`CONTENDERS` prepares one way and returns a call on the features that were given.
-"""
+"""ZPool2D in every way there is: what :mod:`benchmarks.kernels` times."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from types import ModuleType
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, inliner
+from onnx import helper
 
+from benchmarks import operators
+from benchmarks.operators import Call, Features, Way, in_onnxruntime, in_openvino, in_torch, portable
 from kernels import library
 from kernels.zpool2d import lowering, reference
 
-Features = NDArray[np.float32]
-Call = Callable[[], Features | None]
-SEED = 1
+if TYPE_CHECKING:
+    from torch import Tensor
+
 JUDGED_CHANNELS = 2
-"""Channels whose scores are compared with the reference: float64 takes its time."""
 NEWER_OPSET = 22
 """From opset 19 on ONNX Runtime 1.31 computes AveragePool in a generic way, not in the vectorised one of opset 18."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Case:
-    """The work."""
+class Case(operators.Case):
+    """Features ``[1, channels, height, width]``."""
 
     channels: int
     height: int
     width: int
-    windows: tuple[int, ...]
+    windows: tuple[int, ...] = (7, 15, 31)
     """px, odd."""
-    threads: int
-    device: str = "cpu"
-    """Or cuda."""
-    dtype: str = "float32"
-    """Of features and scores; on a GPU also float16 or bfloat16."""
 
     op: ClassVar[str] = "zpool2d"
+    sizes: ClassVar[tuple[str, ...]] = ("64x1080x1920",)
+
+    @classmethod
+    def of(cls, size: str, **settings: int | str) -> Self:
+        """From channels x height x width."""
+        channels, height, width = map(int, size.split("x"))
+        return cls(channels=channels, height=height, width=width, **settings)
 
     @property
-    def least_bytes(self) -> int:
-        """Features read once, scores written once: what no implementation can do without."""
-        size = 4 if self.dtype == "float32" else 2
-        return size * self.channels * self.height * self.width * (len(self.windows) + 2)
+    def size(self) -> str:
+        """Channels x height x width."""
+        return f"{self.channels}x{self.height}x{self.width}"
 
     @property
-    def least_flop(self) -> int | None:
-        """Memory is what bounds it."""
-        return None
+    def least_elements(self) -> int:
+        """The features, and scores of every window and of the frame."""
+        return self.channels * self.height * self.width * (len(self.windows) + 2)
 
-    def inputs(self) -> dict[str, Features]:
+    def drawn(self, generator: np.random.Generator) -> dict[str, Features]:
         """Features of mean 0.5 and deviation 1, [1, C, H, W], and their floor, [C]."""
-        generator = np.random.default_rng(SEED)
         x = generator.standard_normal((1, self.channels, self.height, self.width), np.float32)
         x += np.float32(0.5)
-        floor = np.full(self.channels, 1e-5, np.float32)
-        return {"x": as_stored(x, self.dtype), "min_std": as_stored(floor, self.dtype)}
+        return {"x": x, "min_std": np.full(self.channels, 1e-5, np.float32)}
 
+    def model(self) -> onnx.ModelProto:
+        """One node of ours."""
+        body = lowering.function(windows=self.windows, magnitude=1)
+        frame = (self.channels, self.height, self.width)
+        inputs = {"x": (1, *frame), "min_std": (self.channels,)}
+        outputs = {"z": (1, len(self.windows) + 1, *frame)}
+        return operators.graph(body, inputs, outputs, windows=list(self.windows), magnitude=1)
 
-def as_stored(array: Features, dtype: str) -> Features:
-    """The nearest numbers that ``dtype`` has, so that what it loses on its way in is nobody's error."""
-    if dtype == "float32":
-        return array
-    if dtype == "float16":
-        return array.astype(np.float16).astype(np.float32)
-    bits = array.view(np.uint32)
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
-
-
-def error(outputs: Sequence[Features], case: Case) -> float:
-    """Largest difference of the first channels from the reference."""
-    x, min_std = case.inputs().values()
-    few = slice(None, JUDGED_CHANNELS)
-    truth = reference.zpool2d(x[:, few].astype(np.float64), min_std[few].astype(np.float64), case.windows)
-    return float(np.abs(outputs[0][:, :, few] - truth).max())
+    def error(self, outputs: Sequence[Features]) -> float:
+        """Of the first channels."""
+        x, min_std = self.inputs().values()
+        few = slice(None, JUDGED_CHANNELS)
+        truth = reference.zpool2d(x[:, few].astype(np.float64), min_std[few].astype(np.float64), self.windows)
+        return float(np.abs(outputs[0][:, :, few] - truth).max())
 
 
 def copy(case: Case) -> Call:
-    """As many bytes as have to be read and written, moved by torch's copy: half of them in, half of them out."""
+    """As many bytes as have to be read and written, by torch's copy: half of them in, half of them out."""
     import torch
 
     torch.set_num_threads(case.threads)
-    source = torch.zeros(case.least_bytes // 8, dtype=torch.float32)
+    source = torch.zeros(case.least_bytes // 8, device=case.device)
     target = torch.empty_like(source).fill_(1)
 
     def call() -> None:
@@ -95,119 +89,52 @@ def copy(case: Case) -> Call:
     return call
 
 
+def op_onnxruntime(case: Case) -> Call:
+    """The native operator in ONNX Runtime, in the threads of its session."""
+    _native()
+    return in_onnxruntime(case, case.model(), operators=library.path())
+
+
 def op_python(case: Case) -> Call:
     """The native operator on NumPy arrays, into an array that is there."""
-    module = library.native()
-    if module is None:
-        raise RuntimeError(library.reason_against())
-    inputs = case.inputs()
+    module, inputs = _native(), case.inputs()
     z = np.zeros((1, len(case.windows) + 1, *inputs["x"].shape[1:]), np.float32)
 
-    def call() -> Features:
+    def call() -> list[Features]:
         module.zpool2d(*inputs.values(), case.windows, magnitude=True, out=z, threads=case.threads)
-        return z
+        return [z]
 
     return call
 
 
 def op_torch(case: Case) -> Call:
     """The native operator as torch's."""
-    import torch
-
     from kernels.zpool2d import torch_op
 
-    if library.native() is None:
-        raise RuntimeError(library.reason_against())
-    torch.set_num_threads(case.threads)
-    x, floor = (torch.from_numpy(each) for each in case.inputs().values())
-    return lambda: torch_op.zpool2d(x, floor, list(case.windows), magnitude=True).numpy()
+    _native()
+    return in_torch(case, lambda x, floor: torch_op.zpool2d(x, floor, list(case.windows), magnitude=True))
 
 
-def op_onnxruntime(case: Case) -> Call:
-    """The native operator in ONNX Runtime, in the threads of its session."""
-    path = library.path()
-    if path is None:
-        raise RuntimeError(library.reason_against())
-    return _onnxruntime(case, model(case).SerializeToString(), str(path))
+def cuda_torch(case: Case) -> Call:
+    """Our CUDA kernels on torch's tensors."""
+    from kernels.zpool2d import torch_cuda
+
+    kernels = operators.cuda_kernels()
+    return in_torch(case, lambda x, floor: torch_cuda.zpool2d(kernels, x, floor, windows=case.windows))
 
 
-def separable_onnxruntime(case: Case) -> Call:
-    """The portable body, windows along one axis after the other."""
-    return _onnxruntime(case, inlined(case).SerializeToString())
-
-
-def square_onnxruntime(case: Case) -> Call:
-    """The same body with windows as they are usually exported: k x k."""
-    return _onnxruntime(case, squared(inlined(case)).SerializeToString())
-
-
-def separable_newer_onnxruntime(case: Case) -> Call:
-    """The portable body as a model of a newer opset has it, for which ONNX Runtime has a slower AveragePool."""
-    return _onnxruntime(case, newer(inlined(case)).SerializeToString())
-
-
-def square_newer_onnxruntime(case: Case) -> Call:
-    """The same with k x k windows."""
-    return _onnxruntime(case, newer(squared(inlined(case))).SerializeToString())
-
-
-def separable_openvino(case: Case) -> Call:
-    """The portable body, windows along one axis after the other."""
-    return _openvino(case, inlined(case).SerializeToString())
-
-
-def square_openvino(case: Case) -> Call:
-    """The same body with k x k windows."""
-    return _openvino(case, squared(inlined(case)).SerializeToString())
-
-
-def eager_torch(case: Case) -> Call:
+def composed_torch(case: Case, *, is_compiled: bool = False) -> Call:
     """The torch form, whose windows are separable too."""
-    return _torch(case, is_compiled=False)
+    from kernels.zpool2d import functional
 
+    def scores(x: Tensor, floor: Tensor) -> Tensor:
+        return functional.zscores(x, *functional.statistics(x), floor.float(), windows=case.windows)
 
-def compiled_torch(case: Case) -> Call:
-    """The same through torch.compile, for this size alone."""
-    return _torch(case, is_compiled=True)
-
-
-CONTENDERS: dict[str, Callable[[Case], Call]] = {
-    function.__name__.replace("_", " "): function
-    for function in (
-        copy, op_python, op_torch, op_onnxruntime, separable_onnxruntime, square_onnxruntime, separable_openvino,
-        square_openvino, eager_torch, compiled_torch, separable_newer_onnxruntime, square_newer_onnxruntime,
-    )
-}  # fmt: skip
-"""By name. The first is the floor, the second what the others are compared with."""
-ONCE = frozenset({"square newer onnxruntime"})
-"""Those that take minutes: one call in all, not warmed up."""
-
-
-def model(case: Case) -> onnx.ModelProto:
-    """One node of ours, with its body."""
-    node = helper.make_node(
-        lowering.NAME, ["x", "min_std"], ["z"], domain=lowering.DOMAIN, windows=list(case.windows), magnitude=1
-    )
-    shape = [1, case.channels, case.height, case.width]
-    values = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
-        for name, sizes in (("x", shape), ("min_std", shape[1:2]), ("z", [1, len(case.windows) + 1, *shape[1:]]))
-    ]
-    return helper.make_model(
-        helper.make_graph([node], "zpool2d", values[:2], values[2:]),
-        functions=[lowering.function(windows=case.windows, magnitude=1)],
-        opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid(lowering.DOMAIN, 1)],
-        ir_version=10,
-    )
-
-
-def inlined(case: Case) -> onnx.ModelProto:
-    """Standard operators only."""
-    return inliner.inline_local_functions(model(case))
+    return in_torch(case, scores, is_compiled=is_compiled)
 
 
 def squared(separable: onnx.ModelProto) -> onnx.ModelProto:
-    """Each pair of average pools, k x 1 and 1 x k, made into one of k x k."""
+    """Each pair of average pools, k x 1 and 1 x k, made into one of k x k, as they are usually exported."""
     columns = {}
     nodes = []
     for node in separable.graph.node:
@@ -231,46 +158,35 @@ def newer(older: onnx.ModelProto) -> onnx.ModelProto:
     return older
 
 
-def _onnxruntime(case: Case, content: bytes, operators: str | None = None) -> Call:
-    from sdk.backends import onnxruntime
-
-    loaded = onnxruntime.runtime()
-    options = loaded.SessionOptions()
-    options.intra_op_num_threads = case.threads
-    if operators:
-        options.register_custom_ops_library(operators)
-    session = loaded.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    inputs = case.inputs()
-    return lambda: session.run(["z"], inputs)[0]
+def _native() -> ModuleType:
+    module = library.native()
+    if module is None:
+        raise RuntimeError(library.reason_against())
+    return module
 
 
-def _openvino(case: Case, content: bytes) -> Call:
-    from sdk.backends import openvino
-
-    hints = {
-        "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": case.threads, "PERFORMANCE_HINT": "LATENCY",
-    }  # fmt: skip
-    core = openvino.runtime().Core()
-    request = core.compile_model(core.read_model(content), "CPU", hints).create_infer_request()
-    inputs = case.inputs()
-    return lambda: request.infer(inputs)["z"]
-
-
-def _torch(case: Case, *, is_compiled: bool) -> Call:
-    import torch
-
-    from kernels.zpool2d import functional
-
-    torch.set_num_threads(case.threads)
-    x, floor = (torch.from_numpy(each) for each in case.inputs().values())
-
-    def scores() -> torch.Tensor:
-        return functional.zscores(x, *functional.statistics(x), floor, windows=case.windows)
-
-    function = torch.compile(scores, dynamic=False) if is_compiled else scores
-
-    def call() -> Features:
-        with torch.inference_mode():
-            return function().numpy()
-
-    return call
+CONTENDERS: Mapping[str, Mapping[str, Way]] = {
+    "cpu": {
+        "copy": copy,
+        "op onnxruntime": op_onnxruntime,
+        "op python": op_python,
+        "op torch": op_torch,
+        "separable onnxruntime": lambda case: in_onnxruntime(case, portable(case)),
+        "square onnxruntime": lambda case: in_onnxruntime(case, squared(portable(case))),
+        "separable openvino": lambda case: in_openvino(case, portable(case)),
+        "square openvino": lambda case: in_openvino(case, squared(portable(case))),
+        "eager torch": composed_torch,
+        "compiled torch": lambda case: composed_torch(case, is_compiled=True),
+        "separable newer onnxruntime": lambda case: in_onnxruntime(case, newer(portable(case))),
+        "square newer onnxruntime": lambda case: in_onnxruntime(case, newer(squared(portable(case)))),
+    },
+    "cuda": {
+        "copy": copy,
+        "op torch": cuda_torch,
+        "op onnxruntime": operators.with_cuda_kernels,
+        "separable onnxruntime": lambda case: in_onnxruntime(case, portable(case)),
+        "eager torch": composed_torch,
+        "compiled torch": lambda case: composed_torch(case, is_compiled=True),
+    },
+}
+"""By device and name. The first is the floor, the second what the others are compared with."""

@@ -1,55 +1,153 @@
-"""Every way to compute an operator that is timed on a CPU computes that operator, and the result is complete."""
+"""Every way to compute an operator computes that operator, on a GPU's ways too, and the result is complete."""
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import kernels, sccm_attention, zpool2d
-from kernels import library
+from benchmarks import kernels, kernels_once, sccm_attention, table, zpool2d
+from benchmarks.kernels import Patience, Turn
+from kernels import cuda_library, library
 from kernels.sccm_attention import reference as attention_reference
-from kernels.testing import assert_parity
+from kernels.testing import TOLERANCES, assert_parity
 from kernels.zpool2d import reference
+from tests.kernels import cuda_on_cpu
 
-CASE = zpool2d.Case(channels=3, height=40, width=37, windows=(3, 7), threads=1)
+POOLING = zpool2d.Case(channels=3, height=40, width=37, windows=(3, 7), threads=1)
 ATTENTION = sccm_attention.Case(batch=2, channels=6, positions=40, threads=1)
-FLOOR, BASE = list(zpool2d.CONTENDERS)[:2]
-NEED_THE_LIBRARY = ("op python", "op torch", "op onnxruntime")
-SLOW_TO_PREPARE = ("compiled torch",)
+CASES = (POOLING, ATTENTION)
+FLOORS = {"copy", "products"}
+FLOOR, BASE = list(kernels.ways(POOLING))[:2]
+PATIENT = Patience(calls=1, seconds=1e9)
 
 
-@pytest.mark.parametrize("name", [name for name in zpool2d.CONTENDERS if name not in (FLOOR, *SLOW_TO_PREPARE)])
-def test_all_compute_the_same(name, native):
-    z = zpool2d.CONTENDERS[name](CASE)()
-    x, min_std = (array.astype(np.float64) for array in CASE.inputs().values())
-    assert_parity(z, reference.zpool2d(x, min_std, CASE.windows), op="zpool2d", precision="fp32")
+def contenders(device: str, *, slow: bool = False) -> list[object]:
+    """Pairs of case and name; those that are slow to prepare, or all others."""
+    return [
+        pytest.param(case, name, id=f"{case.op} {name}")
+        for case in CASES
+        for name in kernels.OPERATORS[case.op].CONTENDERS[device]
+        if name not in FLOORS and slow == name.startswith("compiled")
+    ]
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in sccm_attention.CONTENDERS if name not in ("products", *SLOW_TO_PREPARE)]
-)
-def test_all_compute_the_same_attention(name):
-    truth = attention_reference.sccm_attention(*(array.astype(np.float64) for array in ATTENTION.inputs().values()))
-    found = sccm_attention.CONTENDERS[name](ATTENTION)()
+def agrees(case, answer) -> None:
+    """Fail where ``answer`` is not what the reference says, or where the benchmark would not see that."""
+    inputs = [array.astype(np.float64) for array in case.inputs().values()]
+    if case is POOLING:
+        truth = [reference.zpool2d(*inputs, case.windows)]
+    else:
+        truth = attention_reference.sccm_attention(*inputs)
+    found = kernels.arrays(answer)
     for mine, expected in zip(found, truth, strict=True):
-        assert_parity(mine, expected, op="sccm_attention", precision="fp32")
-    assert kernels.error(found, ATTENTION) < 1e-5
-    assert kernels.error((found[0], found[0]), ATTENTION) > 0.01
+        assert_parity(mine, expected, op=case.op, precision="fp32")
+    assert case.error(found) < TOLERANCES[case.op, "fp32"] * max(1, *(np.abs(each).max() for each in truth))
+    assert case.error([each + 1 for each in found]) > 0.9
 
 
-def test_the_floor_of_attention_is_its_multiplications():
-    assert sccm_attention.products(ATTENTION)() is None
+@pytest.mark.parametrize(("case", "name"), contenders("cpu"))
+def test_all_compute_the_same(case, name, native):
+    agrees(case, kernels.ways(case)[name](case)())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # torch's own use
+@pytest.mark.parametrize(("case", "name"), contenders("cpu", slow=True))
+def test_torch_compiles_it(case, name):
+    agrees(case, kernels.ways(case)[name](case)())
+
+
+@pytest.fixture(scope="module")
+def built(pytestconfig: pytest.Config) -> ctypes.CDLL:
+    """CUDA kernels and shells, built for the CPU."""
+    if not shutil.which(cuda_on_cpu.COMPILE[0]):
+        pytest.skip("CUDA sources are not built for the CPU: no g++: apt-get install g++")
+    source = cuda_on_cpu.with_shells(pytestconfig.cache.mkdir("onnxruntime-cuda"))
+    found = cuda_on_cpu.build(source, pytestconfig.cache.mkdir("cuda-on-cpu"))
+    cuda_on_cpu.choose(found)
+    return found
+
+
+@pytest.fixture
+def cuda(built, monkeypatch):
+    """The same where the CUDA library would be."""
+    monkeypatch.setattr(cuda_library, "cuda", lambda: built)
+    monkeypatch.setattr(cuda_library, "path", lambda: built._name)
+
+
+def of_gpu(case, name):
+    """A GPU's way, on features in main memory."""
+    return kernels.OPERATORS[case.op].CONTENDERS["cuda"][name](case)
+
+
+@pytest.mark.parametrize(("case", "name"), contenders("cuda"))
+def test_a_gpus_ways_compute_the_same(cuda, case, name):
+    agrees(case, of_gpu(case, name)())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_in_fewer_bits_too(cuda, dtype):
+    tolerance = {"float16": 4e-3, "bfloat16": 3e-2}[dtype]
+    for case in (dataclasses.replace(each, dtype=dtype) for each in CASES):
+        for name in ("op torch", "eager torch"):
+            assert case.error(kernels.arrays(of_gpu(case, name)())) < tolerance
+        with pytest.raises(RuntimeError, match="the graph is in float32"):
+            of_gpu(case, "op onnxruntime")
+
+
+def test_what_a_gpu_lacks_is_said(monkeypatch):
+    monkeypatch.setattr(cuda_library, "cuda", lambda: None)
+    for case in CASES:
+        for name in ("op torch", "op onnxruntime"):
+            with pytest.raises(RuntimeError, match="not built: python -m kernels cuda"):
+                of_gpu(case, name)
+    monkeypatch.setattr(cuda_library, "cuda", lambda: ctypes.CDLL(None))
+    with pytest.raises(RuntimeError, match="has no CUDA"):
+        of_gpu(dataclasses.replace(POOLING, device="cuda"), "separable onnxruntime")
+
+
+def test_once_takes_every_kernel_and_judges_the_answers(cuda, monkeypatch, capsys):
+    wanted = list(kernels_once.works("cpu", is_full=False))
+    assert {(work.op, work.dtype) for work in wanted} == {
+        (op, dtype) for op in kernels.OPERATORS for dtype in kernels_once.PRECISIONS
+    }
+    monkeypatch.setattr(kernels_once, "works", lambda device, is_full: iter(CASES))
+    assert kernels_once.main(["--device", "cpu"]) == 0
+    assert kernels_once.main(["--device", "cpu", "--full"]) == 0
+    monkeypatch.setattr(kernels_once, "ours", lambda work: lambda: 2 * of_gpu(POOLING, "op torch")())
+    monkeypatch.setattr(kernels_once, "works", lambda device, is_full: iter([POOLING]))
+    assert kernels_once.main(["--device", "cpu"]) == 1
+    assert "windows=(3, 7)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("device", kernels.REPEATS)
+def test_floors_compute_nothing_and_do_the_least_there_is(device):
+    for case in CASES:
+        (name,) = FLOORS & {*kernels.OPERATORS[case.op].CONTENDERS[device]}
+        assert kernels.OPERATORS[case.op].CONTENDERS[device][name](case)() is None
+    assert POOLING.least_bytes == 4 * 3 * 40 * 37 * (1 + len(POOLING.windows) + 1)
     assert ATTENTION.least_flop == 2 * 2 * (2 * 40 * 40 * 6 + 2 * 40 * 6 * 6)
     assert ATTENTION.least_bytes == 4 * 5 * 2 * 6 * 40
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.op)
+def test_a_case_is_the_one_of_its_size(case):
+    again = type(case).of(case.size, threads=1)
+    assert again.inputs().keys() == case.inputs().keys()
+    assert again.size == case.size
+    for size in case.sizes:
+        assert type(case).of(size, threads=1).size == size
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_inputs_are_numbers_that_the_type_has(dtype):
-    for case in (dataclasses.replace(CASE, dtype=dtype), dataclasses.replace(ATTENTION, dtype=dtype)):
+    for case in (dataclasses.replace(each, dtype=dtype) for each in CASES):
         for array in case.inputs().values():
             stored = torch.from_numpy(array).to(getattr(torch, dtype)).float().numpy()
             np.testing.assert_array_equal(stored, array)
@@ -59,110 +157,148 @@ def test_inputs_are_numbers_that_the_type_has(dtype):
             assert np.abs(array - case.inputs()[name]).max() <= 2**-8 * np.abs(array).max()
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # torch's own use
-def test_torch_compiles_it(native):
-    test_all_compute_the_same("compiled torch", native)
-    test_all_compute_the_same_attention("compiled torch")
-
-
-def test_the_copy_moves_the_least_bytes():
-    maps = 1 + len(CASE.windows) + 1
-    assert CASE.least_bytes == 4 * 3 * 40 * 37 * maps
-    assert zpool2d.copy(CASE)() is None
-
-
 def test_windows_are_squared_and_the_opset_is_newer():
-    model = zpool2d.newer(zpool2d.squared(zpool2d.inlined(CASE)))
+    model = zpool2d.newer(zpool2d.squared(zpool2d.portable(POOLING)))
     pools = [node for node in model.graph.node if node.op_type == "AveragePool"]
     shapes = [list(setting.ints) for pool in pools for setting in pool.attribute if setting.name == "kernel_shape"]
     assert shapes == [[3, 3], [7, 7]]
     assert model.opset_import[0].version == zpool2d.NEWER_OPSET
 
 
-@pytest.fixture(scope="module")
-def result(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("kernels")
-    size = ["--channels", "2", "--height", "24", "--width", "31", "--windows", "3"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(library, "FOLDER", folder)  # a fresh process has the checkout's, if any
-        kernels.main(
-            [
-                *size,
-                "--rounds",
-                "1",
-                "--calls",
-                "1",
-                "--threads",
-                "1",
-                "--results",
-                str(folder),
-                "--only",
-                "copy",
-                "square newer",
-            ]
-        )
-    return json.loads((folder / "kernels-zpool2d-cpu.json").read_text(encoding="utf-8"))
+def test_a_turn_calls_as_often_as_patience_allows(monkeypatch):
+    called = []
+    monkeypatch.setitem(zpool2d.CONTENDERS["cpu"], "counted", lambda case: lambda: called.append(1))
+    patient = kernels.turn("counted", POOLING, Patience(calls=3, seconds=1e9))
+    assert (patient.calls, len(called)) == (3, 1 + 3)
+    called.clear()
+    impatient = kernels.turn("counted", POOLING, Patience(calls=3, seconds=0))
+    assert (impatient.calls, len(called)) == (0, 1)  # the one that is otherwise thrown away
+    called.clear()
+    ticks = iter(range(100))
+    monkeypatch.setattr(kernels.time, "perf_counter", lambda: 10 * next(ticks))
+    short = kernels.turn("counted", POOLING, Patience(calls=3, seconds=25))
+    assert (short.calls, short.wall_ms, len(called)) == (2, 10_000, 1 + 2)
 
 
-def test_each_contender_has_a_row_with_speed_and_error(result):
-    copy, square = result["rows"]
+def measured(folder, *arguments):
+    """The result of a run at small sizes."""
+    kernels.main(["--rounds", "1", "--calls", "1", "--threads", "1", "--results", str(folder), *arguments])
+    (file,) = folder.glob("kernels-*.json")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def test_each_contender_has_a_row_with_speed_and_error(tmp_path):
+    result = measured(tmp_path, "--size", "2x24x31", "--only", "copy", "separable newer")
+    (found,) = result["cases"]
+    copy, pools = found["rows"]
     assert copy["contender"] == "copy" and copy["max_abs"] is None and copy["times_floor"] == 1
-    assert square["contender"] == "square newer onnxruntime" and 0 < square["max_abs"] < 1e-5
-    assert square["times_op"] is None
-    assert all(row["median_ms"] > 0 and row["gb_per_s"] > 0 and row["runs"] == 1 for row in result["rows"])
-
-
-def test_work_protocol_and_provenance_are_recorded(result):
-    assert result["case"]["windows"] == [3] and result["case"]["least_bytes"] == 4 * 2 * 24 * 31 * 3
-    protocol = {"rounds": 1, "calls": 1, "repeats": 1, "warmup": 1, "once": ["square newer onnxruntime"]}
-    assert result["protocol"] == protocol
+    assert pools["contender"] == "separable newer onnxruntime" and 0 < pools["max_abs"] < 1e-5
+    assert pools["times_op"] is None
+    assert all(
+        row["median_ms"] > 0 and row["gb_per_s"] > 0 and row["runs"] == row["calls"] == 1 for row in (copy, pools)
+    )
+    assert found["case"]["size"] == "2x24x31" and found["case"]["least_bytes"] == 4 * 2 * 24 * 31 * 5
+    assert found["absent"] == {}
+    assert result["protocol"] == {
+        "threads": 1, "rounds": 1, "calls": 1, "patience": 30.0, "repeats": 1, "warmup": 1
+    }  # fmt: skip
     assert result["provenance"]["cpu"]
-    assert result["absent"] == {}
 
 
-def test_attention_has_rows_with_its_rate(monkeypatch, tmp_path):
+def test_every_size_has_rows_with_its_rate(monkeypatch, tmp_path):
     """In this process: that a turn has one of its own is shown above."""
     monkeypatch.setattr(kernels, "take", kernels.turn)
-    size = ["--op", "sccm_attention", "--channels", "6", "--positions", "40", "--threads", "1"]
-    kernels.main([*size, "--rounds", "1", "--calls", "1", "--results", str(tmp_path), "--only", "products", "lowering"])
-    result = json.loads((tmp_path / "kernels-sccm_attention-cpu.json").read_text(encoding="utf-8"))
-    floor, *others = result["rows"]
-    assert floor["contender"] == "products" and floor["times_floor"] == 1 and floor["max_abs"] is None
-    assert [row["contender"] for row in others] == ["lowering onnxruntime", "lowering openvino"]
-    assert all(row["tflop_per_s"] > 0 and row["max_abs"] < 1e-5 for row in others)
-    assert others[0]["times_op"] == 1
+    sizes = ["--op", "sccm_attention", "--size", "6x40", "5x8"]
+    result = measured(tmp_path, *sizes, "--only", "products", "lowering onnx")
+    assert [found["case"]["size"] for found in result["cases"]] == ["6x40", "5x8"]
+    for found in result["cases"]:
+        floor, body = found["rows"]
+        assert floor["contender"] == result["floor"] == "products" and floor["max_abs"] is None
+        assert body["contender"] == result["base"] == "lowering onnxruntime" and body["times_op"] == 1
+        assert body["tflop_per_s"] > 0 and body["max_abs"] < 1e-5
 
 
 def test_without_the_library_the_operator_is_absent_with_its_reason(monkeypatch, tmp_path):
     monkeypatch.setattr(library, "FOLDER", tmp_path)
     library.native.cache_clear()
-    for name in NEED_THE_LIBRARY:
+    for name in ("op python", "op torch", "op onnxruntime"):
         with pytest.raises(RuntimeError, match="not built: make native"):
-            zpool2d.CONTENDERS[name](CASE)
+            kernels.ways(POOLING)[name](POOLING)
     library.native.cache_clear()
 
 
+def turns(*times_ms: float, calls: int = 1) -> list[Turn]:
+    return [Turn(wall_ms=each, cpu_ms=each, calls=calls, peak_rss_mib=1.0, max_abs=1e-7) for each in times_ms]
+
+
 def test_a_contender_that_fails_is_absent_and_the_others_go_on(monkeypatch):
-    done = kernels.Turn(wall_ms=2.0, cpu_ms=2.0, peak_rss_mib=1.0, max_abs=None)
-    monkeypatch.setattr(kernels, "take", lambda name, case, calls: "ValueError: no" if name == "b" else done)
-    turns, absent = kernels.rounds(["a", "b"], CASE, count=3, calls=1)
+    (done,), (slow,) = turns(2.0), turns(9.0, calls=0)
+    taken = {"a": done, "b": "ValueError: no", "c": slow}
+    monkeypatch.setattr(kernels, "take", lambda name, case, patience: taken[name])
+    found, absent = kernels.rounds(["a", "b", "c"], POOLING, PATIENT, count=3)
     assert absent == {"b": "ValueError: no"}
-    assert turns == {"a": [done] * 3}
+    assert found == {"a": [done] * 3, "c": [slow]}  # who outlasts the patience has one turn
 
 
 def test_ratios_are_taken_within_a_round():
-    def turns(*times):
-        return [kernels.Turn(wall_ms=time, cpu_ms=time, peak_rss_mib=1.0, max_abs=1e-7) for time in times]
-
     taken = {
-        FLOOR: turns(1, 2, 4),
-        BASE: turns(2, 4, 8),
-        "other": turns(20, 40, 240),
-        "once": turns(80),
-    }
-    rows = {row["contender"]: row for row in kernels.rows(taken, CASE)}
+        FLOOR: turns(1, 2, 4), BASE: turns(2, 4, 8), "other": turns(20, 40, 240), "once": turns(80, calls=0),
+    }  # fmt: skip
+    rows = {row["contender"]: row for row in kernels.rows(taken, POOLING)}
     assert rows["other"]["times_op"] == 10 and rows["other"]["times_floor"] == 20
     assert rows["once"]["times_op"] == 20
-    assert rows[BASE]["gb_per_s"] == CASE.least_bytes / 4 / 1e6
-    assert dataclasses.asdict(taken["once"][0])["wall_ms"] == 80
+    assert rows[BASE]["gb_per_s"] == POOLING.least_bytes / 4 / 1e6
+
+
+def shown(folder, op: str, device: str, rows: list[dict[str, object]]) -> str:
+    """The tables of one result at one size."""
+    machine = {"cpu": "a CPU", "cores": 2, "packages": {}, "commit": "abc", "date": "2026-01-01"}
+    figures = {"iqr_ms": 1.0, "calls": 3, "cpu_ms": 1.0, "gb_per_s": 2.0, "tflop_per_s": None, "peak_rss_mib": 5.0}
+    result = {
+        "kind": "kernels", "op": op, "floor": "copy", "base": "op", "provenance": machine,
+        "protocol": {"threads": 2, "rounds": 3},
+        "cases": [
+            {
+                "case": {"size": "1x2", "dtype": "float32", "device": device}, "absent": {"compiled torch": "no g++"},
+                "rows": [figures | {"max_abs": 1e-7} | row for row in rows],
+            }
+        ],
+    }  # fmt: skip
+    (folder / "kernels.json").write_text(json.dumps(result), encoding="utf-8")
+    return table.kernels(folder)
+
+
+def timed(name: str, median_ms: float, times_op: float, times_floor: float) -> dict[str, object]:
+    return {"contender": name, "median_ms": median_ms, "times_op": times_op, "times_floor": times_floor}
+
+
+def test_the_table_tells_what_was_asked_and_what_a_copy_would_reach(tmp_path):
+    rows = [
+        timed("op onnxruntime", 10.0, 1.0, 1.5),
+        timed("separable onnxruntime", 300.0, 30.0, 45.0),
+        timed("square newer onnxruntime", 4990.0, 499.0, 748.0) | {"calls": 0},
+    ]
+    text = shown(tmp_path, "zpool2d", "cpu", rows)
+    assert "| 1x2 | square newer onnxruntime (one call) | 4,990 |" in text
+    assert "× op |" in text and "× copy |" in text
+    assert "Not run at 1x2: compiled torch (no g++)." in text
+    assert "| 1x2: times as fast as ONNX Runtime's separable pools | 30 | 30 | 45 | reached |" in text
+    assert "| 1x2: times as fast as ONNX Runtime's square pools, newer opset | 500 | 499 | 748 | missed |" in text
+    assert "| 1x2: times as fast as ONNX Runtime's square pools | 500 | – | – | not measured |" in text
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(1.3, "reached"), (1.31, "missed")])
+def test_on_a_gpu_zpool2d_is_held_to_a_copy(tmp_path, ratio, verdict):
+    text = shown(tmp_path, "zpool2d", "cuda", [timed("op torch", 1.0, 1.0, ratio)])
+    assert f"| 1x2: times as long as a copy, at most | 1.3 | {ratio} | – | {verdict} |" in text
+
+
+def test_on_a_gpu_attention_is_held_to_the_best_of_torch(tmp_path):
+    rows = [
+        timed("op torch", 1.0, 1.0, 2.0),
+        timed("whole torch", 3.0, 3.0, 6.0),
+        timed("attention torch", 1.4, 1.4, 3.0),
+    ]
+    text = shown(tmp_path, "sccm_attention", "cuda", rows)
+    assert "| 1x2: times as fast as the best of torch's ways | 1.5 | 1.4 | – | missed |" in text
+    assert "asked" not in shown(tmp_path, "sccm_attention", "cpu", rows)
