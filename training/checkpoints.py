@@ -129,6 +129,26 @@ def load(file: Path, *, model: str | None = None) -> Detector:
     return detector
 
 
+def fitting(file: Path, detector: Detector, *, model: str) -> dict[str, Tensor]:
+    """The state of a checkpoint of ``model`` to go on from in ``detector``.
+
+    Raises:
+        ValueError: A checkpoint of another model, or of settings with other weights.
+    """
+    trained = load(file, model=model)
+    state, wanted = trained.state_dict(), detector.state_dict()
+    if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in wanted.items()}:
+        told = differences(trained.settings, detector.settings)
+        raise ValueError(f"{file} was trained with {told}\n  -> ask for the same, or for weights with these settings")
+    return state
+
+
+def differences(before: Mapping[str, object], after: Mapping[str, object]) -> str:
+    """What both name and say differently: ``width=16, not 64; ...``."""
+    both = sorted(before.keys() & after.keys())
+    return "; ".join(f"{name}={before[name]}, not {after[name]}" for name in both if before[name] != after[name])
+
+
 def save(file: Path, model: str, detector: Detector) -> None:
     """Write what :func:`load` reads, atomically."""
     partial = file.with_suffix(".partial")

@@ -28,7 +28,7 @@ from training.synthesis.shards import write_folder
 def synthesize(args: argparse.Namespace) -> int:
     """Write samples: frames as PNG, masks as PNG, recipes as JSON lines; or shards; or one contact sheet."""
     photographs = Photographs(args.photographs, args.part)
-    finish = Forger(args.forger) if args.forger else None
+    finish = Forger.of(args.forger)
     samples = Samples(photographs, seed=args.seed, size=args.size, video=not args.without_video, finish=finish)
     made = (samples.sample(index) for index in range(args.count))
     args.out.mkdir(parents=True, exist_ok=True)
@@ -55,13 +55,15 @@ def fit(args: argparse.Namespace) -> int:
         raise UnknownName("model", args.model, models.names())
     if base not in {"psccnet", "mantranet"} and args.shards:
         raise ValueError(f"{base} makes samples of its own\n  -> leave --shards out")
+    if base in {"psccnet", "mantranet"} and args.ablation:
+        raise ValueError(f"{base} has no ablations\n  -> leave --ablation out")
     recipe = import_module(f"training.recipes.{base}")
     stages = tuple(args.stage) or (Stage(until=1.0, size=args.size, batch=args.batch),)
     recipe.fit(
         args.model, args.out,
         Recipe(
             photographs=args.photographs, stages=stages, seed=args.seed, ramp=args.ramp, weights=args.weights,
-            shards=args.shards, video=not args.without_video,
+            shards=args.shards, forgers=tuple(args.forger), video=not args.without_video,
         ),
         FitSettings(
             minutes=args.minutes, steps=args.steps, rate=args.rate, device=args.device, workers=args.workers,
@@ -152,12 +154,15 @@ def _synthesize_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--seed", type=int, default=1)
     verb.add_argument("--part", choices=("train", "validation", "all"), default="train")
     verb.add_argument("--without-video", action="store_true", help="no pass through a video codec, which needs PyAV")
-    verb.add_argument(
-        "--forger", type=Path, metavar="FILE", help="generator.pt or retoucher.pt of a run: finishes forgeries"
-    )
+    _forger_option(verb)
     verb.add_argument("--shards", type=int, default=0, metavar="N", help="N tar files that training reads back")
     verb.add_argument("--workers", type=int, default=1, help="processes that write shards")
     verb.add_argument("--preview", action="store_true", help="one contact sheet instead of single files")
+
+
+def _forger_option(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--forger", type=Path, action="append", default=[], metavar="FILE", help="generator.pt or "
+                      "retoucher.pt of a run of gsrnet or mag: finishes half of the forgeries, repeatable")  # fmt: skip
 
 
 def _fit_options(verb: argparse.ArgumentParser) -> None:
@@ -175,16 +180,17 @@ def _fit_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--ramp", type=int, default=0, help="samples over which the synthesis grows hard")
     verb.add_argument("--shards", type=Path, metavar="DIR", help="samples that synthesize wrote, again and again, "
                       "instead of new ones; --photographs then only validates")  # fmt: skip
+    _forger_option(verb)
     verb.add_argument("--without-video", action="store_true", help="no pass through a video codec, which needs PyAV")
-    verb.add_argument("--ablation", help="of gsrnet, a row of the paper's table 2: dl, dl+cp, dl+g, dl+cp+g, gs-net; "
-                      "of mag, of its table 1: no-retoucher, single-task")  # fmt: skip
+    verb.add_argument("--ablation", help="of gsrnet, a row of the paper's table 2: dl, dl+cp, dl+g, dl+cp+g, "
+                      "gs-net, gsr-net; of mag, of its table 1: no-retoucher, single-task, mag")  # fmt: skip
     verb.add_argument(
         "--set",
         type=setting,
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a setting of the model or a weight of its losses, repeatable: width=32, identity=1",
+        help="a setting of the model or a weight of its losses, repeatable: width=32, deceit=1",
     )
     verb.add_argument("--device", default="cpu")
     verb.add_argument("--compile", action="store_true", help="through torch.compile; needs a C++ compiler")

@@ -19,9 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from training.checkpoints import differences
 from training.curve import plot
 from training.display import Display, display, losses
 from training.nn.detector import Detector
+from training.reporting import Report
 
 SETTLING_BATCHES = 8
 """Batches over which the statistics of batch normalisation are taken anew for weights that ship."""
@@ -131,8 +133,14 @@ class Fit:
 
     def __init__(
         self, name: str, detector: Detector, folder: Path, settings: FitSettings, *,
-        partners: Mapping[str, Partner] | None = None,
+        partners: Mapping[str, Partner] | None = None, choices: Mapping[str, object] | None = None,
     ) -> None:  # fmt: skip
+        """``choices``, in JSON types, are what else decides what is learned: a run goes on with the same or not at all.
+
+        Raises:
+            ValueError: ``folder`` holds a run of something else.
+        """
+        self.choices = dict(choices or {})
         self.name, self.folder, self.settings = name, folder, settings
         self.device = torch.device(settings.device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
@@ -154,7 +162,8 @@ class Fit:
         if (folder / "checkpoint.pt").exists():
             self._resume(torch.load(folder / "checkpoint.pt", map_location=self.device, weights_only=True))
         else:
-            (folder / "settings.json").write_text(json.dumps({"model": name, **asdict(settings)}, indent=2) + "\n")
+            told = {"model": name, "architecture": detector.settings, "choices": self.choices, **asdict(settings)}
+            (folder / "settings.json").write_text(json.dumps(told, indent=2) + "\n")
 
     def run(
         self,
@@ -215,8 +224,9 @@ class Fit:
     def save(self) -> None:
         """Write what resuming needs."""
         write(self.folder / "checkpoint.pt", {
-            "model": self.name, "settings": self.detector.settings, "state": self.detector.state_dict(),
-            "average": self.average, "optimiser": self.optimiser.state_dict(), "progress": asdict(self.progress),
+            "model": self.name, "settings": self.detector.settings, "choices": self.choices,
+            "state": self.detector.state_dict(), "average": self.average, "optimiser": self.optimiser.state_dict(),
+            "progress": asdict(self.progress),
             "partners": {
                 name: {"state": partner.net.state_dict(), "optimiser": partner.optimiser.state_dict()}
                 for name, partner in self.partners.items()
@@ -226,6 +236,9 @@ class Fit:
     def _resume(self, saved: dict[str, object]) -> None:
         if saved["model"] != self.name:
             raise ValueError(f"{self.folder} holds a run of {saved['model']}\n  -> give another --out for {self.name}")
+        for before, after in ((saved["settings"], self.detector.settings), (saved.get("choices", {}), self.choices)):
+            if told := differences(before, after):
+                raise ValueError(f"{self.folder} began with {told}\n  -> go on as it began, or give another --out")
         beside, mine = sorted(saved.get("partners", {})), sorted(self.partners)
         if beside != mine:
             raise ValueError(
@@ -337,34 +350,6 @@ class Fit:
             log.write(json.dumps({key: _short(value) for key, value in figures.items()}) + "\n")
         if "pixel_auc" in figures:
             plot(self.folder)
-
-
-class Report:
-    """Mean of each term since the last report, with speed and the share of the time that went into waiting for data."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._start(progress)
-
-    def _start(self, progress: Progress) -> None:
-        self.terms: dict[str, list[float]] = {}
-        self.since, self.samples, self.waited = time.monotonic(), progress.samples, progress.waited
-
-    def add(self, terms: dict[str, float]) -> None:
-        """One step's terms."""
-        for key, value in terms.items():
-            self.terms.setdefault(key, []).append(value)
-
-    def flush(self, progress: Progress) -> dict[str, float]:
-        """The report, and a fresh start."""
-        spent = time.monotonic() - self.since
-        figures = {
-            "step": progress.step, "samples": progress.samples, "minutes": progress.seconds / 60,
-            **{key: sum(values) / len(values) for key, values in self.terms.items()},
-            "images_per_second": (progress.samples - self.samples) / spent,
-            "waiting": min((progress.waited - self.waited) / spent, 1.0),
-        }  # fmt: skip
-        self._start(progress)
-        return figures
 
 
 class Endless(torch.utils.data.Sampler[int]):

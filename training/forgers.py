@@ -5,7 +5,7 @@ A file holds ``{"model", "settings", "state"}``; :data:`FORGERS` knows what to m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -49,28 +49,34 @@ FORGERS: dict[str, Callable[[dict[str, Any]], Paint]] = {GSRNET: gsrnet, MAG: ma
 
 
 class Forger:
-    """Lets a generator finish a ``share`` of the forgeries under their masks; picklable, read on first use."""
+    """Lets generators finish a ``share`` of the forgeries under their masks, one of them each; picklable, read late."""
 
-    def __init__(self, file: Path, share: float = SHARE) -> None:
-        self.file, self.share = file, share
-        self.name = str(read(file).get("model"))
-        if self.name not in FORGERS:
-            raise UnknownName("forger", self.name, FORGERS)
+    def __init__(self, *files: Path, share: float = SHARE) -> None:
+        self.files, self.share = files, share
+        self.names = tuple(str(read(file).get("model")) for file in files)
+        for name in set(self.names) - set(FORGERS):
+            raise UnknownName("forger", name, FORGERS)
+
+    @classmethod
+    def of(cls, files: Sequence[Path]) -> Forger | None:
+        """The forger of these files; None of none."""
+        return cls(*files) if files else None
 
     def __getstate__(self) -> dict[str, object]:
-        """Without the network."""
-        return {key: value for key, value in self.__dict__.items() if key != "paint"}
+        """Without the networks."""
+        return {key: value for key, value in self.__dict__.items() if key != "paints"}
 
     @cached_property
-    def paint(self) -> Paint:
-        """The network."""
-        return FORGERS[self.name](read(self.file))
+    def paints(self) -> tuple[Paint, ...]:
+        """The networks."""
+        return tuple(FORGERS[name](read(file)) for name, file in zip(self.names, self.files, strict=True))
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """The sample, or what the generator makes of it; pixels outside of its mask do not change."""
+        """The sample, or what a generator makes of it; pixels outside of its mask do not change."""
         if rng.random() >= self.share:
             return sample
+        which = int(rng.integers(len(self.files)))
         frame, mask = (torch.from_numpy(np.ascontiguousarray(array))[None] for array in (sample.frame, sample.mask))
-        made = self.paint(frame, mask)[0].numpy()
-        recipe = {**sample.recipe, "forger": self.name}
+        made = self.paints[which](frame, mask)[0].numpy()
+        recipe = {**sample.recipe, "forger": self.names[which]}
         return replace(sample, frame=np.where(sample.mask[..., None], made, sample.frame), recipe=recipe)

@@ -7,18 +7,34 @@ and over colours.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from training.nn.precision import full_precision
 
-LAMBDAS = {"laplacian": 1.0, "edge": 2.0, "deceit": 5.0}
-"""Weights of equation 7 beside the background's, 1."""
 EDGE = 5
 """Side of the square that a mask is dilated and eroded with for its edge, px."""
 EDGE_WEIGHTS = (0.3, 0.7)
 """Of pixels off and on the edge, as the authors code it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """Weights of the losses; the defaults are the paper's."""
+
+    background: float = 1.0
+    """Of :func:`background` in the generator's loss, equation 7."""
+    laplacian: float = 1.0
+    """Of :func:`gradient` there."""
+    edge: float = 2.0
+    """Of :func:`edge` there."""
+    deceit: float = 5.0
+    """Of :func:`deceit` there."""
+    outline: float = 1.0
+    """Of :func:`boundary` beside the mask's in the segmenter's loss."""
 
 
 def copied(source: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -74,10 +90,16 @@ def discrimination(real: Tensor, fake: Tensor) -> Tensor:
     return F.softplus(-real.float()).mean() + F.softplus(fake.float()).mean()
 
 
-def generation(made: Tensor, source: Tensor, target: Tensor, mask: Tensor, *, judged: Tensor) -> dict[str, Tensor]:
+def generation(
+    made: Tensor, source: Tensor, target: Tensor, mask: Tensor, *, judged: Tensor, weights: Weights
+) -> dict[str, Tensor]:
     """The terms of ``L_G``, weighted; their sum is equation 7."""
-    terms = {"laplacian": gradient(made, source, mask), "edge": edge(made, source, mask), "deceit": deceit(judged)}
-    return {"background": background(made, target, mask), **{key: LAMBDAS[key] * terms[key] for key in terms}}
+    return {
+        "background": weights.background * background(made, target, mask),
+        "laplacian": weights.laplacian * gradient(made, source, mask),
+        "edge": weights.edge * edge(made, source, mask),
+        "deceit": weights.deceit * deceit(judged),
+    }
 
 
 def boundary(logits: Tensor, mask: Tensor) -> Tensor:

@@ -273,6 +273,19 @@ def test_a_folder_holds_one_model(tmp_path):
         Fit("other", small(), tmp_path, settings())
 
 
+def test_a_run_goes_on_as_it_began_or_not_at_all(tmp_path):
+    def begin(seed):
+        return Fit("small", small(), tmp_path, settings(), choices={"seed": seed})
+
+    fit = begin(1)
+    fit.run(Made(), loss, batch=4, until=0.5)
+    with pytest.raises(ValueError, match="began with seed=1, not 2\n  -> go on as it began, or give another --out"):
+        begin(2)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    torch.save({key: saved[key] for key in saved if key != "choices"}, tmp_path / "checkpoint.pt")  # it tells of none
+    assert begin(2).progress.step == 6
+
+
 @pytest.mark.parametrize("budget", [{}, {"steps": 1, "minutes": 1.0}])
 def test_exactly_one_budget(budget):
     with pytest.raises(ValueError, match="give exactly one"):

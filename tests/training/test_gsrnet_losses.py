@@ -94,7 +94,7 @@ def test_equation_6_is_the_cross_entropy_of_both_kinds() -> None:
 
 def test_equation_7_has_the_weights_of_the_paper() -> None:
     made, source, target, mask, judged = frames(1), frames(2), frames(3), region(), torch.tensor([0.7])
-    terms = losses.generation(made, source, target, mask, judged=judged)
+    terms = losses.generation(made, source, target, mask, judged=judged, weights=losses.Weights())
     expected = (
         losses.background(made, target, mask)
         + 1 * losses.gradient(made, source, mask)
@@ -102,6 +102,9 @@ def test_equation_7_has_the_weights_of_the_paper() -> None:
         + 5 * losses.deceit(judged)
     )
     assert sum(terms.values()).item() == pytest.approx(expected.item())
+    other = losses.generation(made, source, target, mask, judged=judged, weights=losses.Weights(deceit=1, edge=0))
+    assert other["deceit"].item() == pytest.approx(terms["deceit"].item() / 5)
+    assert other["edge"] == 0
 
 
 def test_equations_1_8_and_9_choose_pixels() -> None:

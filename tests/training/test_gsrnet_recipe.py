@@ -14,9 +14,11 @@ import torch
 from training import checkpoints, models
 from training.data import Photographs, Samples
 from training.fit import FitSettings
-from training.forgers import GSRNET, Forger
+from training.forgers import GSRNET, MAG, Forger
+from training.gsrnet_losses import Weights
+from training.nn.retoucher import Retoucher
 from training.nn.unet import UNet
-from training.recipes import gsrnet
+from training.recipes import gsrnet, mag, psccnet
 from training.recipes.gsrnet import ABLATIONS, Rivals, Triples
 from training.recipes.psccnet import Recipe, Stage
 
@@ -30,11 +32,16 @@ def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gsrnet, "SHOWN", 2)
 
 
-def fitted(photographs: Path, folder: Path, *, until: float = 1.0, ablation: str = "gsr-net") -> dict[str, object]:
+def fitted(
+    photographs: Path, folder: Path, *, until: float = 1.0, ablation: str = "gsr-net", weights: Path | None = None,
+    forgers: tuple[Path, ...] = (), **options: object,
+) -> dict[str, object]:  # fmt: skip
     stages = (Stage(until=until, size=SIDE, batch=2),)
-    recipe = Recipe(photographs=photographs, stages=stages, validation_samples=0, video=False)
+    recipe = Recipe(
+        photographs=photographs, stages=stages, validation_samples=0, video=False, weights=weights, forgers=forgers
+    )
     settings = FitSettings(steps=4, warmup_steps=1, workers=0, report_steps=2, bf16=False)
-    gsrnet.fit("gsrnet-lite", folder, recipe, settings, ablation=ablation, width=4, dropout=0.5)
+    gsrnet.fit("gsrnet-lite", folder, recipe, settings, ablation=ablation, **{"width": 4, "dropout": 0.5, **options})
     return checkpoints.read(folder / "checkpoint.pt")
 
 
@@ -53,6 +60,22 @@ def test_all_three_networks_resume_exactly(photographs: Path, tmp_path: Path) ->
     sheet = cv2.imread(str(tmp_path / "parts" / "generated.png"))
     assert sheet.shape[1] == SIDE * (2 + len(list((tmp_path / "parts" / "generated").iterdir())))
     assert checkpoints.load(tmp_path / "whole" / "ema.pt").net.config.width == 4
+    told = json.loads((tmp_path / "whole" / "settings.json").read_text())
+    assert told["architecture"]["width"] == 4
+    assert told["choices"] == {
+        "seed": 1, "ablation": "gsr-net",
+        "background": 1.0, "laplacian": 1.0, "edge": 2.0, "deceit": 5.0, "outline": 1.0,
+    }  # fmt: skip
+    for other, words in (
+        ({"width": 6}, "began with width=4, not 6"),
+        ({"ablation": "gs-net"}, "began with ablation=gsr-net, not gs-net"),
+        ({"deceit": 1}, "began with deceit=5.0, not 1\n  -> go on as it began"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fitted(photographs, tmp_path / "whole", **other)
+    with pytest.raises(ValueError, match=r"ema.pt was trained with boundary=True, not False\n  -> ask for the same"):
+        fitted(photographs, tmp_path / "new", ablation="dl", weights=tmp_path / "whole" / "ema.pt")
+    fitted(photographs, tmp_path / "new", weights=tmp_path / "whole" / "ema.pt")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +87,7 @@ def test_ablations_are_shown_what_the_table_says(
 ) -> None:
     row = ABLATIONS[ablation]
     detector = models.create("gsrnet", width=2, boundary=row.boundary)
-    rivals, seen = Rivals(detector.net, row), []
+    rivals, seen = Rivals(detector.net, row, Weights()), []
     predict = detector.net.predictions
     monkeypatch.setattr(detector.net, "predictions", lambda x: seen.append(len(x)) or predict(x))
     triples = Triples(
@@ -81,8 +104,8 @@ def test_ablations_are_shown_what_the_table_says(
 
 def test_turns_see_what_the_one_before_has_made(photographs: Path) -> None:
     """The generator is judged on what the discriminator has seen, and the segmenter's gradient does not reach it."""
-    detector = models.create("gsrnet", width=2)
-    rivals = Rivals(detector.net, ABLATIONS["gsr-net"])
+    detector = models.create("gsrnet", width=2, dropout=0.0)
+    rivals = Rivals(detector.net, ABLATIONS["gsr-net"], Weights(outline=0.5))
     mask = torch.zeros(1, SIDE, SIDE, dtype=torch.bool)
     mask[:, 8:20, 8:20] = True
     frames = torch.randint(0, 256, (2, 1, SIDE, SIDE, 3), dtype=torch.uint8)
@@ -94,7 +117,10 @@ def test_turns_see_what_the_one_before_has_made(photographs: Path) -> None:
     assert rivals.made is made
     grown = [weight.grad.clone() for weight in rivals.generator.parameters()]
     assert all(float(part.abs().max()) > 0 for part in grown[:-1])
-    sum(rivals.segment(detector, *batch).values()).backward()
+    terms = rivals.segment(detector, *batch)
+    rivals.weights = Weights(outline=1.0)
+    torch.testing.assert_close(2 * terms["boundary"], rivals.segment(detector, *batch)["boundary"])
+    sum(terms.values()).backward()
     assert all(
         torch.equal(weight.grad, part) for weight, part in zip(rivals.generator.parameters(), grown, strict=True)
     )
@@ -148,6 +174,39 @@ def test_a_forger_is_part_of_the_synthesis_and_travels_to_workers(generator: Pat
     again = pickle.loads(pickle.dumps(samples))
     for index in (0, 11):
         np.testing.assert_array_equal(again.sample(index).frame, made[index].frame)
+
+
+def test_several_forgers_share_the_work_and_every_recipe_takes_them(
+    generator: Path, photographs: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    net = Retoucher(widths=(2, 4))
+    torch.save({"model": MAG, "settings": net.settings, "state": net.state_dict()}, tmp_path / "retoucher.pt")
+    both = (generator, tmp_path / "retoucher.pt")
+    how = {"seed": 4, "size": SIDE, "video": False, "kinds": ("splice",)}
+    samples = Samples(Photographs(photographs, "train"), finish=Forger(*both, share=1.0), **how)
+    assert {samples.sample(index).recipe["forger"] for index in range(12)} == {GSRNET, MAG}
+    assert Forger.of(()) is None
+    recipe = Recipe(photographs=photographs, video=False, forgers=both)
+    how = {"seed": 1, "size": SIDE}
+    held_out = Photographs(photographs, "validation")
+    made = [
+        psccnet.sequence(recipe, held_out)(SIDE),
+        mag.pairs(Photographs(photographs, "train"), recipe, size=SIDE, classes=None).manipulated,
+    ]
+    for sequence in made:
+        assert {sequence.sample(index).recipe.get("forger") for index in range(24)} == {None, GSRNET, MAG}
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gsrnet, "Triples", lambda *_, **how: seen.append(how.get("finish")) or Triples(*_, **how))
+        fitted(photographs, tmp_path / "run", forgers=both)
+    assert seen[0].files == both
+
+
+def test_forgers_of_shards_have_done_their_work(generator: Path, photographs: Path, tmp_path: Path) -> None:
+    recipe = Recipe(photographs=photographs, video=False, shards=tmp_path, forgers=(generator,))
+    with pytest.raises(ValueError, match="samples of shards are finished\n  -> give synthesize the forgers"):
+        psccnet.sequence(recipe, Photographs(photographs, "validation"))
 
 
 def test_a_file_of_no_forger_is_refused(tmp_path: Path) -> None:

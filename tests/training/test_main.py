@@ -57,8 +57,9 @@ def test_fit_takes_shards_and_leaves_video_out(photographs, tmp_path, monkeypatc
     monkeypatch.setattr(psccnet, "fit", lambda name, out, recipe, settings: recipes.append(recipe))
     command = ["fit", "psccnet-lite", "--photographs", str(photographs), "--out", str(tmp_path), "--steps", "1"]
     assert main([*command, "--shards", str(tmp_path), "--without-video"]) == 0
-    assert main(command) == 0
-    assert [(recipe.shards, recipe.video) for recipe in recipes] == [(tmp_path, False), (None, True)]
+    assert main([*command, "--forger", "generator.pt", "--forger", "retoucher.pt"]) == 0
+    found = [(recipe.shards, recipe.video, [file.name for file in recipe.forgers]) for recipe in recipes]
+    assert found == [(tmp_path, False, []), (None, True, ["generator.pt", "retoucher.pt"])]
 
 
 def test_fit_hands_settings_and_ablations_on(photographs, tmp_path, monkeypatch):
@@ -75,7 +76,14 @@ def test_fit_hands_settings_and_ablations_on(photographs, tmp_path, monkeypatch)
     ("options", "words"),
     [
         (["psccnot"], "no model named 'psccnot'\n  -> did you mean 'psccnet'"),
-        (["mantranet-imc", "--shards", "here"], "mantranet-imc learns from patches\n  -> leave --shards out"),
+        (["mantranet-imc", "--shards", "here"], "mantranet-imc learns from patches\n  -> leave them out"),
+        (["mantranet-imc", "--forger", "here"], "mantranet-imc learns from patches\n  -> leave them out"),
+        (["psccnet", "--ablation", "dl"], "psccnet has no ablations\n  -> leave --ablation out"),
+        (["gsrnet", "--shards", "here"], "gsrnet makes samples of its own\n  -> leave --shards out"),
+        (["gsrnet", "--set", "width=wide"], "width of gsrnet is 'wide'\n  -> give a value like 64"),
+        (["gsrnet", "--set", "boundary=1"], "boundary of gsrnet is 1\n  -> give a value like True"),
+        (["mag", "--set", "hiding=true"], "hiding of mag is True\n  -> give a value like 10.0"),
+        (["mag", "--set", "hidden=1"], "no setting of mag named 'hidden'"),
     ],
 )
 def test_fit_refuses_what_it_would_not_do(options, words, tmp_path, capsys):

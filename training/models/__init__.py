@@ -5,13 +5,13 @@ A module may also name ``VARIANTS``: models of their own that are settings of it
 
 from __future__ import annotations
 
-from dataclasses import fields
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 
 from training.errors import UnknownName
 from training.nn.detector import Detector
+from training.settings import checked
 
 
 def names() -> list[str]:
@@ -28,11 +28,7 @@ def create(name: str, **settings: object) -> Detector:
 def config(name: str, **settings: object) -> object:
     """The ``Config`` of the model ``name``, with ``settings`` instead of its own."""
     module, preset = _find(name)
-    known = [field.name for field in fields(module.Config)]
-    for setting in settings:
-        if setting not in known:
-            raise UnknownName(f"setting of {name}", setting, known)
-    return module.Config(**{**preset, **settings})
+    return module.Config(**{**preset, **checked(module.Config, settings, of=name)})
 
 
 def _find(name: str) -> tuple[ModuleType, dict[str, object]]:

@@ -5,16 +5,17 @@ K and authentic frames T of other photographs. The discriminator's turn is first
 then the segmenter's: on S, on the copy M (equation 1), on what the generator made of it, and on M after its predicted
 boundary was overwritten (equations 8 and 9). The ablations of table 2 are :data:`ABLATIONS`.
 
-Where we differ: weights are fresh instead of ImageNet's, with a first convolution as PSCC-Net's here; there is one
-schedule for all, that of :mod:`training.fit`; the generator learns from equation 7 alone, as in the paper and unlike in
-the authors' code; masks count by :func:`training.losses.balanced_bce`; what was generated is rounded to grey levels
-before it is shown, as any frame is; S may be authentic, and then so is all that is made of it. The generator of
-gsrnet-lite changes frames and does not paint them anew, which a narrow one takes days to learn.
+Where we differ: weights are fresh instead of ImageNet's, with a first convolution as PSCC-Net's here; all networks
+follow one schedule, and the segmenter's weights decay, as :mod:`training.fit` has it; the generator learns from
+equation 7 alone, as in the paper and unlike in the authors' code; masks count by :func:`training.losses.balanced_bce`;
+what was generated is rounded to grey levels before it is shown, as any frame is; S may be authentic, and then so is all
+that is made of it. The generator of gsrnet-lite changes frames and does not paint them anew, which a narrow one takes
+days to learn.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -28,14 +29,17 @@ from training import gsrnet_losses as equations
 from training.data import Photographs, Samples
 from training.errors import UnknownName
 from training.fit import Fit, FitSettings, Partner, write
-from training.forgers import GSRNET
+from training.forgers import GSRNET, Forger
+from training.gsrnet_losses import Weights
 from training.models.gsrnet import GSRNet
 from training.nn.detector import Detector
 from training.nn.patchgan import PatchGAN
 from training.nn.pixels import unit_range
 from training.nn.unet import UNet
 from training.recipes.psccnet import VALIDATION_SEED, Recipe, residual_start, validation
+from training.settings import taken
 from training.sheet import Sheet
+from training.synthesis import Finish
 from training.synthesis.sample import Sample
 
 OTHERS = 1 << 32
@@ -79,9 +83,12 @@ ABLATIONS = {
 class Triples(Dataset[tuple[Tensor, ...]]):
     """A frame S, uint8 [s, s, 3], its mask K, bool [s, s], and an authentic frame T, which has nothing to do with S."""
 
-    def __init__(self, photographs: Photographs, recipe: Recipe, *, seed: int, size: int, ramp: int = 0) -> None:
+    def __init__(
+        self, photographs: Photographs, recipe: Recipe, *, seed: int, size: int, ramp: int = 0,
+        finish: Finish | None = None,
+    ) -> None:  # fmt: skip
         how = {"size": size, "ramp": ramp, "video": recipe.video}
-        self.manipulated = Samples(photographs, seed=seed, **how)
+        self.manipulated = Samples(photographs, seed=seed, finish=finish, **how)
         self.authentic = Samples(photographs, seed=seed + OTHERS, kinds=("authentic",), **how)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
@@ -92,8 +99,8 @@ class Triples(Dataset[tuple[Tensor, ...]]):
 class Rivals:
     """The three networks and what each of them minimises. The discriminator's turn generates; the others take over."""
 
-    def __init__(self, net: GSRNet, ablation: Ablation, *, residual: bool = False) -> None:
-        self.net, self.ablation = net, ablation
+    def __init__(self, net: GSRNet, ablation: Ablation, weights: Weights, *, residual: bool = False) -> None:
+        self.net, self.ablation, self.weights = net, ablation, weights
         self.generator = UNet(net.config.width, LEVELS, residual=residual)
         self.discriminator = PatchGAN(4, width=net.config.width)
         self.made = torch.empty(0)
@@ -116,7 +123,7 @@ class Rivals:
         """The generator's loss, equation 7."""
         source, mask, target = planes(source), planes(mask), planes(target)
         judged = self.discriminator(seen(self.made, mask))
-        return equations.generation(self.made, source, target, mask, judged=judged)
+        return equations.generation(self.made, source, target, mask, judged=judged, weights=self.weights)
 
     def segment(self, _: Detector, source: Tensor, mask: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The segmenter's loss, the mean over all that it is shown."""
@@ -133,7 +140,7 @@ class Rivals:
             more, more_edge = self._predicted(pixels(again))
             found, edge, truth = torch.cat([found, more]), torch.cat([edge, more_edge]), torch.cat([truth, left])
         terms = {"localisation": losses.balanced_bce(found[:, 0], truth[:, 0])}
-        return terms if edge is None else {**terms, "boundary": equations.boundary(edge, truth)}
+        return terms if edge is None else {**terms, "boundary": self.weights.outline * equations.boundary(edge, truth)}
 
     def _predicted(self, frame: Tensor) -> tuple[Tensor, Tensor | None]:
         return self.net.predictions(unit_range(frame, torch.float32))
@@ -155,23 +162,29 @@ def seen(frame: Tensor, mask: Tensor) -> Tensor:
 
 
 def fit(
-    name: str, folder: Path, recipe: Recipe, settings: FitSettings, *, ablation: str = "gsr-net", **model: object
+    name: str, folder: Path, recipe: Recipe, settings: FitSettings, *, ablation: str = "gsr-net", **options: object
 ) -> None:
-    """Train ``name`` as a row of :data:`ABLATIONS` into ``folder``, or go on where ``folder`` stands."""
+    """Train ``name`` as a row of :data:`ABLATIONS` into ``folder``, or go on where ``folder`` stands.
+
+    ``options`` are fields of :class:`training.gsrnet_losses.Weights` or settings of the model.
+    """
     if ablation not in ABLATIONS:
         raise UnknownName("ablation of gsrnet", ablation, ABLATIONS)
     torch.manual_seed(recipe.seed)
-    detector = models.create(name, **{"boundary": ABLATIONS[ablation].boundary, **model})
+    weights = taken(Weights, options, of=name)
+    detector = models.create(name, **{"boundary": ABLATIONS[ablation].boundary, **options})
     if recipe.weights is None:
         start(detector)
     else:
-        detector.load_state_dict(checkpoints.load(recipe.weights, model=name).state_dict())
-    rivals = Rivals(detector.net, ABLATIONS[ablation], residual=name != "gsrnet")
-    run = Fit(name, detector, folder, settings, partners=rivals.partners())
+        detector.load_state_dict(checkpoints.fitting(recipe.weights, detector, model=name))
+    rivals = Rivals(detector.net, ABLATIONS[ablation], weights, residual=name != "gsrnet")
+    choices = {"seed": recipe.seed, "ablation": ablation, **asdict(weights)}
+    run = Fit(name, detector, folder, settings, partners=rivals.partners(), choices=choices)
     photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
     for stage in recipe.stages:
         watch = partial(watched, run=run, rivals=rivals, held_out=held_out, recipe=recipe, size=stage.size)
-        triples = Triples(photographs, recipe, seed=recipe.seed, size=stage.size, ramp=recipe.ramp)
+        how = {"seed": recipe.seed, "size": stage.size, "ramp": recipe.ramp, "finish": Forger.of(recipe.forgers)}
+        triples = Triples(photographs, recipe, **how)
         run.run(triples, rivals.segment, batch=stage.batch, until=stage.until, validate=watch)
 
 

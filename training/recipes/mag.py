@@ -8,7 +8,7 @@ reaches the annotator. Adam's means decay as published; the schedule is :mod:`tr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from training.nn.pixels import unit_range
 from training.nn.retoucher import Retoucher
 from training.nn.unet_uc import initialise
 from training.recipes.psccnet import VALIDATION_SEED, Recipe, validation
+from training.settings import taken
 from training.sheet import Sheet
 from training.synthesis import KINDS
 
@@ -78,7 +79,8 @@ class Pairs(Dataset[tuple[Tensor, ...]]):
 def pairs(photographs: Photographs, recipe: Recipe, *, size: int, classes: Classes) -> Pairs:
     """The sequence to train on."""
     how = {"size": size, "ramp": recipe.ramp, "video": recipe.video}
-    manipulated = Samples(photographs, seed=recipe.seed, kinds=tuple(KINDS), **how)
+    finish = forgers.Forger.of(recipe.forgers)
+    manipulated = Samples(photographs, seed=recipe.seed, kinds=tuple(KINDS), finish=finish, **how)
     return Pairs(manipulated, Samples(photographs, seed=recipe.seed + OTHERS, kinds=("authentic",), **how), classes)
 
 
@@ -198,19 +200,22 @@ def fit(
     if ablation not in ABLATIONS:
         raise UnknownName("ablation of mag", ablation, ABLATIONS)
     torch.manual_seed(recipe.seed)
+    weights = taken(Weights, options, of=name)
+    most = models.config(name, **options).classes
     photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
-    weights = Weights(**{item.name: options.pop(item.name) for item in fields(Weights) if item.name in options})
     options = {
-        "classes": min(models.config(name).classes, len(names(photographs))),
+        "classes": min(most, len(names(photographs))),
         **ABLATIONS[ablation].model,
         **options,
     }
     detector = models.create(name, **options)
     classes = Classes(photographs, detector.net.config.classes)
     if recipe.weights is not None:
-        detector.load_state_dict(checkpoints.load(recipe.weights, model=name).state_dict())
+        detector.load_state_dict(checkpoints.fitting(recipe.weights, detector, model=name))
     rivals = Rivals(detector.net, weights, retoucher=ABLATIONS[ablation].retoucher)
-    run = Fit(name, detector, folder, replace(settings, weight_decay=0.0), partners=rivals.partners(settings.rate))
+    choices = {"seed": recipe.seed, "ablation": ablation, **asdict(weights)}
+    partners = rivals.partners(settings.rate)
+    run = Fit(name, detector, folder, replace(settings, weight_decay=0.0), partners=partners, choices=choices)
     run.optimiser.param_groups[0]["betas"] = BETAS
     for stage in recipe.stages:
         watch = partial(watched, run=run, rivals=rivals, held_out=held_out, recipe=recipe, size=stage.size)

@@ -24,6 +24,7 @@ from torch.utils.data import Dataset
 from training import checkpoints, models
 from training.data import Photographs, Samples
 from training.fit import Fit, FitSettings
+from training.forgers import Forger
 from training.models.mantranet import Config
 from training.nn.classifier import Classifier
 from training.nn.detector import Detector
@@ -74,10 +75,10 @@ def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model:
     patches are never read from them, nor filmed.
 
     Raises:
-        ValueError: shards for the first step.
+        ValueError: shards or forgers for the first step.
     """
-    if recipe.shards is not None and name.endswith(FIRST_STEP):
-        raise ValueError(f"shards hold forgeries, and {name} learns from patches\n  -> leave --shards out")
+    if (recipe.shards or recipe.forgers) and name.endswith(FIRST_STEP):
+        raise ValueError(f"shards and forgers are of forgeries, and {name} learns from patches\n  -> leave them out")
     torch.manual_seed(recipe.seed)
     settings = replace(settings, weight_decay=0.0)
     photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
@@ -101,7 +102,7 @@ def _fit_classifier(
     classifier = fresh_classifier(config)
     if recipe.weights is not None:
         classifier.load_state_dict(checkpoints.read(recipe.weights)["state"])
-    run = Fit(name, classifier, folder, settings)
+    run = Fit(name, classifier, folder, settings, choices={"seed": recipe.seed})
     constrain_after_steps(run.optimiser, classifier)
     photographs, held_out = parts
     for stage in recipe.stages:
@@ -123,7 +124,7 @@ def _fit_detector(
 ) -> None:
     if recipe.weights is not None:
         start(detector, recipe.weights, name)
-    run = Fit(name, detector, folder, settings)
+    run = Fit(name, detector, folder, settings, choices={"seed": recipe.seed})
     if recipe.weights is not None:
         shorten_steps(run.optimiser, list(detector.net.extractor.parameters()), EXTRACTOR_RATE)
     constrain_after_steps(run.optimiser, detector.net)
@@ -133,6 +134,7 @@ def _fit_detector(
         count = recipe.validation_samples
         validate = partial(validation, samples=fixed, count=count) if count else None
         made = {"seed": recipe.seed, "size": stage.size, "ramp": recipe.ramp, "video": recipe.video}
+        made["finish"] = Forger.of(recipe.forgers)
         samples = written(recipe.shards, recipe, held_out) if recipe.shards else Forgeries(photographs, **made)
         run.run(samples, anomaly_loss, batch=stage.batch, until=stage.until, validate=validate)
 
@@ -147,7 +149,7 @@ def start(detector: Detector, weights: Path, name: str) -> None:
     """Take over the extractor of a classifier, or all of a ``name``."""
     content = checkpoints.read(weights)
     if content.get("model") != name + FIRST_STEP:
-        detector.load_state_dict(checkpoints.load(weights, model=name).state_dict())
+        detector.load_state_dict(checkpoints.fitting(weights, detector, model=name))
         return
     prefix = "extractor."
     state = {key.removeprefix(prefix): value for key, value in content["state"].items() if key.startswith(prefix)}

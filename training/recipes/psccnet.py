@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +15,7 @@ from torch import Tensor
 from training import checkpoints, losses, metrics, models
 from training.data import Photographs, Samples, ShardSamples
 from training.fit import Fit, FitSettings
+from training.forgers import Forger
 from training.nn.detector import Detector
 
 VALIDATION_SEED = 20_011
@@ -50,6 +51,8 @@ class Recipe:
     """Samples over which hardness rises to 1."""
     shards: Path | None = None
     """Folder of shards to train on, again from the first after the last; None synthesises samples on the way."""
+    forgers: tuple[Path, ...] = ()
+    """Generators that finish half of the forgeries to train on (:mod:`training.forgers`); not those that validate."""
     video: bool = True
     """Whether samples pass through a video codec, which needs PyAV."""
     detection_weight: float = 1.0
@@ -64,9 +67,9 @@ def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model:
     if recipe.weights is None:
         start(detector)
     else:
-        go_on(detector, checkpoints.load(recipe.weights, model=name))
+        go_on(detector, checkpoints.fitting(recipe.weights, detector, model=name))
     grid = detector.net.config.grid
-    run = Fit(name, detector, folder, settings)
+    run = Fit(name, detector, folder, settings, choices={"seed": recipe.seed})
     held_out = Photographs(recipe.photographs, "validation")
     make = sequence(recipe, held_out)
 
@@ -90,15 +93,18 @@ def sequence(recipe: Recipe, held_out: Photographs) -> Callable[[int], Samples |
         samples = written(recipe.shards, recipe, held_out)
         return lambda _: samples
     photographs = Photographs(recipe.photographs, "train")
-    return lambda size: Samples(photographs, seed=recipe.seed, size=size, ramp=recipe.ramp, video=recipe.video)
+    how = {"seed": recipe.seed, "ramp": recipe.ramp, "video": recipe.video, "finish": Forger.of(recipe.forgers)}
+    return lambda size: Samples(photographs, size=size, **how)
 
 
 def written(folder: Path, recipe: Recipe, held_out: Photographs) -> ShardSamples:
     """The samples of a folder of shards, refused where they are not what ``recipe`` asks for.
 
     Raises:
-        ValueError: Samples of another side, a ramp, or samples of photographs that validate.
+        ValueError: Samples of another side, a ramp or forgers, or samples of photographs that validate.
     """
+    if recipe.forgers:
+        raise ValueError("samples of shards are finished\n  -> give synthesize the forgers, or leave --shards out")
     if recipe.ramp:
         raise ValueError(f"a ramp of {recipe.ramp} samples, but shards are as hard as they were written\n  -> drop one")
     samples = ShardSamples(folder)
@@ -131,14 +137,14 @@ def start(detector: Detector) -> None:
 
 
 @torch.no_grad()
-def go_on(detector: Detector, trained: Detector) -> None:
+def go_on(detector: Detector, trained: Mapping[str, Tensor]) -> None:
     """Weights of ``trained``, with a fresh classifier and the first convolution still.
 
     The classifier's sixteen hidden units may die (of those of the first preview seven had), until many frames get one
     and the same score; what they read is alive, so sixteen new ones can learn from it.
     """
     fresh = {key: value for key, value in detector.state_dict().items() if key.startswith("net.detection.classifier.")}
-    detector.load_state_dict({**trained.state_dict(), **fresh})
+    detector.load_state_dict({**trained, **fresh})
     detector.net.trunk.conv1.weight.requires_grad_(False)
 
 

@@ -30,7 +30,8 @@ def few_rounds():
     with pytest.MonkeyPatch.context() as patch:
         for name, rules in PROTOCOLS.items():
             patch.setitem(PROTOCOLS, name, replace(rules, rounds=40))
-        patch.setattr(run, "CURVES", replace(run.CURVES, rounds=40))
+        for name in ("CURVES", "ATTACKED"):
+            patch.setattr(run, name, replace(getattr(run, name), rounds=40))
         yield
 
 
@@ -76,7 +77,10 @@ def test_robustness_has_every_distortion_and_becomes_curves(result, tmp_path):
     names = [row["name"] for row in result["robustness"]["rows"]["one"]]
     assert names[0] == "none"
     assert {"resize 0.78", "resize 0.25", "blur 15", "noise 3", "jpeg 50", "jpeg 70", "mixed"} < set(names)
-    assert all("pixel_auc" in row and "image_auc" in row for row in result["robustness"]["rows"]["two"])
+    figures = {f"pixel_{measure}_best_{scope}" for measure in ("f1", "mcc") for scope in ("set", "image")}
+    assert all(figures | {"pixel_auc", "image_auc"} <= row.keys() for row in result["robustness"]["rows"]["two"])
+    intact, known = result["robustness"]["rows"]["one"][0], result["figures"]["imdl"]["one"]["oracle"]
+    assert all(intact[name]["value"] == known[name]["value"] for name in figures)
     files = plots.write(tmp_path, result["robustness"])
     assert [file.name for file in files] == ["robustness-one.png", "robustness-two.png"]
     assert cv2.imread(str(files[0])).std() > 5
