@@ -21,6 +21,8 @@ from sdk.serve import diagnosis
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 20
 """How long a writer waits for another in SQLite."""
+LOG_BYTES = 16 * 2**20
+"""Size that SQLite's log keeps; it is carried over by itself at about a quarter of that."""
 CHAIN_LOCK = 0x494D444C
 """PostgreSQL's advisory lock of those who append to the chain of records."""
 QUEUE_LOCKS = {"image": CHAIN_LOCK + 1, "video": CHAIN_LOCK + 2}
@@ -93,9 +95,10 @@ class Database:
     def has_room(self, size: int) -> bool:
         """Whether the disk was never found full, or a transaction works again, with ``size`` bytes free for a file.
 
-        It is tried here, as nobody uploads to a service that is not ready.
+        Of a disk smaller than twice that, half is enough. It is tried here, as nobody uploads to a service that is not
+        ready.
         """
-        if self.full and (self.file is None or shutil.disk_usage(self.file.parent).free >= size):
+        if self.full and (self.file is None or _is_free(self.file.parent, size)):
             with suppress(DBAPIError):
                 with self.write() as connection:
                     connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
@@ -128,13 +131,23 @@ class Database:
 _URLS = "give sqlite:///FILE or postgresql://USER@HOST/NAME (pip install 'imdl-sdk[postgres]')"
 
 
+def _is_free(folder: Path, size: int) -> bool:
+    """Whether the disk of ``folder`` has ``size`` bytes free, or half of all that it has."""
+    disk = shutil.disk_usage(folder)
+    return disk.free >= min(size, disk.total // 2)
+
+
 def _prepare_sqlite(engine: Engine) -> None:
-    """One writer at a time, who waits at the door; readers beside it; what was synced survives a power cut."""
+    """One writer at a time, who waits at the door; readers beside it; what was synced survives a power cut.
+
+    The log, which grows with the largest upload, is cut back to ``LOG_BYTES`` once it was carried over.
+    """
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _: object) -> None:  # noqa: ANN401  a class of the driver
         connection.isolation_level = None  # the driver's own idea of when a transaction begins
-        for pragma in ("journal_mode=WAL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS}000"):
+        waits = f"busy_timeout={BUSY_SECONDS}000"
+        for pragma in ("journal_mode=WAL", f"journal_size_limit={LOG_BYTES}", "foreign_keys=ON", waits):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

@@ -281,6 +281,15 @@ def _file(connection: Connection, job_id: str) -> bytes:
     return bytes(driver.execute("SELECT data FROM uploads WHERE job_id = %s", (job_id,), binary=True).fetchone()[0])
 
 
+def _write_file(connection: Connection, job_id: str, data: bytes) -> None:
+    """Write the file of a job. SQLite keeps a copy of what a statement was given, until it is given something else."""
+    if connection.dialect.name == "sqlite":
+        for values in ((job_id, data), (None, None)):  # the latter is no row
+            connection.exec_driver_sql("INSERT OR IGNORE INTO uploads (job_id, data) VALUES (?, ?)", values)
+    else:
+        connection.execute(insert(uploads).values(job_id=job_id, data=data))
+
+
 def _tell(connection: Connection, job_id: str, now: float, *, anew: bool = False) -> None:
     """Let the webhook of the key that handed a job in be sent how it ended, once, or ``anew`` if it ends again."""
     address = select(jobs.c.id, keys.c.webhook, literal("pending"), literal(0), literal(now)).where(
@@ -299,7 +308,7 @@ def _queue(connection: Connection, job: Job, data: bytes) -> bool:
     again = failed.values(state="queued", attempts=0, problem=None, finished=None)
     if not _insert(connection, job) and not connection.execute(again).rowcount:
         return False
-    connection.execute(insert(uploads).values(job_id=job.id, data=data))
+    _write_file(connection, job.id, data)
     return True
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from alembic import command
@@ -12,9 +15,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import func, insert, select, text
 
 from sdk.errors import BadSetting
-from sdk.serve.database import MIGRATIONS, Database
+from sdk.serve.database import LOG_BYTES, MIGRATIONS, Database
 from sdk.serve.documents import job_document
-from sdk.serve.jobs import Jobs
+from sdk.serve.jobs import Job, Jobs
 from sdk.serve.tables import decisions, jobs, metadata, records, uploads
 
 
@@ -55,6 +58,36 @@ def test_jobs_and_records_of_the_first_tables_outlive_the_upgrade(database):
     assert store.take("video") is None
     taken, data = store.take("image")
     assert (taken.id, data) == ("b" * 32, b"file")
+
+
+def test_of_a_large_upload_no_copy_is_left_in_memory_or_log(tmp_path):
+    size = 24 * 2**20
+    database = Database(f"sqlite:///{tmp_path}/imdl.db")
+    database.migrate()
+    store = Jobs(database, owner="one", lease_seconds=60.0, max_attempts=3)
+    before = resident()
+    store.hand_in(Job("a" * 32, "alice", "default", "0" * 64, size), b"x" * size)
+    assert resident() - before < size / 2
+    store.hand_in(Job("b" * 32, "alice", "default", "0" * 64, 1), b"x")
+    assert (tmp_path / "imdl.db-wal").stat().st_size <= LOG_BYTES
+    with database.read() as connection:
+        assert connection.execute(select(func.count(), func.sum(func.length(uploads.c.data)))).one() == (2, size + 1)
+    database.close()
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(("free", "has_room"), [(499, False), (500, True)])
+def test_a_disk_that_is_small_has_room_again_when_half_of_it_is_free(tmp_path, monkeypatch, free, has_room):
+    database = Database(f"sqlite:///{tmp_path}/imdl.db")
+    database.migrate()
+    database.full = "database or disk is full"
+    monkeypatch.setattr("sdk.serve.database.shutil.disk_usage", lambda _: SimpleNamespace(total=1000, free=free))
+    assert database.has_room(4000) is has_room
+    database.close()
 
 
 def test_a_decision_needs_its_job(database):
