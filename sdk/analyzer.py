@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -254,12 +255,15 @@ class Analyzer:
             raise AnalyzerClosed("this Analyzer was closed during an analysis", remedy="close it later")
         return opened
 
-    def read(self, source: object, *, color: Color = "rgb") -> Input:
-        """``source`` as a frame, which any number of Analyzers may then analyse: nothing is decoded twice."""
+    def read(self, source: object, *, color: Color = "rgb", most_pixels: int = sys.maxsize) -> Input:
+        """``source`` as a frame, which any number of Analyzers may then analyse: nothing is decoded twice.
+
+        A file of over ``most_pixels`` is refused as a :class:`LargePicture` before it is decoded.
+        """
         self._check_open()  # one that is closed would start a decoding process that nobody stops
         start = time.perf_counter()
         if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
-            decoded = self._decoder.decode(source)
+            decoded = self._decoder.decode(source, most_pixels=most_pixels)
             ms = 1e3 * (time.perf_counter() - start)
             return Input.of(decoded, ms)
         kind = f"none: {type(source).__module__.partition('.')[0]}.{type(source).__name__}"

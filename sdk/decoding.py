@@ -7,6 +7,7 @@ import io
 import os
 import queue
 import stat
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,13 +83,13 @@ class Decoder:
         self._pools: dict[int, _Pool] = {}
         self._close = weakref.finalize(self, _close_pools, self._pools)
 
-    def decode(self, source: Source) -> Decoded:
-        """Pixels of the file at a path, or of the file's bytes."""
+    def decode(self, source: Source, *, most_pixels: int = sys.maxsize) -> Decoded:
+        """Pixels of the file at a path, or of the file's bytes; of more it is a :class:`LargePicture`."""
         name, data = _checked(source, self.limits)
         if self.mode == "inline":
-            return _decode_inline(name, data, self.limits)
+            return _decode_inline(name, data, self.limits, most_pixels)
         with _opened(data, name) as file, self._pool().worker() as worker:
-            frame, said = worker.decode(name, file)
+            frame, said = worker.decode(name, file, most_pixels=most_pixels)
         return Decoded(frame, **said)
 
     def close(self) -> None:
@@ -219,12 +220,12 @@ def file_size(path: Path, name: str) -> int:
     return status.st_size
 
 
-def _decode_inline(name: str, source: Path | memoryview, limits: Limits) -> Decoded:
+def _decode_inline(name: str, source: Path | memoryview, limits: Limits, most_pixels: int) -> Decoded:
     with (
         open_file(source, name) if isinstance(source, Path) else io.BytesIO(source) as file,
         pillow_limit.raised_to(limits.pixels),
     ):
-        picture = pillow.read(file, name=name, limits=limits)
+        picture = pillow.read(file, name=name, limits=limits, most_pixels=most_pixels)
     return Decoded(
         np.array(picture.image),
         orientation=picture.orientation,

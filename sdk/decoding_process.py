@@ -21,7 +21,7 @@ import PIL
 from numpy.typing import NDArray
 
 from sdk.decoding_answer import IMAGE, NONSENSE, taken
-from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, RunFailed, SdkError, UnsupportedImage
+from sdk.errors import DecodeFailed, LargePicture, LimitExceeded, MissingExtra, RunFailed, SdkError, UnsupportedImage
 from sdk.limits import Limits, check_bytes, parameter, raising
 from sdk.pillow import readable
 
@@ -32,7 +32,7 @@ REFUSAL = 2000
 """Characters of what a worker says of a file that it refuses; one that was taken over may say anything."""
 KEPT_BYTES = 32 * 2**20
 REFUSALS: dict[str, type[SdkError]] = {
-    kind.__name__: kind for kind in (DecodeFailed, LimitExceeded, MissingExtra, UnsupportedImage)
+    kind.__name__: kind for kind in (DecodeFailed, LargePicture, LimitExceeded, MissingExtra, UnsupportedImage)
 }
 """Errors that a worker may name; it is not trusted to send objects."""
 ENVIRONMENT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH")
@@ -118,14 +118,16 @@ class WorkerProcess:
                 remedy=f'raise {parameter(self._limits, memory="...")}, or for trusted files use decode="inline"',
             ) from error
 
-    def decode(self, name: str, source: BinaryIO | memoryview) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """Pixels [H, W, 3] of ``source`` and what the worker says about it.
+    def decode(
+        self, name: str, source: BinaryIO | memoryview, *, most_pixels: int = sys.maxsize
+    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Pixels [H, W, 3] of ``source``, ``most_pixels`` at most, and what the worker says about it.
 
         A refusal is raised as the error that the worker named and leaves it usable. A crash or a missed deadline
         stops it: :attr:`alive` is then false.
         """
         with self._told_of(name):
-            self._send(name, source)
+            self._send(name, source, most_pixels=most_pixels)
             reply = self._reply()
             frame = self._pixels(int(reply["width"]), int(reply["height"]))
             return frame, self._with_noise(taken(reply, IMAGE))
@@ -186,12 +188,12 @@ class WorkerProcess:
             os.close(descriptor)
         self._shared = self._noise = -1
 
-    def _send(self, name: str, source: BinaryIO | memoryview) -> None:
+    def _send(self, name: str, source: BinaryIO | memoryview, **asked: int) -> None:
         size = _write(self._shared, source, self._limits.bytes + 1)
         if not isinstance(source, memoryview):  # a file may have grown since it was looked at
             check_bytes(name, size, self._limits)
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"name": name}).encode() + b"\n")
+        self._process.stdin.write(json.dumps({"name": name, **asked}).encode() + b"\n")
 
     def _reply(self) -> dict[str, Any]:
         """What the worker says, in time; a refusal is raised."""

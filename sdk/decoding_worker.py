@@ -104,7 +104,7 @@ def refused(error: SdkError) -> dict[str, Any]:
 def _decode(request: Mapping[str, Any], shared: int, limits: Limits) -> pillow.Picture:
     with open(shared, "rb", closefd=False) as file:
         file.seek(0)
-        return pillow.read(file, name=request["name"], limits=limits)
+        return pillow.read(file, name=request["name"], limits=limits, most_pixels=request["most_pixels"])
 
 
 def _share(image: Image.Image, shared: int) -> None:

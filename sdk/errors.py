@@ -33,6 +33,10 @@ class LimitExceeded(SdkError):
     """An input exceeds one of the limits on bytes, pixels, frames or seconds; the limit is named."""
 
 
+class LargePicture(LimitExceeded):
+    """A picture has more pixels than are analysed where somebody waits for the answer; elsewhere it may be."""
+
+
 class UnsupportedImage(SdkError):
     """The file's kind, mode or bit depth is not one that is analysed."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import numpy as np
 
 from sdk import policy_file
 from sdk.analyzer import load
-from sdk.errors import AnalyzerClosed, BadSetting, SdkError
+from sdk.errors import AnalyzerClosed, BadSetting, LargePicture, SdkError
 from sdk.evidence import pictures, record
 from sdk.footage import REFUSALS, Footage, Watched, watch
 from sdk.metadata import MetadataReader
@@ -97,6 +98,7 @@ class Examiner:
         content: str = "default",
         sha256: str | None = None,
         between: Callable[[], None] = lambda: None,
+        most_pixels: int = sys.maxsize,
     ) -> Examination:
         """Analyse the file whose bytes are ``data``, a picture or a video, with every model; judge it as ``content``.
 
@@ -105,6 +107,7 @@ class Examiner:
 
         Raises:
             BadSetting: ``data`` is not bytes.
+            LargePicture: it is a picture of over ``most_pixels``, by its header.
         """
         start, data = time.perf_counter(), _bytes(data)
         self.policy.at(content)
@@ -113,16 +116,21 @@ class Examiner:
             return self._watched(upload, between)
         facts = self._threads().submit(self._facts, data)  # it waits for a process, as the models do
         try:
-            read = next(iter(self.analyzers.values())).read(data)  # decoded once for all
+            read = next(iter(self.analyzers.values())).read(data, most_pixels=most_pixels)  # decoded once for all
             analyses = {name: analyzer.analyze(read, min_score=0.0) for name, analyzer in self.analyzers.items()}
+        except LargePicture:
+            facts.result()  # until then the file is held
+            raise
         except REFUSALS as refusal:
             return self._refused(upload, refusal, facts.result())
+        # Hashing takes as long as all that follows.
+        heatmaps = [self._threads().submit(record.heatmap_digest, found).result for found in analyses.values()]
         findings = {name: Finding.of(found, self.analyzers[name].artifact.contract) for name, found in analyses.items()}
         decision = self.policy.decide(findings, content=content)
         shadow = self.shadow.decide(findings, content=_known(self.shadow, content)) if self.shadow else None
         results = [(self.analyzers[name].artifact, found) for name, found in analyses.items()]
-        evidence = upload.recorded(results, decision=decision, shadow=shadow, metadata=facts.result())
-        return Examination(analyses, decision, shadow, None, evidence)
+        said = {"decision": decision, "shadow": shadow, "metadata": facts.result()}
+        return Examination(analyses, decision, shadow, None, upload.recorded(results, heatmaps=heatmaps, **said))
 
     def warmup(self) -> None:
         """Let every model analyse a grey file, so that the first real one waits for no runtime and no decoder."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, fields
 
-from sdk.errors import BadSetting, LimitExceeded
+from sdk.errors import BadSetting, LargePicture, LimitExceeded
 
 LONGEST = 1_000_000
 """Seconds of a limit at most: the system's own clocks count milliseconds in 32 bits."""
@@ -74,6 +74,16 @@ def check_pixels(name: str, size: tuple[int, int], limits: Limits, *, decoded: b
         raise LimitExceeded(
             f"{name} is {width} x {height} = {width * height:,} pixels, over the limit pixels={limits.pixels:,}",
             remedy=raising(limits, pixels=width * height) if decoded else f"{memory}, about 12 bytes a pixel",
+        )
+
+
+def check_large(name: str, size: tuple[int, int], most: int) -> None:
+    """Refuse a picture of ``size`` (width, height) px that has more than ``most`` pixels where somebody waits."""
+    width, height = size
+    if width * height > most:
+        raise LargePicture(
+            f"{name} is {width} x {height} = {width * height:,} pixels, more than {most:,}",
+            remedy="analyse it where nobody waits for it",
         )
 
 

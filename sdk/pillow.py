@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -27,7 +28,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
 from sdk.jpeg import is_cut_off
 from sdk.jpeg_quality import quality_of
-from sdk.limits import Limits, check_frames, check_pixels, raising
+from sdk.limits import Limits, check_frames, check_large, check_pixels, raising
 from sdk.signatures import HEAD, explain_unread, is_heif
 from sdk.unhandled import unhandled
 
@@ -90,10 +91,13 @@ class Picture:
     """Of a JPEG, as :mod:`sdk.jpeg_quality` tells it."""
 
 
-def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
-    """Decode ``file``; size and frame count are checked against ``limits`` before its pixels are touched."""
+def read(file: BinaryIO, *, name: str, limits: Limits, most_pixels: int = sys.maxsize) -> Picture:
+    """Decode ``file``; size and frame count are checked against ``limits`` before its pixels are touched.
+
+    One that these let pass and that has over ``most_pixels`` is a :class:`LargePicture`.
+    """
     try:
-        return _read(file, name, limits)
+        return _read(file, name, limits, most_pixels)
     except MissingExtra:
         raise
     except SdkError as error:
@@ -123,9 +127,9 @@ def read(file: BinaryIO, *, name: str, limits: Limits) -> Picture:
         ) from error
 
 
-def _read(file: BinaryIO, name: str, limits: Limits) -> Picture:
+def _read(file: BinaryIO, name: str, limits: Limits, most_pixels: int) -> Picture:
     with _open(file, name) as image:
-        notes = _check(image, name, limits)
+        notes = _check(image, name, limits, most_pixels)
         kind = str(image.format)
         orientation = orientation_of(image)
         stored = _load(image, orientation)
@@ -223,8 +227,9 @@ def _open_heif(file: BinaryIO) -> Image.Image:
     return Image.open(file, formats=["HEIF"])
 
 
-def _check(image: Image.Image, name: str, limits: Limits) -> list[str]:
+def _check(image: Image.Image, name: str, limits: Limits, most_pixels: int) -> list[str]:
     check_pixels(name, image.size, limits)
+    check_large(name, image.size, most_pixels)
     frames = getattr(image, "n_frames", 1)
     if image.format in CONTAINERS:
         beside = "pictures beside the photograph (previews, depth or gain maps) were left aside"

@@ -11,8 +11,7 @@ import functools
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,6 @@ from sdk.doctor import installed
 from sdk.errors import EvidenceInvalid, SdkError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from sdk.artifact import Artifact
     from sdk.policy import Decision
     from sdk.results import Analysis, Member
@@ -58,19 +55,22 @@ def of(
     error: SdkError | None = None,
     metadata: Mapping[str, object] | None = None,
     video: Mapping[str, object] | None = None,
+    heatmaps: Sequence[Callable[[], str | None]] = (),
     total_ms: float,
 ) -> Record:
     """The record of an examination of a file of ``size`` bytes; :func:`sdk.evidence.chain.seal` dates it.
 
-    Of a ``video`` the results are those of its most suspicious frame.
+    Of a ``video`` the results are those of its most suspicious frame. ``heatmaps`` tell the digests
+    (:func:`heatmap_digest`) of each result's, where somebody takes them meanwhile.
     """
+    hashed = heatmaps or [functools.partial(heatmap_digest, analysis) for _, analysis in results]
     return {
         "schema": SCHEMA,
         "input": _input(data_sha256, size, [analysis for _, analysis in results]),
         "metadata": metadata,
         "models": [_model(artifact, analysis, is_video=video is not None) for artifact, analysis in results],
         "runtime": runtime(),
-        "results": [of_analysis(analysis) for _, analysis in results],
+        "results": [of_analysis(found, sha256) for (_, found), sha256 in zip(results, hashed, strict=True)],
         "video": video,
         "error": error and {"type": type(error).__name__, "problem": error.problem, "remedy": error.remedy},
         "decision": decision.to_dict(),
@@ -126,20 +126,17 @@ def job_key(data_sha256: str, *, artifacts: Sequence[str], policies: Sequence[st
     return digest(dumps(parts))
 
 
-def of_analysis(analysis: Analysis) -> Record:
-    """What one model found, without what it took; the heatmap by the SHA-256 of its float32 pixels, row by row."""
+def of_analysis(analysis: Analysis, heatmap: Callable[[], str | None] | None = None) -> Record:
+    """What one model found, without what it took; ``heatmap`` tells its digest."""
     verdict = analysis.verdict
-    with ThreadPoolExecutor(1) as beside:  # hashing takes as long as finding the regions
-        pixels = beside.submit(_digest_of, analysis.heatmap)
-        regions = [dataclasses.asdict(region) for region in analysis.regions]
     return {
         "model": analysis.runtime.model,
         "score": analysis.score,
         "verdict": {"name": verdict.name, "reason": verdict.reason, "found": verdict.found},
         "mask_threshold": analysis.mask_threshold,
         "mask_share": analysis.mask_share,
-        "regions": regions,
-        "heatmap_sha256": pixels.result(),
+        "regions": [dataclasses.asdict(region) for region in analysis.regions],
+        "heatmap_sha256": heatmap() if heatmap else heatmap_digest(analysis),
         "members": {name: _member(one) for name, one in analysis.members.items()},
     }
 
@@ -156,7 +153,9 @@ def runtime() -> Record:
     }
 
 
-def _digest_of(heatmap: NDArray[np.float32] | None) -> str | None:
+def heatmap_digest(analysis: Analysis) -> str | None:
+    """SHA-256 of the float32 pixels of a heatmap, row by row, if there is one."""
+    heatmap = analysis.heatmap
     return None if heatmap is None else hashlib.sha256(np.ascontiguousarray(heatmap, "<f4").data).hexdigest()
 
 

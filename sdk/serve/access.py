@@ -76,6 +76,11 @@ class Keys:
         with self._database.read() as connection:
             return [Listed(*row) for row in connection.execute(select(*columns).order_by(keys.c.name))]
 
+    def seen(self, key: str) -> Tenant | None:
+        """Whose key it is, if that was looked up a few seconds ago."""
+        seen = self._seen.get(digest(key))
+        return seen[1] if seen and seen[0] >= time.monotonic() else None
+
     def tenant(self, key: str) -> Tenant | None:
         """Whose key it is; None if nobody's, or revoked for a few seconds."""
         known, now = digest(key), time.monotonic()

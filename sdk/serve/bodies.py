@@ -57,9 +57,17 @@ class _Parser(MultiPartParser):
 
 
 async def received(
-    request: Request, place: Place, *, max_bytes: int, max_video_bytes: int | None = None, seconds: float
+    request: Request,
+    place: Place,
+    *,
+    max_bytes: int,
+    max_video_bytes: int | None = None,
+    of_jobs: int = 0,
+    seconds: float,
 ) -> tuple[bytes, str | None]:
     """The file that ``request`` brings, its bytes counted in ``place`` as they come, and the content type of a form.
+
+    Of one that is too large the error names jobs, whose pictures may have ``of_jobs`` bytes, if that is not 0.
 
     Raises:
         ServiceRefused: it is too large (413), too slow (408), empty, not a form with a file or a video where none is
@@ -70,8 +78,8 @@ async def received(
     most = longest + (ENVELOPE if is_form else 0)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
-        raise _too_large(int(declared), longest)
-    pieces = _counted(request, place, most=most, max_bytes=longest)
+        raise _too_large(int(declared), longest, of_jobs=of_jobs)
+    pieces = _counted(request, place, most=most, max_bytes=longest, of_jobs=of_jobs)
     try:
         async with asyncio.timeout(seconds):
             data, content = await _fields(request, pieces) if is_form else (await _joined(pieces), None)
@@ -85,19 +93,19 @@ async def received(
         raise ServiceRefused("the upload is empty", remedy="send the bytes of one file", status=422)
     limit = max_video_bytes if is_video(data[:HEAD]) else max_bytes
     if limit is None:
-        raise ServiceRefused("the file is a video", remedy="hand it in as a job: POST /v1/jobs", status=422)
+        raise ServiceRefused("the file is a video", remedy=_JOB, status=422)
     if len(data) > limit:
-        raise _too_large(len(data), limit)
+        raise _too_large(len(data), limit, of_jobs=of_jobs)
     return data, content
 
 
-async def _counted(request: Request, place: Place, *, most: int, max_bytes: int) -> AsyncGenerator[bytes]:
+async def _counted(request: Request, place: Place, *, most: int, max_bytes: int, of_jobs: int) -> AsyncGenerator[bytes]:
     """The body as it comes; ``place`` holds no more of it than a file may have: a form's envelope takes no room."""
     total = 0
     async for piece in request.stream():
         before, total = total, total + len(piece)
         if total > most:
-            raise _too_large(total, max_bytes)
+            raise _too_large(total, max_bytes, of_jobs=of_jobs)
         place.hold(min(total, max_bytes) - min(before, max_bytes))
         yield piece
 
@@ -130,10 +138,18 @@ async def _fields(request: Request, pieces: AsyncGenerator[bytes]) -> tuple[byte
         await form.close()
 
 
+_JOB = "hand it in as a job: POST /v1/jobs"
 _FORM = f"send multipart/form-data with one file in the field {FIELD!r}, or the file's bytes as the body"
 
 
-def _too_large(size: int, most: int) -> ServiceRefused:
-    return ServiceRefused(
-        f"the upload has {size:,} bytes or more, the limit is {most:,}", remedy="send a smaller file", status=413
-    )
+def large(problem: str, *, bound: str) -> ServiceRefused:
+    """The error for a file that is taken as a job alone."""
+    return ServiceRefused(f"{problem} where somebody waits", remedy=_JOB, status=413, bound=bound)
+
+
+def _too_large(size: int, most: int, *, of_jobs: int) -> ServiceRefused:
+    problem = f"the upload has {size:,} bytes or more, the limit is {most:,}"
+    if most < size <= of_jobs:
+        return large(problem, bound="large_bytes")
+    remedy = "send a smaller file" + (f"; if it is a video, {_JOB}" if of_jobs else "")
+    return ServiceRefused(problem, remedy=remedy, status=413)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import hashlib
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -135,18 +136,25 @@ class Desk:
             self._jobs.give_back(job)
 
     def _wait_for(self, job: Job, data: bytes) -> Answered:
-        return self._examine(job, data, synced=self._settings.synced == "all")
+        settings = self._settings
+        return self._examine(job, data, synced=settings.synced == "all", most_pixels=settings.large_pixels)
 
     def _watch(self, job: Job, data: bytes) -> None:
         self._examine(job, data, between=self._videos.go_on)
 
     def _examine(
-        self, job: Job, data: bytes, *, between: Callable[[], None] = lambda: None, synced: bool = True
+        self,
+        job: Job,
+        data: bytes,
+        *,
+        between: Callable[[], None] = lambda: None,
+        synced: bool = True,
+        most_pixels: int = sys.maxsize,
     ) -> Answered:
         start = time.perf_counter()
         with tracing.span("imdl.examine", job=job.id, bytes=len(data)):
-            digest = job.input_sha256
-            found = self._examiner.examine(data, content=job.content, sha256=digest, between=between)
+            asked = {"content": job.content, "sha256": job.input_sha256}
+            found = self._examiner.examine(data, **asked, between=between, most_pixels=most_pixels)
         with tracing.span("imdl.answer", job=job.id, action=found.decision.action):
             kept = self._pictures(found)
             answer = Answer(found.decision.action, lambda last: self._sealed(found, last), kept)

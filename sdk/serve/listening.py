@@ -73,6 +73,7 @@ def run(application: FastAPI, sockets: list[socket.socket]) -> bool:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # nobody asks who is connected
         timeout_graceful_shutdown=DRAIN_SECONDS,
         h11_max_incomplete_event_size=1 << 16,
     )

@@ -61,6 +61,12 @@ class Settings:
     max_bytes: int = Limits().bytes
     """Size of one file, bytes."""
     max_pixels: int = Limits().pixels
+    large_bytes: int = 16 * 2**20
+    """Size of a file, bytes, beyond which it is large: ``POST /v1/analyze`` refuses it and names ``POST /v1/jobs``.
+    A JPEG of ``large_pixels`` rarely has more."""
+    large_pixels: int = 20_000_000
+    """Width times height, by its header, beyond which a picture is. With ``psccnet-lite`` at its own working size each
+    million costs about a tenth of a second of one core and 50 MiB: answers take up to two seconds of one, and 1 GiB."""
     max_video_bytes: int = 0
     """Size of one video, bytes; 0 is all that one key may upload at once, up to the 500 MiB of a file that a database
     holds. Videos are taken as jobs. Memory for one: about five times its size while it is received and examined."""

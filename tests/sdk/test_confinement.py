@@ -20,7 +20,7 @@ from sdk import pillow
 from sdk.errors import DecodeFailed
 import ctypes, os, socket, subprocess
 
-def run(file, *, name, limits):
+def run(file, *, name, **_):
     try:
         exec(file.read())
     except BaseException as error:

@@ -8,7 +8,7 @@ from PIL import Image
 
 import sdk
 from sdk.decoding import Decoder, Limits
-from sdk.errors import BadSetting, LimitExceeded
+from sdk.errors import BadSetting, LargePicture, LimitExceeded
 from sdk.frames import convert
 from tests.sdk.files import png_header, saved
 from tests.sdk.test_analyzer import OnlyDlpack
@@ -30,6 +30,19 @@ def test_the_pixel_limit_is_exact(decoder, picture):
         enough.decode(data)
     with Decoder(Limits(pixels=64 * 48 - 1), mode=mode) as less, pytest.raises(LimitExceeded, match="pixels=3,071"):
         less.decode(data)
+
+
+def test_a_large_picture_is_told_from_its_header_alone(decoder, picture):
+    data = saved(picture, "PNG")
+    assert decoder.decode(data, most_pixels=64 * 48).width == 64
+    with pytest.raises(LargePicture, match=r"is 64 x 48 = 3,072 pixels, more than 3,071\n"):
+        decoder.decode(data, most_pixels=64 * 48 - 1)
+    with pytest.raises(LargePicture, match="10000 x 10000"):
+        decoder.decode(png_header(10_000, 10_000), most_pixels=10**8 - 1)
+    with pytest.raises(LimitExceeded, match="over the limit pixels=") as never:
+        decoder.decode(png_header(20_000, 20_000), most_pixels=1)
+    assert not isinstance(never.value, LargePicture)
+    assert decoder.decode(data).width == 64
 
 
 def test_the_byte_limit_is_exact(tmp_path, picture):

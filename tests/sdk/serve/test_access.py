@@ -69,6 +69,18 @@ def test_keys_that_make_no_sense_are_refused(database):
             store.add(name, role="submit", **options)
 
 
+def test_a_key_is_looked_up_once_in_a_few_seconds(database, monkeypatch):
+    store = Keys(database)
+    key = store.add("seen", role="submit")
+    assert store.seen(key) is None
+    tenant = store.tenant(key)
+    assert store.seen(key) == tenant == Tenant("seen", "submit")
+    assert store.tenant("imdl_none") is store.seen("imdl_none") is None
+    later = time.monotonic() + access.CACHE_SECONDS + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert store.seen(key) is None
+
+
 def test_a_quota_fills_evenly():
     quotas, tenant = Quotas(60), Tenant("alice", "submit", per_minute=2)
     for _ in range(2):

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from sdk.evidence import chain, record
-from tests.sdk.files import saved, scene
+from tests.sdk.files import png_header, saved, scene
 from tests.sdk.serve.conftest import BRIGHT, DIM, WHITE, finished, picture, served
 
 
@@ -43,6 +43,12 @@ def test_the_content_type_chooses_the_thresholds(post):
     assert post(picture(11), params={"content": "claim"}).json()["action"] == "review"
     answer = post(picture(11), params={"content": "clami"})
     assert (answer.status_code, answer.json()["error"]["remedy"]) == (422, "did you mean 'claim'?")
+
+
+@pytest.mark.parametrize("path", ["/v1/analyze", "/v1/jobs"])
+def test_a_content_type_of_too_many_letters_is_refused(post, path):
+    answer = post(picture(11), path, params={"content": "c" * 65})
+    assert (answer.status_code, "64" in answer.json()["error"]["problem"]) == (422, True)
 
 
 def test_a_form_is_as_good_as_raw_bytes(service, post):
@@ -240,6 +246,29 @@ def test_a_file_over_the_limit_is_refused_before_it_is_read(make_settings):
         assert form.status_code == 413
 
 
+def test_large_files_go_through_jobs(make_settings):
+    small, wide = picture(65), picture(66, size=(140, 181))
+    bulky = saved(scene(np.random.default_rng(67), 120, 120), "BMP")
+    assert len(wide) < 41_000 < len(bulky)
+    header = png_header(180, 141)  # no pixel follows it
+    with served(make_settings(anyone=True, large_bytes=41_000, large_pixels=140 * 180)) as client:
+        assert client.post("/v1/analyze", content=small).json()["action"] == "pass"
+        for data, problem in ((wide, "181 x 140 = 25,340 pixels, more than 25,200 "), (header, "180 x 141 = 25,380 "),
+                              (bulky, "bytes or more, the limit is 41,000 where somebody waits")):  # fmt: skip
+            answer = client.post("/v1/analyze", content=data)
+            error = answer.json()["error"]
+            assert (answer.status_code, error["remedy"]) == (413, "hand it in as a job: POST /v1/jobs")
+            assert problem in error["problem"]
+            queued = client.post("/v1/jobs", content=data)
+            assert queued.status_code == 202
+            assert finished(client, queued.json()["id"], {})["action"] == ("review" if data == header else "pass")
+        text = client.get("/metrics").text
+        assert 'imdl_rejects_total{reason="413 large_pixels"} 2.0' in text
+        assert 'imdl_rejects_total{reason="413 large_bytes"} 1.0' in text
+        assert 'imdl_unreadable_total{error="DecodeFailed"} 1.0' in text
+        assert client.post("/v1/analyze", content=png_header(20_000, 20_000)).json()["error"]["type"] == "LimitExceeded"
+
+
 @pytest.mark.parametrize("decode", ["worker", "fresh"])
 def test_uploads_are_decoded_as_the_settings_say(make_settings, decode):
     with served(make_settings(anyone=True, decode=decode)) as client:
@@ -337,7 +366,7 @@ def test_a_full_disk_is_told_until_there_is_room(make_settings, monkeypatch, cap
     with served(make_settings(anyone=True, keep="all")) as client:
         database = client.app.state.service.database
         event.listen(database.engine, "begin", functools.partial(_bound, room))
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free["bytes"]))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free["bytes"], total=2**40))
         for path in ("/v1/analyze", "/v1/jobs"):
             answer = client.post(path, content=picture(71, size=(300, 400)))
             assert (answer.status_code, "disk is full" in answer.json()["error"]["problem"]) == (503, True)

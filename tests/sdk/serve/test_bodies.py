@@ -17,7 +17,15 @@ from sdk.signatures import HEAD, is_video
 LIMIT = 100
 
 
-def take(pieces: list[bytes], *, ends: str = "well", kind: str = "", max_bytes: int = LIMIT, room: int = 1000) -> bytes:
+def take(
+    pieces: list[bytes],
+    *,
+    ends: str = "well",
+    kind: str = "",
+    max_bytes: int = LIMIT,
+    room: int = 1000,
+    of_jobs: int = 0,
+) -> bytes:
     """What is received of ``pieces``, after which the request ends well, stalls, or is broken off."""
     messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
     end = {"well": {"type": "http.request", "body": b"", "more_body": False}, "broken": {"type": "http.disconnect"}}
@@ -35,7 +43,7 @@ def take(pieces: list[bytes], *, ends: str = "well", kind: str = "", max_bytes: 
 
     async def run() -> bytes:
         with gate.entered("alice") as place:
-            data, _ = await received(request, place, max_bytes=max_bytes, seconds=0.05)
+            data, _ = await received(request, place, max_bytes=max_bytes, of_jobs=of_jobs, seconds=0.05)
             assert gate.bytes == min(max_bytes, sum(map(len, pieces)))
             return data
 
@@ -64,6 +72,20 @@ def test_what_is_not_received_is_told_with_its_status(pieces, options, status, w
     with pytest.raises(ServiceRefused, match=words) as refused:
         take(pieces, **options)
     assert refused.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("size", "remedy", "bound"),
+    [
+        (101, "hand it in as a job: POST /v1/jobs", "large_bytes"),
+        (500, "hand it in as a job: POST /v1/jobs", "large_bytes"),
+        (501, "send a smaller file; if it is a video, hand it in as a job: POST /v1/jobs", ""),
+    ],
+)
+def test_what_is_too_large_for_who_waits_is_told_of_jobs_that_take_it(size, remedy, bound):
+    with pytest.raises(ServiceRefused, match=f"{size} bytes or more, the limit is 100") as refused:
+        take([b"x" * size], of_jobs=500)
+    assert (refused.value.status, refused.value.remedy, refused.value.bound) == (413, remedy, bound)
 
 
 def form(data: bytes, name: str = "file", boundary: str = "edge") -> bytes:

@@ -61,6 +61,17 @@ def test_a_form_with_a_number_for_a_file_is_answered(client):
     assert client.request(**as_request(case)).status_code in (200, 422)
 
 
+def test_uploads_that_are_waited_for_are_described_as_jobs_are(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    analyze, jobs = (paths[path]["post"] for path in ("/v1/analyze", "/v1/jobs"))
+    for told in ("parameters", "requestBody", "security", "tags"):
+        assert analyze[told] == jobs[told]
+    assert analyze["responses"].keys() - {"200"} == jobs["responses"].keys() - {"202"}
+    answers = [each["content"]["application/json"]["schema"] for each in
+               (analyze["responses"]["200"], jobs["responses"]["202"])]  # fmt: skip
+    assert answers == [{"$ref": "#/components/schemas/JobDocument"}] * 2
+
+
 def test_the_document_has_examples_and_words(client):
     document = client.get("/openapi.json").json()
     assert document["components"]["schemas"]["JobDocument"]["examples"]
