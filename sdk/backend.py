@@ -27,7 +27,10 @@ class Session(Protocol):
     """One graph, loaded and ready: arrays in, arrays out. Any number of threads may use it at once."""
 
     parallel: int
-    """How many submitted runs are computed side by side; more of them wait."""
+    """How many submitted runs are computed side by side; more of them wait.
+
+    On a GPU three: one goes up, one is computed, one comes down.
+    """
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs for ``feeds``. The arrays belong to the caller; nothing is reused under them."""

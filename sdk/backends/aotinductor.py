@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import logging
 import platform
 import tempfile
 import threading
@@ -19,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sdk import forks
-from sdk.cuda_arrays import is_on_gpu
+from sdk import dlpack, forks
+from sdk.cuda_arrays import is_on_cuda
 from sdk.engines import gpu, kept
 from sdk.engines.cache import Cache, Entry, Key
 from sdk.engines.onepiece import in_one_piece
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from sdk.contract import Contract
 
 RANK = 15
+
+_logger = logging.getLogger("imdl.aotinductor")
 
 GRAPHS = 8
 """Captured CUDA graphs that a package keeps: for as many kinds of frame."""
@@ -102,7 +105,7 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
 class _Session:
     """The packages of one artifact in one precision on one device."""
 
-    parallel = 2
+    parallel = 3
 
     def __init__(self, artifact: Artifact, precision: str, device: str) -> None:
         self._precision, self._device = precision, device
@@ -136,7 +139,7 @@ class _Session:
 
 
 class Package:
-    """A package that was loaded. Any number of threads may use it; on a GPU runs overlap in two streams."""
+    """A package that was loaded. Any number of threads may use it; on a GPU runs overlap, each on its own stream."""
 
     def __init__(self, content: bytes, *, device: str, precision: str) -> None:
         self._torch = _torch()
@@ -164,7 +167,7 @@ class Package:
         # One at a time: a package has one set of buffers. On a GPU this is the time to queue, not to compute.
         with self._lock:
             slot.start(feeds["frame"])
-        return Running(self, slot)
+        return Running(self, slot, feeds["frame"])
 
     def give_back(self, slot: Slot) -> None:
         """Take a slot for the next run."""
@@ -173,10 +176,10 @@ class Package:
 
 
 class Running:
-    """A run that was queued."""
+    """A run that was queued; holds its input, which the GPU may still read."""
 
-    def __init__(self, package: Package, slot: Slot) -> None:
-        self._package, self._slot = package, slot
+    def __init__(self, package: Package, slot: Slot, frame: object) -> None:
+        self._package, self._slot, self._frame = package, slot, frame
 
     def result(self) -> Arrays:
         """Wait for the outputs; in arrays of the caller's own."""
@@ -192,7 +195,7 @@ class Slot:
         self._torch, self._run, self._exact = torch, run, exact
         self._stream = torch.cuda.Stream() if on_cuda else None
         self._seen: list[tuple[int, ...]] = []
-        self._graphs: dict[tuple[int, ...], tuple[Any, Any, Any]] = {}
+        self._graphs: dict[tuple[int, ...], tuple[Any, Any, Any] | None] = {}
         self._answers: tuple[Any, ...] = ()
 
     def start(self, frame: Any) -> None:  # noqa: ANN401  of the host or of anybody's GPU
@@ -215,7 +218,9 @@ class Slot:
 
     def _source(self, frame: Any) -> Any:  # noqa: ANN401
         """The frame as a tensor that a copy to the GPU need not wait for."""
-        if is_on_gpu(frame):
+        if dlpack.is_on_cuda(frame):
+            return self._torch.from_dlpack(frame)  # the protocol orders its owner's work before this stream's
+        if is_on_cuda(frame):
             self._follow(frame)
             return self._torch.as_tensor(frame, device="cuda")
         return self._torch.from_numpy(np.require(frame, requirements=["C", "W"])).pin_memory()
@@ -231,26 +236,34 @@ class Slot:
     def _computed(self, source: Any) -> Any:  # noqa: ANN401
         shape = tuple(source.shape)
         if shape not in self._graphs and shape in self._seen:
-            self._capture(shape, source)
-        if shape in self._graphs:
-            graph, static, found = self._graphs[shape]
+            self._keep(shape, source)
+        if captured := self._graphs.get(shape):
+            graph, static, found = captured
             static.copy_(source, non_blocking=True)
             graph.replay()
             return found
         self._seen = [*self._seen[-GRAPHS:], shape]
         return self._run(source.to("cuda", non_blocking=True))
 
-    def _capture(self, shape: tuple[int, ...], source: Any) -> None:  # noqa: ANN401
-        """One graph of all launches for frames of ``shape``; the run before it has made what is made once."""
+    def _keep(self, shape: tuple[int, ...], source: Any) -> None:  # noqa: ANN401
+        """Capture the run for frames of ``shape``; what cannot be captured is queued each time, which is slower."""
+        if len(self._graphs) == GRAPHS:
+            self._graphs.pop(next(iter(self._graphs)))
+        try:
+            self._graphs[shape] = self._capture(source)
+        except RuntimeError as error:
+            _logger.warning("frames of shape %s run without a CUDA graph: %s", shape, error)
+            self._graphs[shape] = None
+
+    def _capture(self, source: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
+        """A graph of all launches, its input and its outputs; the run before it has made what is made once."""
         torch = self._torch
         static = source.to("cuda").clone()
         graph = torch.cuda.CUDAGraph()
         torch.cuda.current_stream().synchronize()
         with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             found = self._run(static)
-        if len(self._graphs) == GRAPHS:
-            self._graphs.pop(next(iter(self._graphs)))
-        self._graphs[shape] = (graph, static, found)
+        return graph, static, found
 
     def _down(self, value: Any) -> Any:  # noqa: ANN401
         pinned = self._torch.empty(value.shape, dtype=value.dtype, pin_memory=True)

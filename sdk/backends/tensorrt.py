@@ -97,7 +97,7 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
 class _Session:
     """The engines of one graph in one precision."""
 
-    parallel = 2
+    parallel = 3
 
     def __init__(self, artifact: Artifact, graph: str, precision: str) -> None:
         self._artifact, self._graph, self._precision = artifact, graph, precision
