@@ -6,7 +6,7 @@ all see the frame at its own size, and localise whatever the score, but for the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ class Answer(NamedTuple):
 
 
 Call = Callable[[Frame], Answer]
+HOST_STAGES = ("decode", "result")
+"""Stages that are no graph's."""
 OUTPUTS = ["heatmap", "score"]
 SETTINGS = {"working_size": np.array(0, np.int64), "min_score": np.array(0.0, np.float32)}
 """What our graph takes beside the frame: its own size, any score."""
@@ -68,10 +70,16 @@ def ours(
             if device == "cuda":
                 analyzer.warmup(*frame.shape[:2])
             inputs.extend([jpeg(frame) if as_file else frame] * batch)
-        analysis = analyzer.analyze_batch(inputs)[-1]
-        return Answer(analysis.heatmap, analysis.score, analysis.latency.stages)
+        found = analyzer.analyze_batch(inputs)
+        return Answer(found[-1].heatmap, found[-1].score, _together([one.latency.stages for one in found]))
 
     return call
+
+
+def _together(stages: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Stages of a call: the graphs, which ran on all frames at once, and what is done for each frame, added up."""
+    last = stages[-1].items()
+    return {name: sum(one[name] for one in stages) if name in HOST_STAGES else ms for name, ms in last}
 
 
 def onnxruntime_graph(file: str, *, threads: int) -> Call:

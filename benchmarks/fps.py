@@ -16,14 +16,15 @@ from benchmarks.entry import RESULTS
 
 HEADINGS = {
     "frame_size": "frame", "network": "the network sees", "batch": "batch", "run_by": "run by",
-    "precision": "precision", "engine_fps": "graphs alone, FPS", "frame_fps": "frame to result, FPS",
+    "precision": "precision", "calls": "calls", "engine_fps": "graphs alone, FPS", "frame_fps": "frame to result, FPS",
     "file_fps": "JPEG to result, FPS",
     "p50": "p50 ms", "p95": "p95 ms", "p99": "p99 ms", "speedup": "× eager torch", "reached": "of the bound",
     "accounted": "told by stages", "peak": "peak MiB", "device": "GPU MiB",
 }  # fmt: skip
 STREAMS = {
     "frame_size": "frame", "network": "the network sees", "run_by": "run by", "precision": "precision",
-    "stream_fps": "video file to JSON, FPS", "p50": "p50 ms", "p95": "p95 ms", "p99": "p99 ms", "peak": "peak MiB",
+    "frames": "frames", "stream_fps": "video file to JSON, FPS", "p50": "p50 ms", "p95": "p95 ms", "p99": "p99 ms",
+    "peak": "peak MiB",
 }  # fmt: skip
 Row = Mapping[str, Any]
 
@@ -35,6 +36,7 @@ def rows(result: Row) -> Iterator[dict[str, object]]:
         yield {
             **_named(row),
             "batch": row["batch"],
+            "calls": row["frame"]["calls"],
             "engine_fps": row["engine"] and float(row["engine"]["fps"]),
             "frame_fps": float(row["frame"]["fps"]),
             "file_fps": row["file"] and float(row["file"]["fps"]),
@@ -48,10 +50,24 @@ def rows(result: Row) -> Iterator[dict[str, object]]:
 
 
 def streams(result: Row) -> Iterator[dict[str, object]]:
-    """Rows of the table of streams; one that failed has no figures."""
+    """Rows of the table of streams."""
     for row in result["streams"]:
-        figures = {name: row.get(f"{name}_ms") for name in ("p50", "p95", "p99")}
-        yield {**_named(row), "stream_fps": row.get("fps"), **figures, "peak": row.get("peak_rss_mib")}
+        if "failed" not in row:
+            figures = {name: row[f"{name}_ms"] for name in ("p50", "p95", "p99")}
+            named = {**_named(row), "frames": row["analysed"]}
+            yield {**named, "stream_fps": row["fps"], **figures, "peak": row["peak_rss_mib"]}
+
+
+def remarks(result: Row) -> Iterator[str]:
+    """What did not run, or did not add up, and why."""
+    for name, why in result["absent"].items():
+        yield f"Not run: {name} ({why})."
+    for row in result["streams"]:
+        if "failed" in row:
+            frame = f"{row['width']}x{row['height']}, analysed as {row['network_width']}x{row['network_height']}"
+            yield f"Not run: {row['run_by']} {row['precision']} at {frame} ({row['failed']})."
+    for name in result["unaccounted"]:
+        yield f"Not told by stages: {name}."
 
 
 def _named(row: Row) -> dict[str, object]:

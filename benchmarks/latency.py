@@ -67,6 +67,8 @@ class Protocol:
     warmup: int
     calls: int
     limit_s: float
+    seconds: float | None = None
+    """What the calls of a turn may take together."""
 
 
 class Race:
@@ -102,7 +104,7 @@ class Race:
         (load, options), (height, width), protocol = self.entries[name], self.size, self.protocol
         job = Job(
             load=load, options=options, height=height, width=width, warmup=protocol.warmup, calls=protocol.calls,
-            answer=answer and str(answer),
+            seconds=protocol.seconds, answer=answer and str(answer),
         )  # fmt: skip
         try:
             self.turns[name].append(take(job, limit_s=protocol.limit_s))
@@ -157,13 +159,14 @@ def distance(answer: Path, base: Path) -> dict[str, float | None]:
         return {"max_abs_heatmap": heatmap, "abs_score": float(abs(mine["score"] - theirs["score"]))}
 
 
-def torch_side(artifact: Path, folder: Path, options: argparse.Namespace) -> str:
-    """Write the torch model, its plain export and the shares of its work into ``folder``.
+def torch_side(artifact: Path, folder: Path, options: argparse.Namespace, *, plain: bool = True) -> str:
+    """Write the torch model and, unless ``plain`` is False, its plain export and shares of its work into ``folder``.
 
     That happens in a process which is gone when times are taken. Returns why it cannot be done here, or nothing.
     """
     command = [sys.executable, "-m", "benchmarks.torch_side", str(artifact), "--out", str(folder)]
-    command += [f"--size={width}x{height}" for height, width in options.size or SIZES]
+    if plain:
+        command += ["--plain", *(f"--size={width}x{height}" for height, width in options.size or SIZES)]
     command += [f"--work={text}" for text in getattr(options, "work", [])]
     for name in ("checkpoint", "card"):
         if getattr(options, name):

@@ -150,9 +150,12 @@ def throughput(folder: Path = RESULTS) -> str:
     for result in results("throughput", folder):
         what = f"median of all calls of {result['protocol']['rounds']} interleaved rounds, on {result['device']}"
         parts += [f"{_caption(result, what)} {_rates(result)}\n\n{markdown(fps.HEADINGS, fps.rows(result))}"]
+        picture = f"{result['kind']}-{result['model']}-{result['host']}.png"
+        if (folder / picture).is_file():
+            parts += [f"![FPS over frame size, percentiles of the latency](../benchmarks/results/{picture})\n"]
         if result["streams"]:
             parts += [markdown(fps.STREAMS, fps.streams(result))]
-        parts += ["".join(f"Not run: {name} ({why}).\n" for name, why in result["absent"].items())]
+        parts += ["".join(f"{remark}\n" for remark in fps.remarks(result))]
     return "\n".join(part for part in parts if part)
 
 

@@ -4,7 +4,9 @@
 
 Three figures for each model, backend, precision, frame and batch: the graphs alone, a frame in host memory to its
 result, and the bytes of a JPEG to the result; then ``imdl stream`` on a clip of such frames from end to end. Writes
-``benchmarks/results/throughput-<artifact>-<host>.json``. Run it on a quiet machine: the load is recorded.
+``benchmarks/results/throughput-<artifact>-<host>.json``. Run it on a quiet machine: the load is recorded. A row whose
+stages are not the wall time within 3 % is named, and has no figure of the graphs alone. The file is written after every
+setting: one that is cut off lacks what comes after.
 """
 
 from __future__ import annotations
@@ -16,13 +18,13 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.bounds import least_s, rates
 from benchmarks.clip import Playback, play, synthesise
-from benchmarks.contenders import DETECTOR, FACTS
+from benchmarks.contenders import DETECTOR, FACTS, HOST_STAGES
 from benchmarks.entry import RESULTS, heading, write
 from benchmarks.latency import Entry, Protocol, Race, size, torch_side
 from benchmarks.turn import Turn, TurnFailed
@@ -30,8 +32,10 @@ from kernels.area_shrink.reference import working_shape
 from sdk import artifact as artifacts
 from sdk.artifact import Artifact
 
-HOST_STAGES = ("decode", "result")
-"""Stages that are no graph's."""
+UNACCOUNTED = 0.03
+"""Share of the wall time by which the sum of the stages may miss it."""
+SHORTEST = 12
+"""Frames of a clip at least."""
 FILE = "file "
 """Mark in the name of a contender that starts from the bytes of a file."""
 
@@ -49,6 +53,11 @@ class Setting(NamedTuple):
     def work(self) -> str:
         """As :mod:`benchmarks.torch_side` names it."""
         return f"{self.width}x{self.height}@{self.working_size}"
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.work} x{self.batch}"
 
     def row(self) -> dict[str, object]:
         """Its part of every row, with the size that the network sees."""
@@ -117,26 +126,55 @@ def _by_stage(turns: Sequence[Turn], setting: Setting, bound_s: float | None) ->
         return {"engine": None, "stages_ms": {}, "accounted": None, "bound_fps": bound_fps, "reached": None}
     graphs = [sum(call) for call in zip(*(ms for name, ms in stages.items() if name not in HOST_STAGES), strict=True)]
     totals = np.array([sum(call) for call in zip(*stages.values(), strict=True)])
-    engine = percentiles(graphs, setting.batch)
+    accounted = float(np.median(totals / np.array(_calls(turns))))
+    engine = percentiles(graphs, setting.batch) if abs(accounted - 1) <= UNACCOUNTED else None
     return {
         "engine": engine,
         "stages_ms": {name: float(np.median(ms)) for name, ms in stages.items()},
-        "accounted": float(np.median(totals / np.array(_calls(turns)))),
+        "accounted": accounted,
         "bound_fps": bound_fps,
-        "reached": None if bound_fps is None else float(engine["fps"]) / bound_fps,
+        "reached": float(engine["fps"]) / bound_fps if engine and bound_fps else None,
     }
 
 
-def streamed(artifact: Artifact, options: argparse.Namespace, folder: Path) -> Iterator[dict[str, object]]:
-    """``imdl stream`` on clips of each frame size, at each working size."""
-    for height, width in options.size:
-        clip = folder / f"{width}x{height}.mp4"
-        synthesise(clip, height=height, width=width, frames=options.frames)
-        for working_size in options.working_size:
-            setting = Setting(height, width, working_size, 1)
-            for backend in options.backend:
-                for precision in options.precision:
+def unaccounted(found: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The rows whose stages are not the wall time, by name."""
+    return [
+        f"{row['run_by']} {row['precision']} at {Setting(*(row[key] for key in Setting._fields)).name}: "
+        f"its stages are {row['accounted']:.1%} of the wall time"
+        for row in found
+        if row["accounted"] is not None and abs(row["accounted"] - 1) > UNACCOUNTED
+    ]
+
+
+def streamed(
+    artifact: Artifact, options: argparse.Namespace, folder: Path, found: Sequence[Mapping[str, Any]]
+) -> Iterator[dict[str, object]]:
+    """``imdl stream`` on a clip of each setting, by whatever made single frames into the rows ``found``."""
+    for setting in settings(options):
+        rates = {
+            (row["run_by"], row["precision"]): row["frame"]["fps"]
+            for row in found
+            if setting.batch == 1 and setting.row().items() <= row.items()
+        }
+        for backend in options.backend:
+            for precision in options.precision:
+                if fps := rates.get((f"imdl {backend}", precision)):
+                    clip = _clip(folder, setting, length(options, fps))
                     yield _played(artifact, clip, setting, options, backend=backend, precision=precision)
+
+
+def _clip(folder: Path, setting: Setting, frames: int) -> Path:
+    clip = folder / f"{setting.width}x{setting.height}-{frames}.mp4"
+    if not clip.exists():
+        synthesise(clip, height=setting.height, width=setting.width, frames=frames)
+    return clip
+
+
+def length(options: argparse.Namespace, fps: float) -> int:
+    """Frames of a clip: as many as are asked for, or can be expected in the seconds that a turn may take."""
+    most = options.frames if options.seconds is None else int(options.seconds * fps)
+    return min(options.frames, max(SHORTEST, most))
 
 
 def _played(
@@ -145,7 +183,7 @@ def _played(
     chosen = ["--model", str(artifact.path), "--working-size", str(setting.working_size or "native")]
     chosen += ["--backend", backend, "--precision", precision, "--device", options.device]
     chosen += ["--threads", str(options.threads)]
-    row = {"run_by": f"imdl stream {backend}", "precision": precision, **setting.row(), "frames": options.frames}
+    row = {"run_by": f"imdl stream {backend}", "precision": precision, **setting.row()}
     try:
         playback: Playback = play(clip, chosen, limit_s=options.limit)
     except TurnFailed as failure:
@@ -177,6 +215,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--rounds", type=int, default=3)
     root.add_argument("--warmup", type=int, default=1, help="calls of each turn that are thrown away, at least 1")
     root.add_argument("--calls", type=int, default=5, help="calls of each turn that count")
+    root.add_argument("--seconds", type=float, help="that a turn's calls, or a clip, may take; slow ones get fewer")
     root.add_argument("--limit", type=float, default=1800, help="seconds that a turn may take")
     root.add_argument("--only", nargs="*", default=[], help="words of the contenders to keep")
     root.add_argument("--results", type=Path, default=RESULTS)
@@ -194,35 +233,53 @@ def settings(options: argparse.Namespace) -> list[Setting]:
     ]
 
 
+def measured(
+    artifact: Artifact, options: argparse.Namespace, folder: Path, result: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """``result`` with more and more of what is measured, once after every setting and every stream."""
+    seen = rates(options.device, options.precision, threads=options.threads)
+    result |= {"rates": seen, "rows": [], "streams": [], "absent": {}, "unaccounted": []}
+    options.work = sorted({setting.work for setting in settings(options)})
+    lacking = torch_side(artifact.path, folder, options, plain=False)
+    facts = {} if lacking else json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    for setting in settings(options):
+        race = Race(field(artifact, folder, setting, options), (setting.height, setting.width), _protocol(options))
+        if lacking:
+            race.absent = {key: lacking for key, (_, given) in race.entries.items() if str(folder) in str(given)}
+        race.run(folder)
+        layers = facts.get("layers", {}).get(setting.work, [])
+        result["rows"] += rows(race, setting, least_s(layers, seen))
+        result["absent"] |= {
+            f"{name} at {setting.name}": why.replace(str(folder), "") for name, why in race.absent.items()
+        }
+        result["unaccounted"] = unaccounted(result["rows"])
+        yield result
+    for row in streamed(artifact, options, folder, result["rows"]) if options.frames else ():
+        result["streams"].append(row)
+        yield result
+
+
+def _protocol(options: argparse.Namespace) -> Protocol:
+    return Protocol(
+        threads=options.threads, rounds=options.rounds, warmup=options.warmup, calls=options.calls,
+        limit_s=options.limit, seconds=options.seconds,
+    )  # fmt: skip
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and write the results."""
     options = parser().parse_args(arguments)
+    if not settings(options):
+        parser().error("no working size is below the longer side of a frame: --working-size 0 is the frame's own")
     artifact = artifacts.read(artifacts.find(options.artifact).resolve())
-    protocol = Protocol(
-        threads=options.threads, rounds=options.rounds, warmup=options.warmup, calls=options.calls,
-        limit_s=options.limit,
-    )  # fmt: skip
-    result = heading("throughput", artifact) | {"device": options.device, "protocol": dataclasses.asdict(protocol)}
-    found: list[dict[str, object]] = []
-    absent: dict[str, str] = {}
-    seen = rates(options.device, options.precision, threads=options.threads)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        options.work = sorted({setting.work for setting in settings(options)})
-        lacking = torch_side(artifact.path, folder, options)
-        facts = {} if lacking else json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        for setting in settings(options):
-            race = Race(field(artifact, folder, setting, options), (setting.height, setting.width), protocol)
-            if lacking:
-                race.absent = {key: lacking for key, (_, given) in race.entries.items() if name in str(given)}
-            race.run(folder)
-            layers = facts.get("layers", {}).get(setting.work, [])
-            found += rows(race, setting, least_s(layers, seen))
-            where = f"{setting.work} x{setting.batch}"
-            absent |= {f"{key} at {where}": words.replace(name, "") for key, words in race.absent.items()}
-        streams = list(streamed(artifact, options, folder)) if options.frames else []
-    result |= {"rates": seen, "rows": found, "streams": streams, "absent": absent}
-    print(write(result, options.results, host=options.host, hide=artifact.path))
+    result = heading("throughput", artifact) | {"host": options.host, "device": options.device}
+    result["protocol"] = dataclasses.asdict(_protocol(options))
+    with tempfile.TemporaryDirectory() as folder:
+        for so_far in measured(artifact, options, Path(folder), result):
+            named = so_far["unaccounted"]
+            target = write(so_far, options.results, host=options.host, hide=artifact.path)
+    print("\n".join(named), end="\n" * bool(named), file=sys.stderr)
+    print(target)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """What a user of torch alone has: the model as it was trained, and its plain export to ONNX.
 
-    python -m benchmarks.torch_side ARTIFACT --out FOLDER [--checkpoint FILE [--card FILE]]
+    python -m benchmarks.torch_side ARTIFACT --out FOLDER [--plain] [--checkpoint FILE [--card FILE]]
 
-Writes ``detector.pt``, ``plain.onnx`` and ``facts.json``: localisation's share of the work by frame size, the work of
-every layer, and whether the weights are the artifact's own. ``--checkpoint`` and ``--card`` are those that the artifact
-was made of; without them it is taken for one with the fresh weights of ``python -m export``.
+Writes ``detector.pt``, with ``--plain`` also ``plain.onnx``, and ``facts.json``: localisation's share of the work by
+frame size, the work of every layer, and whether the weights are the artifact's own. ``--checkpoint`` and ``--card`` are
+those that the artifact was made of; without them it is taken for one with the fresh weights of ``python -m export``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.contenders import DETECTOR, FACTS, PLAIN
 from benchmarks.frames import SAMPLES
 from benchmarks.roofline import Layer, work
-from export.freeze import freeze, fresh
+from export.freeze import Simplifiable, freeze, fresh
 from export.graphs import OPSET
 from export.weights import FILE as WEIGHTS
 from sdk import artifact as artifacts
@@ -37,12 +37,12 @@ from training.card import Card
 from training.nn.detector import Detector
 
 
-def frozen(model: str, *, checkpoint: Path | None = None, card: Path | None = None) -> Detector:
-    """The model with the numbers that an artifact of it holds: folded, then rounded to fp16."""
-    made = freeze(checkpoints.load(checkpoint, model=model) if checkpoint else fresh(model, _photographs()))
+def trained(model: str, *, checkpoint: Path | None = None, card: Path | None = None) -> Detector:
+    """The model as it was before an artifact was made of it."""
+    made = checkpoints.load(checkpoint, model=model) if checkpoint else fresh(model, _photographs())
     if card:
         made.calibration.copy_(made.calibration.new_tensor(Card.read(card).calibration))
-    return made
+    return made.eval()
 
 
 def _photographs() -> list[NDArray[np.uint8]]:
@@ -120,10 +120,11 @@ def listed(made: Detector, text: str) -> list[Layer]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Write the three files."""
+    """Write the files."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.torch_side", description=__doc__)
     parser.add_argument("artifact", help="name of a shipped artifact, or a directory")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--plain", action="store_true", help="export the model to ONNX as torch does")
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--card", type=Path)
     parser.add_argument("--size", action="append", default=[], metavar="WxH", help="frames to share the work of")
@@ -131,15 +132,19 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     artifact = artifacts.read(artifacts.find(options.artifact))
     model = artifact.contract.model
-    made = frozen(model, checkpoint=options.checkpoint, card=options.card)
-    detector = unfolded(made, model)
+    before = trained(model, checkpoint=options.checkpoint, card=options.card)
+    made = freeze(before)
+    # What has a shorter way to its answers has other layers in the artifact: there is no way back from those.
+    is_simplified = isinstance(before.net, Simplifiable)
+    detector = before if is_simplified else unfolded(made, model)
     options.out.mkdir(parents=True, exist_ok=True)
     checkpoints.save(options.out / DETECTOR, model, detector)
-    onnx.save(plain_export(detector), options.out / PLAIN)
+    if options.plain:
+        onnx.save(plain_export(detector), options.out / PLAIN)
     sides = {text: map(int, text.split("x")) for text in options.size}
     shares = {text: localisation_share(detector, height=h, width=w) for text, (w, h) in sides.items()}
     layers = {text: listed(made, text) for text in options.work}
-    facts = {"shares": shares, "layers": layers, "same_weights": has_weights(artifact.path, made)}
+    facts = {"shares": shares, "layers": layers, "same_weights": not is_simplified and has_weights(artifact.path, made)}
     (options.out / FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ from benchmarks.frames import photograph
 from benchmarks.memory import high_water_mib
 
 ROOT = Path(__file__).parents[1]
+LEAST = 3
+"""Calls that count at least, however long they take."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +44,9 @@ class Job:
     warmup: int
     """Calls that are thrown away; at least one, which plans for the size."""
     calls: int
-    """Calls that count."""
+    """Calls that count, at most."""
+    seconds: float | None = None
+    """What they may take together; then no further one is begun, once there are ``LEAST``."""
     answer: str | None = None
     """``.npz`` file for heatmap and score."""
 
@@ -101,13 +106,21 @@ class Call(NamedTuple):
     stages: Mapping[str, float]
 
 
-def timed(call: contenders.Call, frame: contenders.Frame, calls: int) -> list[Call]:
-    """What each of ``calls`` calls took."""
-    times = []
-    for _ in range(calls):
-        wall, cpu = time.perf_counter(), time.process_time()
+def timed(
+    call: contenders.Call,
+    frame: contenders.Frame,
+    calls: int,
+    *,
+    seconds: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Call]:
+    """What each of up to ``calls`` calls took."""
+    times: list[Call] = []
+    end = math.inf if seconds is None else clock() + seconds
+    while len(times) < calls and (len(times) < LEAST or clock() < end):
+        wall, cpu = clock(), time.process_time()
         answer = call(frame)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        wall, cpu = clock() - wall, time.process_time() - cpu
         times.append(Call(1e3 * wall, 1e3 * cpu, answer.stages or {}))
     return times
 
@@ -132,7 +145,7 @@ def run(job: Job) -> Turn:
     ready_s = time.perf_counter() - start
     for _ in range(job.warmup - 1):
         call(frame)
-    times = timed(call, frame, job.calls)
+    times = timed(call, frame, job.calls, seconds=job.seconds)
     if job.answer:
         heatmap = np.empty(0, np.float32) if answer.heatmap is None else answer.heatmap
         np.savez(job.answer, heatmap=heatmap, score=answer.score)

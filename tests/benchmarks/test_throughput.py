@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from benchmarks import clip, fps, steady, table, throughput
+from benchmarks import clip, contenders, fps, steady, table, throughput
+from benchmarks.contenders import Answer
 from benchmarks.throughput import Setting, percentiles
-from benchmarks.turn import Turn, TurnFailed
+from benchmarks.turn import LEAST, Turn, TurnFailed, timed
 from tests.sdk import toy
 
 
@@ -23,7 +24,7 @@ def result(folder):
     options = ["--size", "128x96", "--working-size", "64", "--batch", "2", "1", "--frames", "6", "--rounds", "1"]
     options += ["--threads", "1", "--backend", "openvino", "--precision", "f32", "--calls", "3"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(throughput, "torch_side", lambda *_: "no model named 'toy'")
+        patch.setattr(throughput, "torch_side", lambda *_, **__: "no model named 'toy'")
         patch.setattr(throughput, "rates", lambda *_, **__: {"f32": {"flops_per_s": 1e12, "bytes_per_s": 1e10}})
         throughput.main(["--artifact", str(model), "--results", str(folder), *options])
     return json.loads((folder / "throughput-toy-cpu.json").read_text(encoding="utf-8"))
@@ -37,7 +38,7 @@ def test_every_setting_has_a_row_with_the_size_that_the_network_sees(result):
 
 def test_three_figures_stand_beside_each_other(result):
     for row in result["rows"]:
-        assert row["engine"]["p50_ms"] <= row["frame"]["p50_ms"]
+        assert row["engine"] is None or row["engine"]["p50_ms"] <= row["frame"]["p50_ms"]
         assert row["frame"]["fps"] == pytest.approx(1e3 * row["batch"] / row["frame"]["p50_ms"], rel=1e-3)
         assert (row["file"] is None) == (row["batch"] > 1)
         assert "decode" in row["stages_ms"]
@@ -66,11 +67,14 @@ def test_a_working_size_that_changes_nothing_is_left_out():
 
 
 def test_the_table_and_the_picture_show_every_row(result, folder):
+    assert "![" not in table.throughput(folder)
+    picture = fps.draw(result, folder / "throughput-toy-cpu.png")
+    assert picture.stat().st_size > 10_000
     text = table.throughput(folder)
+    assert f"](../benchmarks/results/{picture.name})" in text
     assert "| 128x96 | 64x48 | 2 | imdl openvino | f32 |" in text
     assert "| 128x96 | 64x48 | imdl stream openvino | f32 |" in text
     assert "f32 1 TFLOP/s and 10 GB/s" in text
-    assert fps.draw(result, folder / "a.png").stat().st_size > 10_000
 
 
 def test_percentiles_are_of_all_calls():
@@ -80,7 +84,7 @@ def test_percentiles_are_of_all_calls():
 
 @pytest.mark.parametrize(
     ("stages", "engine", "accounted"),
-    [({"decode": [1.0, 1.0], "whole": [7.0, 7.0], "result": [1.5, 1.5]}, 7.0, 0.95), ({}, None, None)],
+    [({"decode": [1.3, 1.3], "whole": [7.0, 7.0], "result": [1.5, 1.5]}, 7.0, 0.98), ({}, None, None)],
     ids=["ours", "torch"],
 )
 def test_the_engine_alone_is_all_that_is_neither_before_nor_after_it(stages, engine, accounted):
@@ -92,9 +96,79 @@ def test_the_engine_alone_is_all_that_is_neither_before_nor_after_it(stages, eng
     assert found["bound_fps"] == pytest.approx(1 / 0.0035)
 
 
+class Clock:
+    """Seconds that pass only while a call takes them."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def call(self, ms: float, stages: dict[str, float]) -> contenders.Call:
+        def taken(_: object) -> Answer:
+            self.now += ms / 1e3
+            return Answer(None, 0.0, stages)
+
+        return taken
+
+
+@pytest.mark.parametrize(
+    ("told_ms", "is_named"), [(1000, False), (971, False), (1029, False), (969, True), (1031, True), (500, True)]
+)
+def test_a_row_whose_stages_are_not_the_wall_time_is_named_and_has_no_engine_alone(told_ms, is_named, tmp_path):
+    clock, setting = Clock(), Setting(1080, 1920, 512, 1)
+    calls = timed(clock.call(1000, {"decode": 50.0, "whole": told_ms - 50.0}), None, 4, clock=clock)
+    stages = {name: [one.stages[name] for one in calls] for name in calls[0].stages}
+    times = [one.wall_ms for one in calls]
+    turn = Turn(wall_ms=1000, cpu_ms=1, ready_s=0, peak_rss_mib=1, times_ms=times, stages_ms=stages)
+    race = type("Race", (), {"present": ["imdl openvino f32"], "turns": {"imdl openvino f32": [turn, turn]}})
+    found = list(throughput.rows(race, setting, {"f32": 0.5}))
+    named = throughput.unaccounted(found)
+    expected = f"imdl openvino f32 at 1920x1080@512 x1: its stages are {told_ms / 10:.1f}% of the wall time"
+    assert named == [expected] * is_named
+    assert (found[0]["engine"] is None) == (found[0]["reached"] is None) == is_named
+    result = {"rows": found, "streams": [], "absent": {}, "unaccounted": named}
+    assert list(fps.remarks(result)) == [f"Not told by stages: {expected}."] * is_named
+    (shown,) = fps.rows(result)
+    assert (shown["engine_fps"], shown["calls"]) == (None if is_named else pytest.approx(1e3 / (told_ms - 50)), 8)
+
+
+def test_calls_end_with_their_seconds_but_not_before_there_are_a_few():
+    clock = Clock()
+    assert len(timed(clock.call(250, {}), None, 100, seconds=2.0, clock=clock)) == 8
+    assert len(timed(clock.call(250, {}), None, 5, seconds=2.0, clock=clock)) == 5
+    assert len(timed(clock.call(9000, {}), None, 100, seconds=2.0, clock=clock)) == LEAST
+    assert len(timed(clock.call(9000, {}), None, 7, clock=clock)) == 7
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate", "frames"), [(None, 0.1, 60), (4.0, 5.0, 20), (4.0, 0.5, 12), (4.0, 900.0, 60)]
+)
+def test_a_clip_is_as_long_as_its_seconds_allow(seconds, rate, frames):
+    options = throughput.parser().parse_args(["--frames", "60"])
+    options.seconds = seconds
+    assert throughput.length(options, rate) == frames
+
+
+def test_of_a_batch_what_is_done_for_each_frame_is_added_up():
+    stages = [{"decode": 2.0, "whole": 9.0, "result": 1.0}, {"decode": 3.0, "whole": 9.0, "result": 1.5}]
+    assert contenders._together(stages) == {"decode": 5.0, "whole": 9.0, "result": 2.5}
+
+
+def test_a_stream_that_failed_is_told_and_has_no_row():
+    row = {"run_by": "imdl stream openvino", "precision": "bf16", "failed": "no bf16", **Setting(8, 16, 0, 1).row()}
+    result = {"rows": [], "streams": [row], "absent": {"eager torch f32 at 16x8@0 x1": "no torch"}, "unaccounted": []}
+    assert list(fps.streams(result)) == []
+    assert list(fps.remarks(result)) == [
+        "Not run: eager torch f32 at 16x8@0 x1 (no torch).",
+        "Not run: imdl stream openvino bf16 at 16x8, analysed as 16x8 (no bf16).",
+    ]
+
+
 def test_speedups_are_over_eager_torch_in_the_same_setting_and_precision():
     def row(run_by: str, precision: str, rate: float, batch: int = 1) -> dict[str, object]:
-        frame = {"fps": rate, "p50_ms": 1.0, "p95_ms": 1.0, "p99_ms": 1.0}
+        frame = {"fps": rate, "p50_ms": 1.0, "p95_ms": 1.0, "p99_ms": 1.0, "calls": 1}
         where = {"height": 8, "width": 8, "network_height": 8, "network_width": 8, "batch": batch}
         rest = dict.fromkeys(("engine", "file", "reached", "accounted", "device_mib"))
         return {"run_by": run_by, "precision": precision, "frame": frame, "peak_rss_mib": 1.0, **where, **rest}

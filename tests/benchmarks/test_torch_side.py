@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -13,7 +14,8 @@ from torch import nn
 from benchmarks import torch_side
 from benchmarks.frames import photograph
 from export.freeze import freeze, fresh, settle
-from training import models
+from sdk import artifact as artifacts
+from training import checkpoints, models
 from training.models.psccnet import SCCM
 from training.nn.detector import Detector
 
@@ -102,3 +104,18 @@ def test_layers_are_those_of_the_frame_that_the_network_sees_and_of_bringing_it_
     assert sorted(layer.flops for layer in shrunk - small if layer.flops) == sorted([down, across])
     assert not [layer for layer in small - shrunk if layer.flops]
     assert sum((small & shrunk).values()) > 200
+
+
+@pytest.mark.parametrize("name", artifacts.models())
+def test_of_every_model_that_ships_there_is_a_torch_side(name, tmp_path, monkeypatch):
+    """Of those with a shorter way to their answers too, whose artifacts have other layers than the model."""
+    monkeypatch.setattr(torch_side, "_photographs", lambda: [photograph(64, 72)])
+    torch_side.main([name, "--out", str(tmp_path), "--work", "64x48@0", "--work", "64x48@32"])
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert not facts["same_weights"]  # fresh ones
+    flops = [sum(layer[0] for layer in facts["layers"][work]) for work in ("64x48@0", "64x48@32")]
+    assert flops[0] > flops[1] > 1e7
+    assert not (tmp_path / "plain.onnx").exists()
+    heatmap, score = checkpoints.load(tmp_path / "detector.pt").eval()(torch.from_numpy(photograph(48, 64))[None])
+    assert heatmap.shape == (1, 48, 64)
+    assert 0 <= float(score) <= 1
