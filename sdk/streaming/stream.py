@@ -155,7 +155,7 @@ def _in_order(
 
     What ends the source is raised after all that was started.
     """
-    captured = sources.read(source, settings)
+    captured = _taken(sources.read(source, settings), analyzer, settings.color)
     numbered: Iterator[tuple[int, Captured]]
     if keep == "latest":
         numbered = newest = Latest(captured)
@@ -181,7 +181,7 @@ def _in_order(
                 failure, is_open = error, False
             else:
                 index += dropped
-                started.append(_Started(index, dropped, one, pool.submit(_analysis, analyzer, one, settings.color)))
+                started.append(_Started(index, dropped, one, pool.submit(_analysis, analyzer, one)))
                 index += 1
         if started:
             yield started.popleft()
@@ -189,14 +189,24 @@ def _in_order(
         raise failure
 
 
-def _analysis(analyzer: Analyzer, captured: Captured, color: Color) -> Analysis:
+def _taken(captured: Generator[Captured], analyzer: Analyzer, color: Color) -> Generator[Captured]:
+    """Frames of a video, copied before the next is asked for: decoders write that one where this one was.
+
+    A file is left for a lane to decode.
+    """
+    with contextlib.closing(captured):
+        for one in captured:
+            picture = one.picture
+            if isinstance(picture, bytearray | memoryview):
+                picture = bytes(picture)
+            elif not isinstance(picture, Input | str | os.PathLike | bytes):
+                picture = dataclasses.replace(analyzer.read(picture, color=color), is_video=True)
+            yield dataclasses.replace(one, picture=picture)
+
+
+def _analysis(analyzer: Analyzer, captured: Captured) -> Analysis:
     """The analysis of one frame, by the thresholds for what it is."""
-    picture = captured.picture
-    if not isinstance(picture, Input):
-        item = analyzer.read(picture, color=color)
-        is_file = isinstance(picture, str | os.PathLike | bytes | bytearray | memoryview)
-        picture = dataclasses.replace(item, is_video=not is_file)
-    analysis = analyzer.analyze(picture)
+    analysis = analyzer.analyze(captured.picture)
     if captured.damage:
         verdict = Verdict("inconclusive", f"the decoder had to repair this frame: {captured.damage}")
         return dataclasses.replace(analysis, verdict=verdict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import threading
 import weakref
@@ -30,6 +31,34 @@ def analyzer(tmp_path_factory):
 
 
 # What is given
+
+
+def test_a_decoder_may_write_every_frame_where_the_last_one_was(analyzer, monkeypatch):
+    """Every analysis waits until the next frame is there; the caller need not copy."""
+    given, changed = [0], threading.Condition()
+
+    def frames():
+        buffer = np.empty((64, 64, 3), np.uint8)
+        for index in range(8):
+            buffer[:] = grey(10 + index)
+            with changed:
+                given[0] = index + 1
+                changed.notify_all()
+            yield buffer
+        with changed:
+            given[0] = 99
+            changed.notify_all()
+
+    real, asked = streaming._analysis, itertools.count(2)
+
+    def late(*arguments):
+        with changed:
+            wanted = next(asked)
+            assert changed.wait_for(lambda: given[0] >= wanted, 30)
+        return real(*arguments)
+
+    monkeypatch.setattr(streaming, "_analysis", late)
+    assert [level(moment) for moment in sdk.stream(frames(), analyzer)] == list(range(10, 18))
 
 
 def test_all_frames_come_in_order_with_their_numbers_and_times(analyzer):
