@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from export import artifact
 from export.freeze import freeze
 from export.targets import onnx as target
 from sdk.backends import openvino
-from tests.export.test_tensorrt import built, needs_rtx
+from tests.export.test_tensorrt import assert_answers, built, needs_rtx, saved
 from training import models
 from training.card import Card
 from training.nn.detector import Detector
@@ -76,6 +77,14 @@ def test_the_whole_graph_answers_as_torch_does(folder: Path, frozen: Detector) -
         answer = model(feeds | {"frame": frame})
         np.testing.assert_allclose(answer["heatmap"], heatmap.numpy(), atol=2e-5)
         np.testing.assert_allclose(answer["score"], score.numpy(), atol=2e-5)
+
+
+def test_one_piece_in_fp16_answers_as_torch_does(frozen: Detector, repository: Path, tmp_path: Path) -> None:
+    """In ONNX Runtime, at an odd size, shrunk or not; NVIDIA's builder accepts both."""
+    files = saved(frozen, tmp_path, "fp16")
+    assert_answers(frozen, files, "fp16")
+    if importlib.util.find_spec("tensorrt_rtx"):
+        assert [answer.get("problem") for answer in built(repository, *files)] == [None, None]
 
 
 @needs_rtx

@@ -62,6 +62,19 @@ def saved(detector: object, folder: Path, precision: str) -> list[Path]:
     return files
 
 
+def assert_answers(detector: object, files: list[Path], precision: str, frame: np.ndarray | None = None) -> None:
+    """The native and the shrinking graph answer in ONNX Runtime as ``detector`` does."""
+    if frame is None:
+        frame = np.random.default_rng(5).integers(0, 256, (1, 75, 97, 3), dtype=np.uint8)
+    native, shrunk = (onnxruntime.InferenceSession(file) for file in files)
+    for session, feeds, size in ((native, {}, 0), (shrunk, {"working_size": np.array(48, np.int64)}, 48)):
+        score, heatmap = session.run(["score", "heatmap"], {"frame": frame, **feeds})
+        with torch.inference_mode():
+            truth, level = detector(torch.from_numpy(frame.copy()), size)
+        np.testing.assert_allclose(heatmap, truth.numpy(), atol=gate.budget(precision))
+        np.testing.assert_allclose(score, level.numpy(), atol=gate.budget(precision))
+
+
 @pytest.fixture(scope="module")
 def small_mantranet():
     return frozen("mantranet", body="lite", channels=8, windows="3-5")
@@ -116,14 +129,7 @@ def test_a_graph_that_cannot_be_read_is_a_sentence(repository, tmp_path):
 @pytest.mark.parametrize("precision", ["f32", "fp16"])
 def test_one_piece_answers_as_the_model_does(small_mantranet, small_graphs, photographs, precision):
     """In ONNX Runtime, at an odd size, shrunk or not; a CPU computes fp16 in float32, so both may be judged as such."""
-    native, shrunk = (onnxruntime.InferenceSession(file) for file in small_graphs[precision])
-    frame = photographs[0][None, :75, :97]
-    for session, feeds, size in ((native, {}, 0), (shrunk, {"working_size": np.array(48, np.int64)}, 48)):
-        score, heatmap = session.run(["score", "heatmap"], {"frame": frame, **feeds})
-        with torch.inference_mode():
-            truth, level = small_mantranet(torch.from_numpy(frame.copy()), size)
-        np.testing.assert_allclose(heatmap, truth.numpy(), atol=gate.budget(precision))
-        np.testing.assert_allclose(score, level.numpy(), atol=gate.budget(precision))
+    assert_answers(small_mantranet, small_graphs[precision], precision, frame=photographs[0][None, :75, :97])
 
 
 @pytest.mark.parametrize("precision", ["f32", "fp16"])
