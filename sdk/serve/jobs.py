@@ -71,6 +71,11 @@ _FIELDS = [jobs.c[name] for name in Job.__dataclass_fields__]
 _ANSWERED = select(*_FIELDS, records.c.text).select_from(jobs.outerjoin(records)).where(jobs.c.id == bindparam("job"))
 _LAST = select(records.c.digest).order_by(records.c.number.desc()).limit(1)
 _RECORD, _PICTURE = insert(records), insert(pictures)
+_OPEN = (
+    select(jobs.c.id)
+    .where((jobs.c.state == "queued") | (jobs.c.state == "running"), jobs.c.kind == bindparam("kind"))
+    .limit(1)
+)
 
 
 def job_id(tenant: str, key: str) -> str:
@@ -115,6 +120,9 @@ class Jobs:
 
         Tenants take turns: it is the turn of the one whose last job was begun the longest ago, with its oldest one.
         """
+        with self._database.read() as connection:  # nobody who writes is held up where there is nothing
+            if connection.execute(_OPEN, {"kind": kind}).first() is None:
+                return None
         with self._database.write() as connection:
             _reclaim(connection)
             for tenant in list(connection.execute(_in_turn(kind)).scalars()):

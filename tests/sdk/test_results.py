@@ -7,7 +7,11 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
+from sdk import results
 from sdk.errors import BadFrame
 from sdk.results import MAX_REGIONS, MIN_REGION, SCHEMA, Analysis, Latency, Region, Runtime, regions
 from sdk.verdict import Verdict
@@ -55,6 +59,31 @@ def test_regions_are_boxes_areas_and_means_largest_first(spotted):
         (50, 20, 55, 25, 17, pytest.approx((16 * 0.9 + 0.5) / 17)),
     ]
     assert regions(spotted, 0.95) == ()
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)), elements=st.integers(0, 1)))
+def test_outlined_parts_are_the_labelled_ones(mask):
+    outlined, labelled = (
+        sorted((*box, inside.tobytes()) for box, inside in parts(mask, 1))
+        for parts in (results._outlined, results._labelled)
+    )
+    assert outlined == labelled
+
+
+def test_a_part_within_the_hole_of_another_is_a_region(monkeypatch):
+    heatmap = np.full((600, 600), 0.9, np.float32)
+    heatmap[100:500, 100:500] = 0
+    heatmap[200:400, 200:400] = 0.7
+    expected = [(0, 0, 600, 600, 200_000, pytest.approx(0.9)), (200, 200, 400, 400, 40_000, pytest.approx(0.7))]
+    assert [dataclasses.astuple(region) for region in regions(heatmap, 0.5)] == expected
+    monkeypatch.setattr(results, "EDGES", 10**6)
+    assert [dataclasses.astuple(region) for region in regions(heatmap, 0.5)] == expected
+
+
+def test_noise_is_not_outlined(rng, monkeypatch):
+    monkeypatch.setattr(results, "_outlined", None)
+    noise = regions(rng.random((200, 200)).astype(np.float32), 0.5)
+    assert noise[0].area > 10_000
 
 
 def test_regions_move_with_what_is_in_the_heatmap(rng):
