@@ -119,6 +119,6 @@ def under_sanitizer(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=KERNELS.parent)
 
 
-def same_tests_under_sanitizer(test: Path) -> subprocess.CompletedProcess[str]:
-    """Run the tests of a file once more, but for the slow ones and those of barriers left out."""
+def same_tests_under_sanitizer(test: Path | str) -> subprocess.CompletedProcess[str]:
+    """Run the tests of a file, or one of them, once more, but for the slow ones and those of barriers left out."""
     return under_sanitizer(sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-k", "not left_out", str(test))

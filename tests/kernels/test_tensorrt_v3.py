@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import itertools
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,16 @@ from kernels.zpool2d import reference as zpool2d
 from tests.kernels import cuda_on_cpu
 from tests.kernels.cuda_on_cpu import rounded, widened
 
+READS_TOO_FAR = """
+import pathlib, sys
+import numpy as np
+from tests.kernels import cuda_on_cpu
+from tests.kernels.test_tensorrt_v3 import HEADERS, run
+library = cuda_on_cpu.build(*map(pathlib.Path, sys.argv[1:]), f"-I{HEADERS}")
+cuda_on_cpu.choose(library)
+floor = np.lib.stride_tricks.as_strided(np.ones(2, np.float32), (9,), (4,))
+run(library, "ZPool2D", [(np.ones((1, 9, 4, 4), np.float32), "fp32"), (floor, "fp32")], {"windows": [3]})
+"""
 HOST = Path(__file__).with_name("tensorrt_host.cc")
 HEADERS = Path(__file__).with_name("tensorrt_headers")
 TYPES = {"fp32": 0, "fp16": 1, "bf16": 7}  # of nvinfer1::DataType
@@ -57,12 +68,17 @@ class Tensor(ctypes.Structure):
 
 
 @pytest.fixture(scope="module")
-def library(on_cpu: Callable[..., ctypes.CDLL], pytestconfig: pytest.Config) -> ctypes.CDLL:
+def source(pytestconfig: pytest.Config) -> Path:
     """Kernels, plugins and what stands for TensorRT as one source, which names what it is made of."""
     parts = [HOST, *cuda_library.plugins(), *cuda_library.sources()]
     known = hashlib.sha256((HEADERS / "NvInferRuntime.h").read_bytes()).hexdigest()
-    source = pytestconfig.cache.mkdir("tensorrt-v3") / "all.cpp"
-    built = on_cpu(cuda_on_cpu.joined(source, *parts, text=f"// {known}"), f"-I{HEADERS}")
+    return cuda_on_cpu.joined(pytestconfig.cache.mkdir("tensorrt-v3") / "all.cpp", *parts, text=f"// {known}")
+
+
+@pytest.fixture(scope="module")
+def library(on_cpu: Callable[..., ctypes.CDLL], source: Path) -> ctypes.CDLL:
+    """That source, built for the CPU."""
+    built = on_cpu(source, f"-I{HEADERS}")
     built.tensorrt_told.restype = ctypes.c_char_p
     cuda_on_cpu.choose(built)
     return built
@@ -104,8 +120,10 @@ def run(
     for tensor in tensors[len(inputs) :]:
         assert tensor.type == tensors[0].type
         shape, dtype = tuple(tensor.sizes[: tensor.rank]), inputs[0][0].dtype
-        raw = ctypes.string_at(tensor.data, int(np.prod(shape)) * dtype.itemsize)
-        answers.append(widened(np.frombuffer(raw, dtype).reshape(shape)))
+        raw = np.frombuffer(ctypes.string_at(tensor.data, ROOM), np.uint8)
+        size = int(np.prod(shape)) * dtype.itemsize
+        assert (raw[size:] == 0xFF).all()  # nothing was written beyond
+        answers.append(widened(raw[:size].view(dtype).reshape(shape)))
     return answers
 
 
@@ -211,6 +229,20 @@ def test_memory_for_the_largest_is_enough_for_the_smaller(library):
                 assert max(needs[: i + 1]) <= most(batch, 144, n)
     assert exceeded  # else the launcher's own number would do
     assert most(1, 144, 0) == 0
+
+
+@pytest.mark.slow
+def test_address_sanitizer_finds_nothing(library):
+    done = cuda_on_cpu.same_tests_under_sanitizer(Path(__file__))
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+
+@pytest.mark.slow
+def test_address_sanitizer_would_have_noticed(library, source, pytestconfig):
+    folder = pytestconfig.cache.mkdir("cuda-on-cpu")
+    done = cuda_on_cpu.under_sanitizer(sys.executable, "-c", READS_TOO_FAR, str(source), str(folder))
+    assert "heap-buffer-overflow" in done.stderr
+    assert "zscores" in done.stderr
 
 
 @pytest.mark.slow
