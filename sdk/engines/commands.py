@@ -17,12 +17,16 @@ Verb = Callable[
 def cache(args: argparse.Namespace) -> int:
     """List the engines that are kept, check their bytes, or remove them.
 
-    Exit code: 2 if verify finds a damaged one or rm nothing to remove, else 0.
+    Exit code: 2 if verify finds a damaged one, rm nothing to remove, or none has the digest that is given; else 0.
     """
     kept = Cache()
     chosen = [entry for entry in kept.entries() if entry.key.digest.startswith(args.engine or "")]
-    if args.action == "rm" and args.engine is None and not args.all:
-        print(f"name an engine by the start of its digest, or give --all: {len(chosen)} are kept", file=sys.stderr)
+    if args.engine and not chosen:
+        print(f"no engine is kept whose digest begins with {args.engine}\n  -> imdl cache ls", file=sys.stderr)
+        return 2
+    if args.action == "rm" and not args.all and (not args.engine or len(chosen) > 1):
+        which = f"{len(chosen)} digests begin with {args.engine}" if args.engine else f"{len(chosen)} are kept"
+        print(f"name one engine by the start of its digest, or give --all: {which}", file=sys.stderr)
         return 2
     damaged = 0
     for entry in chosen:

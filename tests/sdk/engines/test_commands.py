@@ -49,12 +49,25 @@ def test_verify_finds_the_damaged_one(kept, capsys):
     assert [line.split("\t")[0] for line in lines if line.endswith("has other bytes")] == [kept[0].key.digest[:12]]
 
 
+def test_a_digest_that_names_none_or_several_removes_and_verifies_nothing(kept, monkeypatch, capsys):
+    """Not even where a shell's variable was empty."""
+    monkeypatch.setattr(Key, "digest", property(lambda key: "ab0" + key.source))
+    kept = [Cache().put(entry.key, b"engine", facts={}) for entry in kept]
+    for named, words in (("", "2 are kept"), ("ab0", "2 digests begin with ab0"), ("b", "no engine is kept")):
+        assert main(["cache", "rm", named]) == 2
+        assert words in capsys.readouterr().err
+    assert main(["cache", "verify", "b"]) == 2
+    assert all(entry.problem() is None for entry in kept)
+    assert main(["cache", "rm", "ab0cd"]) == 0
+
+
 def test_rm_removes_what_is_named_and_wants_a_word_for_all(kept, capsys):
     assert main(["cache", "rm"]) == 2
     assert "give --all" in capsys.readouterr().err
     assert main(["cache", "rm", kept[1].key.digest[:8]]) == 0
     assert [entry.key for entry in Cache().entries()] == [KEY]
-    assert main(["cache", "rm", "ffff"]) == 2
+    assert main(["cache", "rm", "zz"]) == 2
+    assert "no engine is kept whose digest begins with zz" in capsys.readouterr().err
     Cache().remember("timings", "tensorrt 11.4 sm_90", b"fast")
     assert Cache().recall("timings", "tensorrt 11.4 sm_90") == b"fast"
     assert main(["cache", "rm", "--all"]) == 0
