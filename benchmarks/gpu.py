@@ -102,7 +102,7 @@ def steps(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, s
         for precision in wanted
     ]
     # Two races: what is wanted most is written before PyTorch compiles for minutes.
-    raced = [*dict.fromkeys([*wanted, *typed])]
+    raced = [*dict.fromkeys([*wanted, *(typed if runs_tensorrt(there) else ()), *in_onnxruntime(there)])]
     ours = race(path, options, there, raced, only="imdl", host=options.host, frames=options.frames)
     made.append(Step(name="throughput", command=ours, lacking=no_gpu + no_torch, limit_s=200, reserved_s=170))
     theirs = race(path, options, there, raced, only="torch", host=f"{options.host}-torch", frames=0)
@@ -117,6 +117,16 @@ def steps(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, s
     no_card = no_gpu if options.device == "cuda" else ("the kernels' tests need a GPU",)
     made.append(Step(name="kernels' tests", command=tests, lacking=no_card + no_nvcc, limit_s=120))
     return made
+
+
+def runs_tensorrt(there: Mapping[str, str]) -> bool:
+    """Whether engines can be built and run."""
+    return any(there[name] for name in trt.PACKAGES) and there["gpu"].startswith("sm")
+
+
+def in_onnxruntime(there: Mapping[str, str]) -> tuple[str, ...]:
+    """Precisions that ONNX Runtime offers on the GPU."""
+    return ("f32",) if there.get("onnxruntime on CUDA") else ()
 
 
 def precisions(artifact: Artifact, asked: Sequence[str] | None) -> list[str]:
@@ -144,8 +154,8 @@ def race(
 ) -> tuple[str, ...]:
     """The command that times what can run here and has ``only`` in its name; clips have ``frames`` frames."""
     backends = ["aotinductor"]
-    backends += ["tensorrt"] if any(there[name] for name in trt.PACKAGES) and there["gpu"].startswith("sm") else []
-    backends += ["onnxruntime"] if there.get("onnxruntime on CUDA") else []
+    backends += ["tensorrt"] if runs_tensorrt(there) else []
+    backends += ["onnxruntime"] if in_onnxruntime(there) else []
     height, width = options.size
     return (
         sys.executable, "-m", "benchmarks.throughput", "--artifact", path, "--host", host, "--only", only,

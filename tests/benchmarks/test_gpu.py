@@ -55,6 +55,12 @@ def test_all_that_is_there_races(shipped):
     command = planned(shipped, there)["throughput"].command
     raced = command[command.index("--backend") + 1 : command.index("--precision")]
     assert raced == ("aotinductor", "tensorrt", "onnxruntime")
+    assert command[command.index("--precision") + 1 : command.index("--size")] == ("bf16", "f32")
+    for lacking, expected in (({"tensorrt": ""}, ("bf16", "f32")), ({"onnxruntime on CUDA": ""}, ("bf16", "f32"))):
+        command = planned(shipped, there | lacking)["throughput"].command
+        assert command[command.index("--precision") + 1 : command.index("--size")] == expected
+    command = planned(shipped, HERE)["throughput"].command
+    assert command[command.index("--precision") + 1 : command.index("--size")] == ("bf16",)
 
 
 @pytest.mark.parametrize("name", artifact.models())

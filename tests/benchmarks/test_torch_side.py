@@ -116,6 +116,7 @@ def test_of_every_model_that_ships_there_is_a_torch_side(name, tmp_path, monkeyp
     flops = [sum(layer[0] for layer in facts["layers"][work]) for work in ("64x48@0", "64x48@32")]
     assert flops[0] > flops[1] > 1e7
     assert not (tmp_path / "plain.onnx").exists()
-    heatmap, score = checkpoints.load(tmp_path / "detector.pt").eval()(torch.from_numpy(photograph(48, 64))[None])
+    with torch.inference_mode():
+        heatmap, score = checkpoints.load(tmp_path / "detector.pt").eval()(torch.from_numpy(photograph(48, 64))[None])
     assert heatmap.shape == (1, 48, 64)
     assert 0 <= float(score) <= 1
