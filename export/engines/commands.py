@@ -26,7 +26,7 @@ def to_tensorrt(args: argparse.Namespace) -> int:
     """Give an artifact graphs for TensorRT, and build engines of them for the GPU that is here, if there is one."""
     found = find(args.artifact)
     home = HOME / found.contract.name if found.path.parent == SHIPPED else found.path
-    photographs = args.read_photographs(args.photographs)
+    photographs, pairs = args.read_photographs(args.photographs), gate.evaluation(args.evaluation)
     wanted = precisions(args, found)
     written = tensorrt.export(found, args.out or home, precisions=wanted, photographs=photographs)
     print(written.path)
@@ -40,7 +40,8 @@ def to_tensorrt(args: argparse.Namespace) -> int:
         return 0
     watch(library.name)
     for precision in wanted:
-        digests, rows = tensorrt.build(written, precision=precision, profile=profile(args), photographs=photographs)
+        settings = {"profile": profile(args), "photographs": photographs, "evaluation": pairs}
+        digests, rows = tensorrt.build(written, precision=precision, **settings)
         print("\n".join(parity.text(row) for row in rows), file=sys.stderr)
         print("\n".join(digests))
     return 0
@@ -115,6 +116,7 @@ def add(verbs: argparse._SubParsersAction, *, photographs: Path, read: Photograp
         verb = verbs.add_parser(name, help=run.__doc__, description=run.__doc__)
         verb.add_argument("artifact", help="name or path of an artifact")
         verb.add_argument("--photographs", type=Path, default=photographs, help="real photographs for the parity gate")
+        verb.add_argument("--evaluation", type=Path, help="images with masks: the AUC on them may not fall")
         verb.add_argument("--frame", type=sides, metavar="HxW", help="frames of one size only, which is fastest")
         verb.add_argument("--smallest", type=sides, default=SMALLEST, metavar="HxW", help="least sides, px")
         verb.add_argument("--largest", type=sides, default=LARGEST, metavar="HxW", help="greatest sides, px")
@@ -128,6 +130,5 @@ def add(verbs: argparse._SubParsersAction, *, photographs: Path, read: Photograp
             offered = ["f32", "bf16", "fp16"]
             verb.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
             verb.add_argument("--working-size", type=int, default=0, metavar="PX", help="built in; 0: the frame's own")
-            verb.add_argument("--evaluation", type=Path, help="images with masks: the AUC on them may not fall")
         verb.add_argument("--precision", nargs="+", choices=offered, help="default: all that the model is allowed")
         verb.set_defaults(offered=offered)

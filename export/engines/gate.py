@@ -17,6 +17,7 @@ from export.precision import BUDGET as ROUNDED_BUDGET
 from sdk.artifact import Artifact
 from sdk.contract import ParityRow
 from sdk.engines.profile import Profile
+from sdk.errors import BadSetting, ParityFailed
 from training import metrics
 from training.evaluation import items
 from training.nn.detector import Detector
@@ -27,6 +28,8 @@ LARGEST_FALL = 0.002
 """Of the mean pixel AUC on an evaluation folder, against float32."""
 Run = Callable[[Frame, int], tuple[NDArray[np.float32], float]]
 """From a frame and a working size to heatmap and score."""
+Pair = tuple[Frame, NDArray[np.bool_]]
+"""A frame and its mask, [H, W]."""
 
 
 def sizes(profile: Profile) -> list[tuple[int, int]]:
@@ -86,7 +89,7 @@ def thawed_row(frozen: Detector, artifact: Artifact, photographs: Sequence[Frame
     )
 
 
-def auc_fall(run: Run, exact: Run, pairs: Iterable[tuple[Frame, NDArray[np.bool_]]], *, working_size: int) -> float:
+def auc_fall(run: Run, exact: Run, pairs: Iterable[Pair], *, working_size: int) -> float:
     """By how much ``run`` falls behind ``exact`` in mean pixel AUC, over frames whose masks are known."""
     falls = [
         metrics.auc(exact(frame, working_size)[0], mask) - metrics.auc(run(frame, working_size)[0], mask)
@@ -96,7 +99,34 @@ def auc_fall(run: Run, exact: Run, pairs: Iterable[tuple[Frame, NDArray[np.bool_
     return statistics.fmean(falls) if falls else 0.0
 
 
-def evaluation(folder: Path | None) -> list[tuple[Frame, NDArray[np.bool_]]]:
+def require_auc(run: Run, frozen: Detector, pairs: Sequence[Pair], *, profile: Profile) -> None:
+    """Refuse an engine whose pixel AUC falls behind that of ``frozen`` by more than ``LARGEST_FALL``.
+
+    Asked on the frames of ``pairs`` that it takes. Raises :class:`sdk.errors.ParityFailed`, and
+    :class:`sdk.errors.BadSetting` where it takes none of those that are given.
+    """
+    size = profile.working_size or 0
+    taken = [(frame, mask) for frame, mask in pairs if profile.admits((1, *frame.shape), size)]
+    if pairs and not taken:
+        raise BadSetting(
+            f"no frame of the evaluation folder is one for the engine: {profile.text()}",
+            remedy="give a folder with such frames, or build an engine for all sizes",
+        )
+
+    def exact(frame: Frame, size: int) -> tuple[NDArray[np.float32], float]:
+        with torch.inference_mode():
+            heatmap, score = frozen(torch.from_numpy(frame)[None], size)
+        return heatmap[0].numpy(), float(score[0])
+
+    fall = auc_fall(run, exact, taken, working_size=size)
+    if fall > LARGEST_FALL:
+        raise ParityFailed(
+            f"the engine's pixel AUC on the evaluation folder is {fall:.4f} below the model's",
+            remedy="raise precision; nothing was kept",
+        )
+
+
+def evaluation(folder: Path | None) -> list[Pair]:
     """The frames of an evaluation folder (:mod:`training.evaluation.items`) whose masks are known; none without one."""
     loaded = [item.load() for item in items.read(folder)] if folder else []
     return [(frame, truth > 0) for frame, truth in loaded if truth is not None and truth.any()]

@@ -30,7 +30,6 @@ from sdk.backends import aotinductor
 from sdk.contract import ParityRow
 from sdk.engines.cache import Cache, Entry
 from sdk.engines.profile import Profile
-from sdk.errors import ParityFailed
 from training.nn.detector import Detector
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -56,7 +55,7 @@ def export(
     precision: str,
     profile: Profile,
     photographs: Sequence[Frame],
-    evaluation: Sequence[tuple[Frame, object]] = (),
+    evaluation: Sequence[gate.Pair] = (),
     options: Mapping[str, object] | None = None,
 ) -> tuple[Entry, list[ParityRow]]:
     """Compile ``artifact`` for ``profile``, pass the parity gate, keep the package in the cache; both are returned.
@@ -80,7 +79,7 @@ def export(
         settings = {"backend": "aotinductor", "precision": precision, "profile": profile}
         rows += gate.rows(run, frozen, photographs, **settings)
         parity.require(rows)
-        _require_auc(run, frozen, evaluation, working_size=profile.working_size or 0)
+        gate.require_auc(run, frozen, evaluation, profile=profile)
         worst = max(max(row.max_abs_heatmap, row.max_abs_score) for row in rows)
         facts = {"model": artifact.name, "seconds": seconds, "device": device, "worst difference": worst}
         return cache.put(key, content, facts=facts), rows
@@ -136,17 +135,3 @@ def _runner(content: bytes, *, device: str, precision: str) -> Run:
         return found["heatmap"][0], float(found["score"][0])
 
     return run
-
-
-def _require_auc(run: Run, frozen: Detector, evaluation: Sequence[tuple[Frame, object]], *, working_size: int) -> None:
-    def exact(frame: Frame, size: int) -> tuple[object, float]:
-        with torch.inference_mode():
-            heatmap, score = frozen(torch.from_numpy(frame)[None], size)
-        return heatmap[0].numpy(), float(score[0])
-
-    fall = gate.auc_fall(run, exact, evaluation, working_size=working_size)
-    if fall > gate.LARGEST_FALL:
-        raise ParityFailed(
-            f"the engine's pixel AUC on the evaluation folder is {fall:.4f} below the model's",
-            remedy="raise precision; nothing was kept",
-        )

@@ -32,6 +32,7 @@ from sdk.contract import ParityRow
 from sdk.engines import onepiece
 from sdk.engines.cache import Cache
 from sdk.engines.profile import Profile
+from sdk.errors import SdkError
 from training.nn.detector import Detector
 
 
@@ -73,12 +74,17 @@ def typed(frozen: Detector, precision: str) -> Detector:
 
 
 def build(
-    artifact: Artifact, *, precision: str, profile: Profile, photographs: Sequence[Frame]
+    artifact: Artifact,
+    *,
+    precision: str,
+    profile: Profile,
+    photographs: Sequence[Frame],
+    evaluation: Sequence[gate.Pair] = (),
 ) -> tuple[list[str], list[ParityRow]]:
     """Build what is missing of the engines in ``precision`` for this machine's GPU and let them pass the parity gate.
 
-    Returns the digests of the engines and the gate's table. An engine over the budget is removed from the cache, and
-    :class:`sdk.errors.ParityFailed` raised.
+    Returns the digests of the engines and the gate's table. An engine over the budget, or one that falls behind on the
+    frames with masks of ``evaluation``, is removed from the cache, and :class:`sdk.errors.ParityFailed` raised.
     """
     frozen = thaw(artifact)
     rows: list[ParityRow] = []
@@ -88,12 +94,16 @@ def build(
         size = None if graph == "native" else artifact.contract.working_size or min(profile.usual)
         shown = dataclasses.replace(profile, working_size=size or 0)
         settings = {"backend": "tensorrt", "precision": precision, "profile": shown}
-        found = gate.rows(_runner(session, shrunk=graph == "shrunk"), frozen, photographs, **settings)
-        if parity.over_budget(found):
+        run = _runner(session, shrunk=graph == "shrunk")
+        rows += gate.rows(run, frozen, photographs, **settings)
+        try:
+            parity.require(rows)
+            gate.require_auc(run, frozen, evaluation, profile=shown)
+        except SdkError:
             session.discard(profile)
-        session.close()
-        rows += found
-    parity.require(rows)
+            raise
+        finally:
+            session.close()
     digests = [entry.key.digest for entry in Cache().entries() if entry.facts.get("model") == artifact.name]
     return digests, rows
 

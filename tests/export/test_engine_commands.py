@@ -45,6 +45,7 @@ def test_a_name_is_first_looked_for_where_exports_go(home):
 )
 def test_frames_that_are_asked_for_are_the_profile(arguments, profile):
     assert engines.profile(parsed("tensorrt", "mine", *arguments)) == profile
+    assert all(parsed(verb, "mine", "--evaluation", "x").evaluation for verb in ("tensorrt", "aotinductor"))
     built_in = dataclasses.replace(profile, working_size=512)
     assert engines.profile(parsed("aotinductor", "mine", "--working-size", "512", *arguments)) == built_in
 

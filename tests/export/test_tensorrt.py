@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -28,7 +29,8 @@ from export.targets import tensorrt
 from sdk import artifact
 from sdk.engines import onepiece
 from sdk.engines.profile import Profile
-from sdk.errors import ArtifactInvalid, ParityFailed
+from sdk.errors import ArtifactInvalid, BadSetting, ParityFailed
+from tests.export import tiny
 from training import models
 
 SHIPPED = artifact.SHIPPED / artifact.DEFAULT
@@ -189,6 +191,52 @@ def test_the_gate_tries_the_ends_of_a_profile_and_judges_what_is_no_number(photo
     rows = gate.rows(wrong, detector, photographs, backend="tensorrt", precision="fp16", profile=profile)
     assert [row.size for row in rows] == [(64, 64), (75, 97), (128, 160)]
     assert {row.max_abs_heatmap for row in rows} == {1.0}
+
+
+class Engines:
+    """In place of the backend: sessions that answer as ``detector`` does, but for the ``turned`` heatmap of one."""
+
+    def __init__(self, detector, turned: str | None = None) -> None:
+        self.detector, self.turned, self.built, self.dropped, self.closed = detector, turned, [], [], 0
+
+    def open(self, artifact, graph, **_: object) -> SimpleNamespace:
+        def run(feeds):
+            with torch.inference_mode():
+                heatmap, score = self.detector(torch.from_numpy(feeds["frame"]), int(feeds.get("working_size", 0)))
+            # Smaller than the budget, larger than what separates one pixel from the next.
+            off = 1e-4 * (np.arange(heatmap.shape[2]) % 2) if graph == self.turned else 0
+            return {"heatmap": (heatmap.numpy() + off).astype(np.float32), "score": score.numpy()}
+
+        def close() -> None:
+            self.closed += 1
+
+        return SimpleNamespace(
+            run=run, close=close, build=lambda _: self.built.append(graph), discard=lambda _: self.dropped.append(graph)
+        )
+
+
+@pytest.mark.parametrize("turned", [None, "native", "shrunk"])
+def test_a_fall_of_the_auc_on_an_evaluation_folder_drops_the_engine(photographs, monkeypatch, turned):
+    detector = tiny.detector()
+    frame = photographs[0][:64, :96].copy()
+    with torch.inference_mode():
+        heatmap = detector(torch.from_numpy(frame)[None])[0][0].numpy()
+    pairs = [(frame, heatmap > np.median(heatmap)), (photographs[1][:30, :30], np.eye(30, dtype=bool))]
+    monkeypatch.setattr(tensorrt, "thaw", lambda _: detector)
+    monkeypatch.setattr(tensorrt, "tensorrt", engines := Engines(detector, turned))
+    monkeypatch.setattr(gate, "LARGEST_FALL", 1e-4)
+    settings = {"precision": "fp16", "photographs": photographs, "profile": Profile.only(64, 96)}
+    loaded = artifact.read(SHIPPED)
+    if turned:
+        with pytest.raises(ParityFailed, match="pixel AUC on the evaluation folder is"):
+            tensorrt.build(loaded, evaluation=pairs, **settings)
+    else:
+        assert len(tensorrt.build(loaded, evaluation=pairs, **settings)[1]) == 2
+    assert engines.dropped == ([turned] if turned else [])
+    assert engines.closed == len(engines.built) >= 1
+    with pytest.raises(BadSetting, match="no frame of the evaluation folder is one for the engine: 64x96 px"):
+        tensorrt.build(loaded, evaluation=pairs[1:], **settings)
+    assert engines.dropped[-1] == "native"
 
 
 @pytest.mark.parametrize(
