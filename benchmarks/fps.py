@@ -8,7 +8,7 @@ draws ``benchmarks/results/throughput-<artifact>-<host>.png`` beside each commit
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ STREAMS = {
     "peak": "peak MiB",
 }  # fmt: skip
 Row = Mapping[str, Any]
+OF_TORCH = "-torch"
+"""End of the host's name in a result that holds PyTorch's rows alone: :mod:`benchmarks.gpu` races them apart."""
 
 
-def rows(result: Row) -> Iterator[dict[str, object]]:
-    """Rows of the table: small frames first, the fastest last."""
+def rows(result: Row, beside: Sequence[Row] = ()) -> Iterator[dict[str, object]]:
+    """Rows of the table: small frames first, the fastest last. PyTorch's may stand ``beside`` them."""
     for row in sorted(result["rows"], key=lambda row: (*_setting(row), row["frame"]["fps"])):
-        base = _base(result, row)
+        base = _base([*result["rows"], *beside], row)
         yield {
             **_named(row),
             "batch": row["batch"],
@@ -47,6 +49,12 @@ def rows(result: Row) -> Iterator[dict[str, object]]:
             "peak": row["peak_rss_mib"],
             "device": row["device_mib"],
         }
+
+
+def beside(result: Row, results: Iterable[Row]) -> list[Row]:
+    """Rows of PyTorch on the same machine, of a result of their own."""
+    whose = (result["model"], f"{result['host']}{OF_TORCH}")
+    return [row for other in results if (other["model"], other["host"]) == whose for row in other["rows"]]
 
 
 def streams(result: Row) -> Iterator[dict[str, object]]:
@@ -83,9 +91,9 @@ def _setting(row: Row) -> tuple[int, ...]:
     return row["network_height"] * row["network_width"], row["height"] * row["width"], row["batch"]
 
 
-def _base(result: Row, row: Row) -> Row | None:
+def _base(rows: Iterable[Row], row: Row) -> Row | None:
     """Eager torch in the same setting: in the same precision where it ran, else in f32."""
-    same = [one for one in result["rows"] if one["run_by"] == "eager torch" and _setting(one) == _setting(row)]
+    same = [one for one in rows if one["run_by"] == "eager torch" and _setting(one) == _setting(row)]
     by_precision = {one["precision"]: one for one in same}
     return by_precision.get(row["precision"]) or by_precision.get("f32")
 

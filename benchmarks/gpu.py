@@ -27,6 +27,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.entry import RESULTS, heading, write
+from benchmarks.fps import OF_TORCH
 from benchmarks.turn import ROOT
 from sdk import artifact as artifacts
 from sdk.artifact import Artifact
@@ -105,7 +106,7 @@ def steps(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, s
     raced = [*dict.fromkeys([*wanted, *(typed if runs_tensorrt(there) else ()), *in_onnxruntime(there)])]
     ours = race(path, options, there, raced, only="imdl", host=options.host, frames=options.frames)
     made.append(Step(name="throughput", command=ours, lacking=no_gpu + no_torch, limit_s=200, reserved_s=170))
-    theirs = race(path, options, there, raced, only="torch", host=f"{options.host}-torch", frames=0)
+    theirs = race(path, options, there, raced, only="torch", host=f"{options.host}{OF_TORCH}", frames=0)
     made.append(
         Step(name="throughput of PyTorch", command=theirs, lacking=no_gpu + no_torch, limit_s=200, reserved_s=60)
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fps, operator_table, speed
+from benchmarks import fps, gpu_floors, operator_table, speed
 from sdk import artifact as artifacts
 from sdk.artifact import Artifact
 
@@ -131,6 +131,13 @@ def floors(folder: Path = RESULTS) -> str:
         if result["model"] in speed.MODELS[kind]
         for floor in of(result)
     ]
+    raced = results("throughput", folder)
+    rows += [
+        {"model": f"`{result['model']}`", "what": floor.what, "verdict": _verdict(floor), **_figures(floor)}
+        for result in raced
+        if not result["host"].endswith(fps.OF_TORCH)
+        for floor in gpu_floors.of(result, beside=fps.beside(result, raced))
+    ]
     return markdown(headings, rows) if rows else ""
 
 
@@ -147,9 +154,11 @@ def _verdict(floor: speed.Floor) -> str:
 def throughput(folder: Path = RESULTS) -> str:
     """Frames per second three ways, the stream's, and what the device was seen to do."""
     parts = []
-    for result in results("throughput", folder):
+    raced = results("throughput", folder)
+    for result in raced:
         what = f"median of all calls of {result['protocol']['rounds']} interleaved rounds, on {result['device']}"
-        parts += [f"{_caption(result, what)} {_rates(result)}\n\n{markdown(fps.HEADINGS, fps.rows(result))}"]
+        shown = markdown(fps.HEADINGS, fps.rows(result, fps.beside(result, raced)))
+        parts += [f"{_caption(result, what)} {_rates(result)}\n\n{shown}"]
         picture = f"{result['kind']}-{result['model']}-{result['host']}.png"
         if (folder / picture).is_file():
             parts += [f"![FPS over frame size, percentiles of the latency](../benchmarks/results/{picture})\n"]

@@ -180,6 +180,10 @@ def test_speedups_are_over_eager_torch_in_the_same_setting_and_precision():
     assert found["imdl tensorrt", 1] == "2.5"
     assert found["imdl onnxruntime", 1] == "3.0"
     assert found["imdl tensorrt", 2] is None
+    apart = [{"model": "toy", "host": host, "rows": [theirs]} for host in ("h200-torch", "a100-torch")]
+    beside = fps.beside({"model": "toy", "host": "h200"}, apart)
+    assert [one["speedup"] for one in fps.rows({"rows": [ours]}, beside)] == ["2.5"]
+    assert fps.beside({"model": "toy", "host": "h100"}, apart) == []
 
 
 def test_a_clip_that_cannot_be_played_is_told(tmp_path):
