@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -23,6 +24,7 @@ FROM_ZERO = ("threads", "retain_days", "max_video_bytes")
 """Settings that may be 0."""
 MOST = {"max_share": 1.0, "workers": 256, "videos_at_once": 256, "webhooks_at_once": 256, "threads": 1024}
 """Of those that have a highest value: a part of all, and threads, of which a machine has only so many."""
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[1-9][0-9]{0,4})?")
 _KINDS = {
     bool: "true or false",
     int: "a whole number",
@@ -95,6 +97,9 @@ class Settings:
     """What a power cut takes nothing of: ``jobs`` that were accepted, their answers, decisions and keys, but not the
     latest answers of ``POST /v1/analyze``, whose uploads would be examined anew; or ``all``, at the cost of waiting for
     the disk each time. The death of the process takes nothing either way."""
+    fetch: tuple[str, ...] = ()
+    """Origins, such as ``https://cdn.example``, of which ``POST /v1/jobs?url=...`` fetches files of ``max_bytes`` at
+    most, from public addresses alone and by no redirect; empty for none."""
     lease_seconds: float = 60.0
     """Time after which a job of a server that has gone away is taken by another; live ones renew theirs."""
     max_attempts: int = 5
@@ -129,6 +134,9 @@ class Settings:
         for name, known in (("keep", Keep), ("synced", Synced)):
             if getattr(self, name) not in get_args(known):
                 raise UnknownName(f"value of {name}", getattr(self, name), get_args(known))
+        for each in self.fetch:
+            if not _ORIGIN.fullmatch(each):
+                raise BadSetting(f"fetch names {each!r}", remedy="give origins, without a path: https://cdn.example")
         share = self._share
         for name in ("max_bytes", "max_video_bytes"):
             if getattr(self, name) > LARGEST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -21,8 +22,11 @@ from sdk.serve.bodies import CONTENT, FIELD, LONGEST, large, received
 from sdk.serve.caller import Here, Submitter, service_of, who
 from sdk.serve.desk import Answered, Desk
 from sdk.serve.documents import JobDocument, Refusal, job_document
+from sdk.serve.fetching import fetched
+from sdk.serve.gate import Place
 from sdk.serve.jobs import Job
 from sdk.serve.service import Service
+from sdk.serve.settings import Settings
 from sdk.verdict import Verdict
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
@@ -35,7 +39,7 @@ _REFUSALS: Responses = {
     422: {"model": Refusal, "description": "The request makes no sense as it is."},
     429: {"model": Refusal, "description": "Too much at once; the header Retry-After says when to come again."},
     503: {"model": Refusal, "description": "The service is starting, ending, or was failed by its machine."},
-    504: {"model": Refusal, "description": "The answer takes longer than the service lets anybody wait."},
+    504: {"model": Refusal, "description": "The answer, or the file at an address, takes longer than anybody waits."},
 }
 _MISSING: Responses = {
     401: _REFUSALS[401],
@@ -57,12 +61,17 @@ _BODY: dict[str, Any] = {
         },
     }
 }
+_BODY_OR_URL = {"requestBody": _BODY["requestBody"] | {"required": False}}
 _JSON: Responses = {
     200: {"content": {"application/json": {"schema": {"type": "object"}}}, "description": "The record."}
 }
 _PNG: Responses = {200: {"content": {"image/png": {"schema": _BYTES}}, "description": "The picture."}}
 
 Content = Annotated[str | None, Query(max_length=LONGEST, description=_TYPE, examples=["default"])]
+Url = Annotated[
+    str | None,
+    Query(max_length=2048, description="Address of the file, if none is sent; of origins that the settings name."),
+]
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Of a job.")]
 Model = Annotated[str | None, Query(max_length=64, description="One of the models; the first if none is named.")]
 
@@ -138,9 +147,9 @@ router.add_api_route(
 )
 
 
-@router.post("/jobs", status_code=202, responses=_REFUSALS, openapi_extra=_BODY)
+@router.post("/jobs", status_code=202, responses=_REFUSALS, openapi_extra=_BODY_OR_URL)
 async def hand_in(
-    request: Request, response: Response, *, here: Here, tenant: Submitter, content: Content = None
+    request: Request, response: Response, *, here: Here, tenant: Submitter, content: Content = None, url: Url = None
 ) -> JobDocument:
     """Queue one file, a picture or a video. The same file again is the same job, and costs no second examination.
 
@@ -149,18 +158,27 @@ async def hand_in(
     desk, settings = here.desk, here.settings
     here.quotas.take(tenant)
     with here.gate.entered(tenant.name) as place:
-        data, named = await received(
-            request,
-            place,
-            max_bytes=settings.max_bytes,
-            max_video_bytes=settings.video_limits.bytes,
-            seconds=settings.seconds,
-        )
+        data, named = await _given(request, place, settings, url)
         job = await run_in_threadpool(desk.job, tenant, _either(content, named), data)
         request.state.job = job.id
         queued = await run_in_threadpool(desk.hand_in, job, data)
     response.headers["Location"] = f"/v1/jobs/{queued.id}"
     return await _document(here, queued.id)
+
+
+async def _given(request: Request, place: Place, settings: Settings, url: str | None) -> tuple[bytes, str | None]:
+    """The file that is uploaded, or that is at ``url``, and the content type of a form."""
+    most, seconds = settings.max_bytes, settings.seconds
+    if url is None:
+        of_videos = settings.video_limits.bytes
+        return await received(request, place, max_bytes=most, max_video_bytes=of_videos, seconds=seconds)
+    if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+        raise ServiceRefused("the request has a file and an address", remedy="send one of both", status=422)
+    place.hold(most)  # nobody knows its size before
+    fetch = functools.partial(fetched, url, origins=settings.fetch, most=most, seconds=seconds)
+    data = await run_in_threadpool(fetch)
+    place.hold(len(data) - most)
+    return data, None
 
 
 @router.get("/jobs/{job_id}", responses=_MISSING)

@@ -16,21 +16,19 @@ import json
 import os
 import random
 import secrets
-import socket
-import ssl
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from sqlalchemy import bindparam, select, update
 
 from sdk.errors import BadSetting
 from sdk.serve import logs
+from sdk.serve.outgoing import connected, target
 from sdk.serve.tables import deliveries, jobs, records
 
 if TYPE_CHECKING:
@@ -171,46 +169,13 @@ def post(url: str, body: bytes, *, secret: str, delivery: str, timeout: float) -
         "Imdl-Time": moment,
         "Imdl-Signature": f"sha256={signature(secret, moment, body)}",
     }
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
     try:
-        # The port is always given: without one http.client takes the last group of an IPv6 address for it.
-        connection = kind(str(address.hostname), address.port or kind.default_port)
-        with (
-            socket.create_connection((connection.host, connection.port), timeout) as plain,
-            _cut_off_after(timeout, plain),
-            _secured(plain, address) as connection.sock,
-        ):
-            target = (address.path or "/") + (f"?{address.query}" if address.query else "")
-            connection.request("POST", target, body, headers)
+        with connected(address, seconds=timeout) as connection:
+            connection.request("POST", target(address), body, headers)
             status = connection.getresponse().status
     except (OSError, http.client.HTTPException, ValueError) as error:
         return f"{type(error).__name__}: {error}"[:200]
     return "" if 200 <= status < 300 else f"the receiver answered {status}"
-
-
-@contextlib.contextmanager
-def _cut_off_after(seconds: float, connection: socket.socket) -> Iterator[None]:
-    """Shut ``connection`` after ``seconds``: a socket's own timeout begins anew with every byte."""
-    with connection.dup() as twin:  # TLS takes the other one's descriptor away
-
-        def cut() -> None:
-            with contextlib.suppress(OSError):  # the receiver was faster
-                twin.shutdown(socket.SHUT_RDWR)
-
-        timer = threading.Timer(seconds, cut)
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
-
-
-def _secured(connection: socket.socket, address: SplitResult) -> socket.socket:
-    """``connection``, with TLS if ``address`` wants it."""
-    if address.scheme != "https":
-        return connection
-    return ssl.create_default_context().wrap_socket(connection, server_hostname=address.hostname)
 
 
 def signature(secret: str, moment: str, body: bytes) -> str:

@@ -253,6 +253,6 @@ def test_an_ipv6_address_is_called_at_its_own_port(monkeypatch, url, place):
         called.append(address)
         raise ConnectionRefusedError("nobody listens")
 
-    monkeypatch.setattr(webhooks.socket, "create_connection", refuse)
+    monkeypatch.setattr("socket.create_connection", refuse)
     assert "nobody listens" in webhooks.post(url, b"", secret="s", delivery="1", timeout=1.0)
     assert called == [place]
