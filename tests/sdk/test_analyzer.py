@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from PIL import Image
 
 import sdk
 from sdk import analyzer as module
-from sdk import backends, batches, plan
+from sdk import backends, batches
 from sdk.frames import to_display
 from sdk.results import Analysis
 from tests.sdk import toy
@@ -382,28 +381,3 @@ def test_runs_in_a_process_of_its_own_without_torch_onnx_or_network(toy_path, fr
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["no_evidence"] * 2, done.stderr
     assert done.stderr == ""
-
-
-def test_the_stages_are_the_whole_time(toy_path, frame, monkeypatch):
-    """By a clock that only reading, graphs and the verdict move."""
-    now = [0.0]
-    clock = SimpleNamespace(perf_counter=lambda: now[0])
-    monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(plan, "time", clock)
-
-    def taking(seconds: float, real: object) -> object:
-        def called(*arguments: object, **settings: object) -> object:
-            now[0] += seconds
-            return real(*arguments, **settings)
-
-        return called
-
-    monkeypatch.setattr(module, "convert", taking(0.5, module.convert))
-    monkeypatch.setattr(module, "judge", taking(0.25, module.judge))
-    with sdk.load(toy_path, backend="onnxruntime", decode="inline", threads=1) as loaded:
-        for seconds, graph in ((8.0, "local"), (4.0, "rest"), (2.0, "locate")):
-            session = loaded._here().session(graph, precision="f32")
-            monkeypatch.setattr(session, "run", taking(seconds, session.run))
-        found = loaded.analyze(frame[:32, :48]).latency  # one tile
-    assert found.stages == {"decode": 500, "local": 8000, "rest": 4000, "locate": 2000, "result": 250}
-    assert found.total == sum(found.stages.values())

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdk import artifact, backends, plan, tiles
+import sdk
+from sdk import analyzer, artifact, backends, plan, tiles
 from sdk.errors import ArtifactInvalid
 from tests.sdk import toy
 
@@ -166,3 +168,28 @@ def test_maps_do_not_outlive_their_readers(sessions, frame):
     terms = dataclasses.replace(toy.TERMS, plan=(dataclasses.replace(toy.PLAN[1], tiling=None), *toy.PLAN[2:]))
     plan.execute(terms, Watched, frame[None], working_size=0)
     assert left == {"local": [], "rest": ["l0", "l1"], "locate": ["f1", "f2", "f3", "f4", "score"]}
+
+
+def test_the_stages_are_the_whole_time(toy_path, frame, monkeypatch):
+    """By a clock that only reading, graphs and the verdict move."""
+    now = [0.0]
+    clock = SimpleNamespace(perf_counter=lambda: now[0])
+    monkeypatch.setattr(analyzer, "time", clock)
+    monkeypatch.setattr(plan, "time", clock)
+
+    def taking(seconds: float, real: object) -> object:
+        def called(*arguments: object, **settings: object) -> object:
+            now[0] += seconds
+            return real(*arguments, **settings)
+
+        return called
+
+    monkeypatch.setattr(analyzer, "convert", taking(0.5, analyzer.convert))
+    monkeypatch.setattr(analyzer, "judge", taking(0.25, analyzer.judge))
+    with sdk.load(toy_path, backend="onnxruntime", decode="inline", threads=1) as loaded:
+        for seconds, graph in ((8.0, "local"), (4.0, "rest"), (2.0, "locate")):
+            session = loaded._here().session(graph, precision="f32")
+            monkeypatch.setattr(session, "run", taking(seconds, session.run))
+        found = loaded.analyze(frame[:32, :48]).latency  # one tile
+    assert found.stages == {"decode": 500, "local": 8000, "rest": 4000, "locate": 2000, "result": 250}
+    assert found.total == sum(found.stages.values())
