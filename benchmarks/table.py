@@ -1,4 +1,4 @@
-"""The tables of README and of docs/results.md, written from committed results: no figure is typed by hand.
+"""The tables of README and of the pages in docs, written from committed results: no figure is typed by hand.
 
     python -m benchmarks.table [--check]
 
@@ -20,7 +20,7 @@ from sdk.artifact import Artifact
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / name for name in ("results.md", "several-models.md")))
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 Row = Mapping[str, Any]
 
@@ -282,6 +282,29 @@ def _interval(bounds: list[float] | None) -> str | None:
     return f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else None
 
 
+def cascade(folder: Path = RESULTS) -> str:
+    """What asking fewer models saves, and what that costs."""
+    headings = {
+        "band": "scores that go on", "further": "frames that do", "ms": "ms a frame", "pixel": "pixel AUC",
+        "pixel_interval": "95 % interval", "image": "image AUC", "image_interval": "95 % interval of it",
+    }  # fmt: skip
+    return markdown(headings, (_band(row) for result in results("cascade", folder) for row in result["rows"]))
+
+
+def _band(row: Row) -> dict[str, object]:
+    low, high = row["band"]
+    pixel, image = row["pixel_auc"], row["image_auc"]
+    return {
+        "band": f"{low:.2f} to {high:.2f}" + (", as fitted" if row["own"] else ""),
+        "further": _percent(list(row["asked"].values())[1]),
+        "ms": row["mean_ms"],
+        "pixel": f"{pixel['value']:.3f}",
+        "pixel_interval": _interval([pixel["low"], pixel["high"]]),
+        "image": f"{image['value']:.3f}",
+        "image_interval": _interval([image["low"], image["high"]]),
+    }
+
+
 def models(_: Path = RESULTS) -> str:
     """The artifacts that ship."""
     headings = {
@@ -309,7 +332,8 @@ def _model(artifact: Artifact) -> Row:
 
 TABLES: Mapping[str, Callable[[Path], str]] = {
     "latency": latency, "times": times, "floors": floors, "throughput": throughput, "steady": steady, "memory": memory,
-    "service": service, "hostile": hostile, "kernels": kernels, "accuracy": accuracy, "models": models,
+    "service": service, "hostile": hostile, "kernels": kernels, "accuracy": accuracy, "cascade": cascade,
+    "models": models,
 }  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def test_thin_frames_agree_with_the_reference_runtime(analyzer, reference, rng, 
     np.testing.assert_allclose(found.heatmap, expected.heatmap, atol=0.02)  # a fiftieth of the scale
 
 
-@pytest.mark.parametrize("model", artifact.names())
+@pytest.mark.parametrize("model", artifact.models())
 def test_the_default_working_size_is_the_best_of_the_card(model):
     shipped = artifact.read(artifact.find(model))
     card = (shipped.path / "card.md").read_text(encoding="utf-8")
