@@ -211,7 +211,8 @@ class WorkerProcess:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         while not line.endswith(b"\n"):
-            if not poll.poll(max(0.0, 1e3 * (deadline - time.monotonic()))):
+            left = deadline - time.monotonic()
+            if left <= 0 or not poll.poll(1e3 * left):
                 self.close()
                 raise LimitExceeded(
                     f"took longer than the limit seconds={seconds:g}",
