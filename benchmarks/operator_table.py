@@ -71,7 +71,7 @@ def asked(result: Row) -> Iterator[Floor]:
         elif case["device"] == "cuda":
             rivals = [found[name]["times_op"] for name in RIVALS if name in found]
             took = min(filter(None, rivals), default=None)
-            what = f"{case['size']}: times as fast as the best of torch's ways"
+            what = f"{case['size']}: times as fast as the better of products with softmax and torch's own attention"
             yield Floor(what, FASTER_ATTENTION, took, took is not None and took >= FASTER_ATTENTION)
 
 
