@@ -90,35 +90,43 @@ def thawed_row(frozen: Detector, artifact: Artifact, photographs: Sequence[Frame
 
 
 def auc_fall(run: Run, exact: Run, pairs: Iterable[Pair], *, working_size: int) -> float:
-    """By how much ``run`` falls behind ``exact`` in mean pixel AUC, over frames whose masks are known."""
-    falls = [
+    """By how much ``run`` falls behind ``exact`` in mean pixel AUC, over :func:`fitting` frames."""
+    return statistics.fmean(
         metrics.auc(exact(frame, working_size)[0], mask) - metrics.auc(run(frame, working_size)[0], mask)
         for frame, mask in pairs
-        if mask.any() and not mask.all()
-    ]
-    return statistics.fmean(falls) if falls else 0.0
+    )
+
+
+def fitting(pairs: Sequence[Pair], profile: Profile) -> list[Pair]:
+    """Of ``pairs`` those that judge an engine for ``profile``: it takes the frame, the mask is white in part.
+
+    Raises :class:`sdk.errors.BadSetting` where some are given and none is left.
+    """
+    size = profile.working_size or 0
+    found = [(frame, mask) for frame, mask in pairs if _tells(mask) and profile.admits((1, *frame.shape), size)]
+    if pairs and not found:
+        raise BadSetting(
+            f"no frame of the evaluation folder, masked in part, is one for the engine: {profile.text()}",
+            remedy="give a folder with such frames and masks, or build an engine for all sizes",
+        )
+    return found
 
 
 def require_auc(run: Run, frozen: Detector, pairs: Sequence[Pair], *, profile: Profile) -> None:
-    """Refuse an engine whose pixel AUC falls behind that of ``frozen`` by more than ``LARGEST_FALL``.
+    """Refuse an engine whose pixel AUC on :func:`fitting` pairs falls behind that of ``frozen``.
 
-    Asked on the frames of ``pairs`` that it takes. Raises :class:`sdk.errors.ParityFailed`, and
-    :class:`sdk.errors.BadSetting` where it takes none of those that are given.
+    By more than ``LARGEST_FALL``: :class:`sdk.errors.ParityFailed`. Without pairs nothing is asked.
     """
+    if not pairs:
+        return
     size = profile.working_size or 0
-    taken = [(frame, mask) for frame, mask in pairs if profile.admits((1, *frame.shape), size)]
-    if pairs and not taken:
-        raise BadSetting(
-            f"no frame of the evaluation folder is one for the engine: {profile.text()}",
-            remedy="give a folder with such frames, or build an engine for all sizes",
-        )
 
     def exact(frame: Frame, size: int) -> tuple[NDArray[np.float32], float]:
         with torch.inference_mode():
             heatmap, score = frozen(torch.from_numpy(frame)[None], size)
         return heatmap[0].numpy(), float(score[0])
 
-    fall = auc_fall(run, exact, taken, working_size=size)
+    fall = auc_fall(run, exact, pairs, working_size=size)
     if fall > LARGEST_FALL:
         raise ParityFailed(
             f"the engine's pixel AUC on the evaluation folder is {fall:.4f} below the model's",
@@ -127,9 +135,22 @@ def require_auc(run: Run, frozen: Detector, pairs: Sequence[Pair], *, profile: P
 
 
 def evaluation(folder: Path | None) -> list[Pair]:
-    """The frames of an evaluation folder (:mod:`training.evaluation.items`) whose masks are known; none without one."""
-    loaded = [item.load() for item in items.read(folder)] if folder else []
-    return [(frame, truth > 0) for frame, truth in loaded if truth is not None and truth.any()]
+    """The frames of an evaluation folder (:mod:`training.evaluation.items`) that tell an AUC; none without a folder.
+
+    Raises :class:`sdk.errors.BadSetting` where it holds no such frame.
+    """
+    if folder is None:
+        return []
+    loaded = [item.load() for item in items.read(folder)]
+    found = [(frame, truth > 0) for frame, truth in loaded if truth is not None and _tells(truth)]
+    if not found:
+        raise BadSetting(f"{folder} has no mask that is white in part, to judge by", remedy=items.LAYOUT)
+    return found
+
+
+def _tells(mask: NDArray[np.bool_]) -> bool:
+    """Whether an AUC can be told: some pixels are manipulated, others are not."""
+    return bool(mask.any() and not mask.all())
 
 
 def _difference(found: NDArray[np.float32], truth: NDArray[np.float32]) -> float:

@@ -30,6 +30,7 @@ from sdk.backends import aotinductor
 from sdk.contract import ParityRow
 from sdk.engines.cache import Cache, Entry
 from sdk.engines.profile import Profile
+from sdk.errors import SdkError
 from training.nn.detector import Detector
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -60,29 +61,32 @@ def export(
 ) -> tuple[Entry, list[ParityRow]]:
     """Compile ``artifact`` for ``profile``, pass the parity gate, keep the package in the cache; both are returned.
 
-    One that is kept already is not compiled again. ``options`` are Inductor's. Raises
-    :class:`sdk.errors.ParityFailed`, and keeps nothing, where the package answers differently from the model.
+    One that is kept already is not compiled again, but judged. ``options`` are Inductor's. Raises
+    :class:`sdk.errors.ParityFailed`, and keeps nothing, where the package answers differently from the model;
+    :class:`sdk.errors.BadSetting`, before it is compiled, where no frame of ``evaluation`` is one for it.
     """
     profile = dataclasses.replace(profile, working_size=profile.working_size or 0)
+    pairs = gate.fitting(evaluation, profile)
     key = aotinductor.key(artifact, precision, profile, target=aotinductor.target(device))
-    cache = Cache()
+    cache, settings = Cache(), {"device": device, "precision": precision}
     with cache.building(key):
-        kept = cache.find(key)
-        if kept and kept.problem() is None:
-            return kept, []
+        found = cache.find(key)
+        kept = found if found and found.problem() is None else None
         frozen = thaw(artifact)
-        start = time.monotonic()
-        content = compiled(frozen, device=device, precision=precision, profile=profile, options=options)
-        seconds = round(time.monotonic() - start, 1)
         rows = [gate.thawed_row(frozen, artifact, photographs)]
-        run = _runner(content, device=device, precision=precision)
-        settings = {"backend": "aotinductor", "precision": precision, "profile": profile}
-        rows += gate.rows(run, frozen, photographs, **settings)
         parity.require(rows)
-        gate.require_auc(run, frozen, evaluation, profile=profile)
+        start = time.monotonic()
+        content = kept.read() if kept else compiled(frozen, profile=profile, options=options, **settings)
+        seconds = round(time.monotonic() - start, 1)
+        try:
+            rows += _judged(content, frozen, photographs, pairs, profile=profile, **settings)
+        except SdkError:
+            if kept:
+                cache.remove(kept)
+            raise
         worst = max(max(row.max_abs_heatmap, row.max_abs_score) for row in rows)
         facts = {"model": artifact.name, "seconds": seconds, "device": device, "worst difference": worst}
-        return cache.put(key, content, facts=facts), rows
+        return kept or cache.put(key, content, facts=facts), rows
 
 
 def compiled(
@@ -105,6 +109,24 @@ def compiled(
         file = Path(folder) / "model.pt2"
         torch._inductor.aoti_compile_and_package(program, package_path=str(file), inductor_configs=dict(options or {}))
         return file.read_bytes()
+
+
+def _judged(
+    content: bytes,
+    frozen: Detector,
+    photographs: Sequence[Frame],
+    pairs: Sequence[gate.Pair],
+    *,
+    device: str,
+    precision: str,
+    profile: Profile,
+) -> list[ParityRow]:
+    """The gate's rows about a package; :class:`sdk.errors.ParityFailed` where it does not pass."""
+    run = _runner(content, device=device, precision=precision)
+    rows = gate.rows(run, frozen, photographs, backend="aotinductor", precision=precision, profile=profile)
+    parity.require(rows)
+    gate.require_auc(run, frozen, pairs, profile=profile)
+    return rows
 
 
 def _typed(frozen: Detector, dtype: torch.dtype) -> Detector:

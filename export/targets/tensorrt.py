@@ -8,6 +8,7 @@ plugin: operators of ours are there as their bodies.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -32,7 +33,7 @@ from sdk.contract import ParityRow
 from sdk.engines import onepiece
 from sdk.engines.cache import Cache
 from sdk.engines.profile import Profile
-from sdk.errors import SdkError
+from sdk.engines.trt_run import Engine
 from training.nn.detector import Detector
 
 
@@ -83,35 +84,38 @@ def build(
 ) -> tuple[list[str], list[ParityRow]]:
     """Build what is missing of the engines in ``precision`` for this machine's GPU and let them pass the parity gate.
 
-    Returns the digests of the engines and the gate's table. An engine over the budget, or one that falls behind on the
-    frames with masks of ``evaluation``, is removed from the cache, and :class:`sdk.errors.ParityFailed` raised.
+    An engine that is kept for these frames is judged anew. Returns the digests of the engines and the gate's table. One
+    over the budget, or one that falls behind on the frames with masks of ``evaluation``, is removed from the cache, and
+    :class:`sdk.errors.ParityFailed` raised; :class:`sdk.errors.BadSetting`, before any is built, if none of these fits.
     """
-    frozen = thaw(artifact)
+    pairs, frozen = gate.fitting(evaluation, profile), thaw(artifact)
+    ends = [(profile.batch, *sides, 3) for sides in (profile.smallest, profile.largest)]
     rows: list[ParityRow] = []
     for graph in onepiece.GRAPHS:
-        session = tensorrt.open(artifact, graph, device="cuda", precision=precision, threads=None)
-        session.build(profile)
         size = None if graph == "native" else artifact.contract.working_size or min(profile.usual)
         shown = dataclasses.replace(profile, working_size=size or 0)
         settings = {"backend": "tensorrt", "precision": precision, "profile": shown}
-        run = _runner(session, shrunk=graph == "shrunk")
-        rows += gate.rows(run, frozen, photographs, **settings)
-        try:
-            parity.require(rows)
-            gate.require_auc(run, frozen, evaluation, profile=shown)
-        except SdkError:
-            session.discard(profile)
-            raise
-        finally:
-            session.close()
+        session = tensorrt.open(artifact, graph, device="cuda", precision=precision, threads=None)
+        with contextlib.closing(session):
+            entry = session.secure(profile, ends)
+            try:
+                run = _runner(session.engine(entry), shrunk=graph == "shrunk")
+                rows += gate.rows(run, frozen, photographs, **settings)
+                parity.require(rows)
+                gate.require_auc(run, frozen, pairs, profile=shown)
+            except BaseException:  # by Ctrl-C too: what was not judged to the end may not serve
+                session.discard(entry)
+                raise
     digests = [entry.key.digest for entry in Cache().entries() if entry.facts.get("model") == artifact.name]
     return digests, rows
 
 
-def _runner(session: object, *, shrunk: bool) -> Run:
+def _runner(engine: Engine, *, shrunk: bool) -> Run:
     def run(frame: Frame, working_size: int) -> tuple[np.ndarray, float]:
         feeds = {"frame": frame[None]}
-        found = session.run(feeds | {"working_size": np.array(working_size, np.int64)} if shrunk else feeds)
+        if shrunk:
+            feeds["working_size"] = np.array(working_size, np.int64)
+        found = engine.start(feeds).result()
         return found["heatmap"][0], float(found["score"][0])
 
     return run

@@ -105,10 +105,9 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
 class _Session:
     """The packages of one artifact in one precision on one device."""
 
-    parallel = 3
-
     def __init__(self, artifact: Artifact, precision: str, device: str) -> None:
         self._precision, self._device = precision, device
+        self.parallel = 3 if device == "cuda" else 1  # on a CPU a package runs one frame after the other
         wanted = key(artifact, precision, Profile(working_size=0), target=target(device))
         self._shelf = kept.Shelf(Cache(), wanted, verb=f"aotinductor {artifact.contract.name} --device {device}")
         self._packages: dict[str, Package] | None = {}

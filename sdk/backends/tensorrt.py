@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -114,17 +114,21 @@ class _Session:
 
     def submit(self, feeds: Mapping[str, NDArray[Any]]) -> Running:
         """Start on ``feeds``; a frame may lie on the GPU."""
-        return self._engine(self._shelf.entry_for(feeds)).start(feeds)
+        return self.engine(self._shelf.entry_for(feeds)).start(feeds)
 
     def build(self, profile: Profile) -> None:
         """Build an engine for ``profile`` unless one that loads is kept for its usual frame."""
+        self.secure(profile, [(1, *profile.usual, 3)])
+
+    def secure(self, profile: Profile, shapes: Sequence[tuple[int, ...]]) -> Entry:
+        """The engine that is kept for all ``shapes`` [N, H, W, 3], if it loads; else a new one for ``profile``."""
         name = named(self._graph, self._precision)
         wanted = dataclasses.replace(self._key, profile=profile)
         self._shelf.forget()
         with self._cache.building(wanted):
-            entry = kept.chosen(kept.serving(self._cache, self._key), (1, *profile.usual, 3), 0)
-            if entry and self._loads(entry):
-                return
+            for entry in kept.serving(self._cache, self._key):
+                if all(entry.key.profile.admits(shape, 0) for shape in shapes) and self._loads(entry):
+                    return entry
             start = time.monotonic()
             plan, timings = trt.build(
                 self._library,
@@ -136,13 +140,11 @@ class _Session:
             )
             self._cache.remember("timings", self._whose, timings)
             seconds = round(time.monotonic() - start, 1)
-            self._cache.put(wanted, plan, facts={"model": self._artifact.name, "seconds": seconds})
+            return self._cache.put(wanted, plan, facts={"model": self._artifact.name, "seconds": seconds})
 
-    def discard(self, profile: Profile) -> None:
-        """Drop the engine that :meth:`build` made for ``profile``, which was not what it should be."""
-        entry = self._cache.find(dataclasses.replace(self._key, profile=profile))
-        if entry:
-            self._cache.remove(entry)
+    def discard(self, entry: Entry) -> None:
+        """Drop an engine that was not what it should be."""
+        self._cache.remove(entry)
         self._shelf.forget()
 
     def close(self) -> None:
@@ -153,7 +155,8 @@ class _Session:
             self._cache.remember("kernels", self._whose, engine.kernels())
             engine.close()
 
-    def _engine(self, entry: Entry) -> Engine:
+    def engine(self, entry: Entry) -> Engine:
+        """A kept engine, loaded once."""
         with self._lock:
             if self._engines is None:
                 raise AnalyzerClosed("the session was closed during an analysis", remedy="close the Analyzer later")
@@ -166,7 +169,7 @@ class _Session:
     def _loads(self, entry: Entry) -> bool:
         """Whether a kept engine can be used; one that cannot goes, whatever the reason, which is logged."""
         try:
-            self._engine(entry)
+            self.engine(entry)
         except SdkError as error:
             if isinstance(error, AnalyzerClosed | MissingExtra):
                 raise

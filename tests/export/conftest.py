@@ -12,9 +12,12 @@ from export import parity, precision
 from export.freeze import settle
 from export.targets import onnx
 from sdk.contract import Contract
+from tests.sdk.engines.conftest import artifact_path, device, package, session
 from training import models
 from training.card import Card
 from training.nn.detector import Detector
+
+__all__ = ["artifact_path", "device", "package", "session"]
 
 SMALL = ((32, 32), (75, 97), (64, 200))
 

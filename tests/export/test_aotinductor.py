@@ -28,6 +28,8 @@ from tests.sdk import toy
 PROFILE = Profile(smallest=(32, 32), usual=(48, 64), largest=(96, 128), working_size=40)
 QUICK = {"aot_inductor.compile_wrapper_opt_level": "O0"}
 """The wrapper is compiled once and run a few times."""
+PAIR = (np.full((48, 64, 3), 128, np.uint8), np.eye(48, 64, dtype=bool))
+"""A frame of an evaluation folder, and its mask."""
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def test_the_gate_is_passed_and_the_package_is_kept_once(exported):
     assert not parity.over_budget(rows)
     assert {row.size for row in rows[1:]} == {(32, 32), (48, 64), (96, 128)}
     assert entry.facts["model"] == "toy-0.1"
-    assert target.export(loaded, **settings) == (entry, [])
+    assert target.export(loaded, **settings) == (entry, rows)
     assert len(Cache().entries()) == 1
 
 
@@ -113,14 +115,25 @@ def test_a_fall_of_the_auc_on_an_evaluation_folder_refuses_the_engine(loaded, pa
     """A precision may stay within the budget of a probability and still lose what counts."""
     monkeypatch.setattr(target, "compiled", lambda *_, **__: package)
     monkeypatch.setattr(gate, "auc_fall", lambda *_, **__: 0.01)
+    settings = {"device": "cpu", "precision": "f32", "profile": PROFILE, "photographs": photographs}
     with pytest.raises(ParityFailed, match=r"pixel AUC on the evaluation folder is 0\.0100 below"):
-        target.export(loaded, device="cpu", precision="f32", profile=PROFILE, photographs=photographs)
+        target.export(loaded, evaluation=[PAIR], **settings)
+    assert Cache().entries() == []
+
+
+@pytest.mark.slow
+def test_a_kept_package_is_judged_by_what_is_given_now(exported, monkeypatch):
+    loaded, _, settings = exported
+    monkeypatch.setattr(gate, "auc_fall", lambda *_, **__: 0.01)
+    with pytest.raises(ParityFailed, match=r"pixel AUC on the evaluation folder is 0\.0100 below"):
+        target.export(loaded, evaluation=[PAIR], **settings)
     assert Cache().entries() == []
 
 
 def test_auc_fall_is_the_mean_over_frames_with_a_mask():
     masks = [np.eye(8, dtype=bool), np.zeros((8, 8), bool), np.tri(8, dtype=bool)]
-    pairs = [(mask.astype(np.uint8), mask) for mask in masks]
+    pairs = gate.fitting([(mask.astype(np.uint8), mask) for mask in masks], Profile.only(8, 8))
+    assert len(pairs) == 2
 
     def right(frame, _size):
         return frame.astype(np.float32), 1.0
@@ -130,7 +143,12 @@ def test_auc_fall_is_the_mean_over_frames_with_a_mask():
 
     assert gate.auc_fall(right, right, pairs, working_size=0) == 0
     assert gate.auc_fall(wrong, right, pairs, working_size=0) == 1
-    assert gate.auc_fall(wrong, right, pairs[1:2], working_size=0) == 0
+
+
+@pytest.mark.parametrize(("device", "parallel"), [("cpu", 1), ("cuda", 3)])
+def test_as_many_runs_are_promised_as_are_computed_side_by_side(loaded, device, parallel):
+    session = aotinductor.open(loaded, "frame", device=device, precision="f32", threads=None)
+    assert session.parallel == parallel
 
 
 def test_without_a_package_the_reason_says_how_to_compile_one(loaded):
