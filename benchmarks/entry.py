@@ -28,10 +28,12 @@ def heading(kind: str, artifact: Artifact) -> dict[str, object]:
 
 
 def write(result: Mapping[str, object], folder: Path, *, host: str, hide: Path) -> Path:
-    """Write ``<kind>-<model>-<host>.json`` into ``folder``, figures rounded; ``hide`` is :func:`rounded`'s."""
+    """Write ``<kind>-<model>-<host>.json`` into ``folder``, whole or not at all; ``hide`` is :func:`rounded`'s."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{result['kind']}-{result['model']}-{host}.json"
-    target.write_text(json.dumps(rounded(result, hide=str(hide)), indent=2) + "\n", encoding="utf-8")
+    beside = target.with_name(f"{target.name}.part")
+    beside.write_text(json.dumps(rounded(result, hide=str(hide)), indent=2) + "\n", encoding="utf-8")
+    beside.replace(target)
     return target
 
 
