@@ -109,21 +109,31 @@ def draw(result: Row, path: Path) -> Path:
     names = sorted({(row["run_by"], row["precision"]) for row in alone})
     for place, (run_by, precision) in enumerate(names):
         mine = sorted((row for row in alone if (row["run_by"], row["precision"]) == (run_by, precision)), key=_setting)
-        sizes = [(row["network_height"] * row["network_width"]) / 1e6 for row in mine]
-        (line,) = over.plot(sizes, [row["frame"]["fps"] for row in mine], "o-", label=f"{run_by} {precision}")
+        (line,) = over.plot(
+            list(map(_megapixels, mine)), [row["frame"]["fps"] for row in mine], "o-", label=f"{run_by} {precision}"
+        )
         for row in mine:
             if _setting(row) == largest:
                 times = [row["frame"][f"{name}_ms"] for name in ("p50", "p95", "p99")]
                 within.plot(times, [place] * 3, "-", color=line.get_color())
                 for ms, mark in zip(times, "o|x", strict=True):
                     within.plot([ms], [place], mark, color=line.get_color())
-    over.set(xlabel="megapixels that the network sees", ylabel="frames per second", xscale="log", yscale="log")
+    over.set(xlabel="frame that the network sees, px", ylabel="frames per second", xscale="log", yscale="log")
+    seen = {f"{row['network_width']}x{row['network_height']}": _megapixels(row) for row in alone}
+    over.set_xticks(list(seen.values()), list(seen), fontsize="small")
+    over.minorticks_off()
     over.legend(fontsize="small")
-    within.set(xlabel="ms a frame: o p50, | p95, x p99", yticks=range(len(names)), xscale="log")
+    shown = max(seen, key=seen.__getitem__, default="none")
+    within.set(xlabel=f"ms a frame that it sees at {shown}: o p50, | p95, x p99", yticks=range(len(names)))
+    within.set_xlim(left=0)
     within.set_yticklabels([" ".join(name) for name in names], fontsize="small")
     figure.suptitle(f"{result['model']} {result['version']} on {result['device']}, frame in host memory to result")
     figure.savefig(path, dpi=110)
     return path
+
+
+def _megapixels(row: Row) -> float:
+    return float(row["network_height"] * row["network_width"] / 1e6)
 
 
 def main() -> None:
