@@ -229,15 +229,17 @@ def _open_heif(file: BinaryIO) -> Image.Image:
 
 def _check(image: Image.Image, name: str, limits: Limits, most_pixels: int) -> list[str]:
     check_pixels(name, image.size, limits)
-    check_large(name, image.size, most_pixels)
-    frames = getattr(image, "n_frames", 1)
-    if image.format in CONTAINERS:
-        beside = "pictures beside the photograph (previews, depth or gain maps) were left aside"
-        return [f"{frames - 1} {beside}"] if frames > 1 else []
-    check_frames(name, frames, limits)
+    frames, container = getattr(image, "n_frames", 1), image.format in CONTAINERS
+    if not container:
+        check_frames(name, frames, limits)
     if image.format == "TIFF":
         _refuse_preview(image)
-    return [f"the first of {frames} frames or pages was analysed"] if frames > 1 else []
+    check_large(name, image.size, most_pixels)  # after all that refuses it wherever it is analysed
+    if frames == 1:
+        return []
+    if container:
+        return [f"{frames - 1} pictures beside the photograph (previews, depth or gain maps) were left aside"]
+    return [f"the first of {frames} frames or pages was analysed"]
 
 
 def _refuse_preview(image: Image.Image) -> None:

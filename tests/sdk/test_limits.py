@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 import sdk
 from sdk.decoding import Decoder, Limits
-from sdk.errors import BadSetting, LargePicture, LimitExceeded
+from sdk.errors import BadSetting, LargePicture, LimitExceeded, UnsupportedImage
 from sdk.frames import convert
 from tests.sdk.files import png_header, saved
 from tests.sdk.test_analyzer import OnlyDlpack
@@ -43,6 +43,18 @@ def test_a_large_picture_is_told_from_its_header_alone(decoder, picture):
         decoder.decode(png_header(20_000, 20_000), most_pixels=1)
     assert not isinstance(never.value, LargePicture)
     assert decoder.decode(data).width == 64
+
+
+def test_a_large_picture_that_is_refused_anyway_is_not_called_large(decoder, picture):
+    image = Image.fromarray(picture)
+    animation = saved(image, "GIF", save_all=True, append_images=[Image.fromarray(255 - picture)])
+    preview = saved(image, "TIFF", tiffinfo={ExifTags.Base.NewSubfileType: 1})
+    for data, kind in ((animation, LimitExceeded), (preview, UnsupportedImage)):
+        with pytest.raises(kind, match=r"has 2 frames or pages|preview of reduced size") as refused:
+            decoder.decode(data, most_pixels=1)
+        assert not isinstance(refused.value, LargePicture)
+    with pytest.raises(LargePicture, match="3,072 pixels, more than 1\n"):
+        decoder.decode(saved(image, "MPO", save_all=True, append_images=[image]), most_pixels=1)
 
 
 def test_the_byte_limit_is_exact(tmp_path, picture):
