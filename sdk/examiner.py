@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +119,7 @@ class Examiner:
             read = next(iter(self.analyzers.values())).read(data, most_pixels=most_pixels)  # decoded once for all
             analyses = {name: analyzer.analyze(read, min_score=0.0) for name, analyzer in self.analyzers.items()}
         except LargePicture:
-            facts.result()  # until then the file is held
+            wait([facts])  # until then the file is held
             raise
         except REFUSALS as refusal:
             return self._refused(upload, refusal, facts.result())

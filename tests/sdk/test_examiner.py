@@ -9,7 +9,7 @@ import pytest
 
 import sdk
 from sdk import policy_file
-from sdk.errors import BadSetting, UnknownName
+from sdk.errors import BadSetting, LargePicture, UnknownName
 from sdk.examiner import Examiner, opened
 from tests.sdk import toy
 from tests.sdk.files import saved
@@ -75,6 +75,16 @@ def test_bytes_of_every_kind_are_one_file(pair, policy, picture, kind):
     data = saved(picture, "PNG")
     examiner = Examiner(pair[:1], policy("[thresholds.default]"))
     assert examiner.examine(kind(data)).record["input"] == examiner.examine(data).record["input"]
+
+
+def test_a_large_picture_is_told_whatever_becomes_of_its_metadata(pair, policy, picture):
+    class Failing:
+        def facts(self, data):
+            raise RuntimeError("no process can be started")
+
+    examiner = Examiner(pair[:1], policy("[thresholds.default]"), metadata=Failing())
+    with pytest.raises(LargePicture, match="is 64 x 48 = 3,072 pixels, more than 3,071"):
+        examiner.examine(saved(picture, "PNG"), most_pixels=64 * 48 - 1)
 
 
 def test_one_model_is_opened_by_its_path_alone(toy_path):
