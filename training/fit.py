@@ -135,7 +135,9 @@ class Fit:
         self, name: str, detector: Detector, folder: Path, settings: FitSettings, *,
         partners: Mapping[str, Partner] | None = None, choices: Mapping[str, object] | None = None,
     ) -> None:  # fmt: skip
-        """``choices``, in JSON types, are what else decides what is learned: a run goes on with the same or not at all.
+        """``choices``, in JSON types, are what else a run is held to: it goes on with the same or not at all.
+
+        A choice of None leaves it to how the run began.
 
         Raises:
             ValueError: ``folder`` holds a run of something else.
@@ -236,9 +238,12 @@ class Fit:
     def _resume(self, saved: dict[str, object]) -> None:
         if saved["model"] != self.name:
             raise ValueError(f"{self.folder} holds a run of {saved['model']}\n  -> give another --out for {self.name}")
-        for before, after in ((saved["settings"], self.detector.settings), (saved.get("choices", {}), self.choices)):
+        began = saved.get("choices", {})
+        asked = {name: choice for name, choice in self.choices.items() if choice is not None}
+        for before, after in ((saved["settings"], self.detector.settings), (began, asked)):
             if told := differences(before, after):
                 raise ValueError(f"{self.folder} began with {told}\n  -> go on as it began, or give another --out")
+        self.choices |= began
         beside, mine = sorted(saved.get("partners", {})), sorted(self.partners)
         if beside != mine:
             raise ValueError(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
 import pytest
+
+from training.fit import Fit
 
 FOLDERS = {"metadata_extractor": 12, "lire_cc": 2, "ccp": 4}
 SIDE = 160
@@ -42,3 +45,17 @@ def photographs(tmp_path_factory):
         writer.writeheader()
         writer.writerows(rows)
     return folder
+
+
+@pytest.fixture(scope="session")
+def interrupted():
+    """A context in which runs are stopped after a share of their budget."""
+
+    @contextmanager
+    def stopped(share):
+        run = Fit.run
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Fit, "run", lambda fit, *args, until, **how: run(fit, *args, until=min(until, share), **how))
+            yield
+
+    return stopped

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
@@ -33,10 +35,10 @@ def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fitted(
-    photographs: Path, folder: Path, *, until: float = 1.0, ablation: str = "gsr-net", weights: Path | None = None,
+    photographs: Path, folder: Path, *, ablation: str = "gsr-net", weights: Path | None = None,
     forgers: tuple[Path, ...] = (), **options: object,
 ) -> dict[str, object]:  # fmt: skip
-    stages = (Stage(until=until, size=SIDE, batch=2),)
+    stages = (Stage(until=1.0, size=SIDE, batch=2),)
     recipe = Recipe(
         photographs=photographs, stages=stages, validation_samples=0, video=False, weights=weights, forgers=forgers
     )
@@ -45,9 +47,12 @@ def fitted(
     return checkpoints.read(folder / "checkpoint.pt")
 
 
-def test_all_three_networks_resume_exactly(photographs: Path, tmp_path: Path) -> None:
+def test_all_three_networks_resume_exactly(
+    photographs: Path, tmp_path: Path, interrupted: Callable[[float], AbstractContextManager[None]]
+) -> None:
     whole = fitted(photographs, tmp_path / "whole")
-    fitted(photographs, tmp_path / "parts", until=0.5)
+    with interrupted(0.5):
+        fitted(photographs, tmp_path / "parts")
     parts = fitted(photographs, tmp_path / "parts")
     assert set(whole["partners"]) == {"discriminator", "generator"}
     pairs = [
@@ -63,7 +68,8 @@ def test_all_three_networks_resume_exactly(photographs: Path, tmp_path: Path) ->
     told = json.loads((tmp_path / "whole" / "settings.json").read_text())
     assert told["architecture"]["width"] == 4
     assert told["choices"] == {
-        "seed": 1, "ablation": "gsr-net",
+        "seed": 1, "ramp": 0, "video": False, "weights": None, "shards": "none", "forgers": [], "ablation": "gsr-net",
+        "stages of 4 steps": [{"until": 1.0, "size": SIDE, "batch": 2, "grid": 0, "correlation": True}],
         "background": 1.0, "laplacian": 1.0, "edge": 2.0, "deceit": 5.0, "outline": 1.0,
     }  # fmt: skip
     for other, words in (
@@ -76,6 +82,18 @@ def test_all_three_networks_resume_exactly(photographs: Path, tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"ema.pt was trained with boundary=True, not False\n  -> ask for the same"):
         fitted(photographs, tmp_path / "new", ablation="dl", weights=tmp_path / "whole" / "ema.pt")
     fitted(photographs, tmp_path / "new", weights=tmp_path / "whole" / "ema.pt")
+
+
+def test_a_run_from_weights_learns_the_first_convolution_to_its_end(
+    photographs: Path, tmp_path: Path, interrupted: Callable[[float], AbstractContextManager[None]]
+) -> None:
+    fitted(photographs, tmp_path)
+    start = tmp_path / "ema.pt"
+    whole = fitted(photographs, tmp_path / "whole", weights=start)
+    with interrupted(0.5):
+        fitted(photographs, tmp_path / "parts", weights=start)
+    parts = fitted(photographs, tmp_path / "parts")  # the checkpoint decides
+    assert all(torch.equal(whole["state"][key], parts["state"][key]) for key in whole["state"])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
@@ -41,8 +43,8 @@ def named(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def recipe(photographs: Path, *, until: float = 1.0, **changes: object) -> Recipe:
-    stages = (Stage(until=until, size=SIDE, batch=2),)
+def recipe(photographs: Path, **changes: object) -> Recipe:
+    stages = (Stage(until=1.0, size=SIDE, batch=2),)
     return Recipe(photographs=photographs, stages=stages, video=False, **{"validation_samples": 0, **changes})
 
 
@@ -144,11 +146,14 @@ def test_pairs_are_a_forgery_and_an_authentic_frame_with_their_classes(named: Pa
 
 
 @pytest.mark.parametrize("ablation", ["mag", "no-retoucher", "single-task"])
-def test_every_ablation_resumes_exactly(named: Path, tmp_path: Path, ablation: str) -> None:
+def test_every_ablation_resumes_exactly(
+    named: Path, tmp_path: Path, ablation: str, interrupted: Callable[[float], AbstractContextManager[None]]
+) -> None:
     for folder, shares in (("whole", (1.0,)), ("parts", (0.5, 1.0))):
-        for until in shares:
-            how = recipe(named, until=until)
-            mag.fit("mag-lite", tmp_path / folder, how, settings(), ablation=ablation, **NET, dropout=0.5)
+        for share in shares:
+            with interrupted(share):
+                how = {"ablation": ablation, **NET, "dropout": 0.5}
+                mag.fit("mag-lite", tmp_path / folder, recipe(named), settings(), **how)
     whole, parts = (checkpoints.read(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
     assert whole["settings"]["classes"] == (0 if ablation == "single-task" else 1)
     assert ("retoucher" in whole["partners"]) == (ablation != "no-retoucher")
@@ -158,9 +163,12 @@ def test_every_ablation_resumes_exactly(named: Path, tmp_path: Path, ablation: s
         assert all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_a_run_leaves_weights_a_forger_and_a_contact_sheet(named: Path, tmp_path: Path) -> None:
-    for until in (0.5, 1.0):
-        mag.fit("mag-lite", tmp_path, recipe(named, until=until, validation_samples=6), settings(), **NET, identity=1.0)
+def test_a_run_leaves_weights_a_forger_and_a_contact_sheet(
+    named: Path, tmp_path: Path, interrupted: Callable[[float], AbstractContextManager[None]]
+) -> None:
+    for share in (0.5, 1.0):
+        with interrupted(share):
+            mag.fit("mag-lite", tmp_path, recipe(named, validation_samples=6), settings(), **NET, identity=1.0)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[0]["identity"] > 0
     assert "pixel_auc" in lines[-1]

@@ -213,7 +213,7 @@ def fit(
     if recipe.weights is not None:
         detector.load_state_dict(checkpoints.fitting(recipe.weights, detector, model=name))
     rivals = Rivals(detector.net, weights, retoucher=ABLATIONS[ablation].retoucher)
-    choices = {"seed": recipe.seed, "ablation": ablation, **asdict(weights)}
+    choices = recipe.choices(settings, ablation=ablation, **asdict(weights))
     partners = rivals.partners(settings.rate)
     run = Fit(name, detector, folder, replace(settings, weight_decay=0.0), partners=partners, choices=choices)
     run.optimiser.param_groups[0]["betas"] = BETAS

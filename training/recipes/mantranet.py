@@ -102,7 +102,7 @@ def _fit_classifier(
     classifier = fresh_classifier(config)
     if recipe.weights is not None:
         classifier.load_state_dict(checkpoints.read(recipe.weights)["state"])
-    run = Fit(name, classifier, folder, settings, choices={"seed": recipe.seed})
+    run = Fit(name, classifier, folder, settings, choices=recipe.choices(settings))
     constrain_after_steps(run.optimiser, classifier)
     photographs, held_out = parts
     for stage in recipe.stages:
@@ -124,8 +124,8 @@ def _fit_detector(
 ) -> None:
     if recipe.weights is not None:
         start(detector, recipe.weights, name)
-    run = Fit(name, detector, folder, settings, choices={"seed": recipe.seed})
-    if recipe.weights is not None:
+    run = Fit(name, detector, folder, settings, choices=recipe.choices(settings))
+    if run.choices["weights"]:
         shorten_steps(run.optimiser, list(detector.net.extractor.parameters()), EXTRACTOR_RATE)
     constrain_after_steps(run.optimiser, detector.net)
     photographs, held_out = parts

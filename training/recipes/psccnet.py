@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -59,6 +60,35 @@ class Recipe:
     """Weight of the detection loss beside the sum of the mask losses."""
     validation_samples: int = 200
 
+    def choices(self, settings: FitSettings, **more: object) -> dict[str, object]:
+        """What a run is held to (:class:`training.fit.Fit`): this, and what the recipe of a model has ``more``.
+
+        Stages are shares of a budget, so another budget may come with others. Files count by what is in them.
+        """
+        budget = f"{settings.steps} steps" if settings.steps else f"{settings.minutes:g} minutes"
+        return {
+            "seed": self.seed,
+            "ramp": self.ramp,
+            "video": self.video,
+            "weights": None if self.weights is None else digest(self.weights),
+            "shards": "none" if self.shards is None else listing(self.shards),
+            "forgers": [digest(file) for file in self.forgers],
+            f"stages of {budget}": [asdict(stage) for stage in self.stages],
+            **more,
+        }
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def listing(folder: Path) -> str:
+    """SHA-256 of the names and sizes of a folder of shards."""
+    listed = "\n".join(f"{path.name} {path.stat().st_size}" for path in sorted(folder.glob("*.tar")))
+    return hashlib.sha256(listed.encode()).hexdigest()
+
 
 def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model: object) -> None:
     """Train model ``name`` (with its settings) into ``folder``, or go on where ``folder`` stands."""
@@ -69,7 +99,8 @@ def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model:
     else:
         go_on(detector, checkpoints.fitting(recipe.weights, detector, model=name))
     grid = detector.net.config.grid
-    run = Fit(name, detector, folder, settings, choices={"seed": recipe.seed})
+    choices = recipe.choices(settings, detection_weight=recipe.detection_weight)
+    run = Fit(name, detector, folder, settings, choices=choices)
     held_out = Photographs(recipe.photographs, "validation")
     make = sequence(recipe, held_out)
 
