@@ -75,11 +75,11 @@ async def received(
     """
     longest = max(max_bytes, max_video_bytes or 0)
     is_form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data"
-    most = longest + (ENVELOPE if is_form else 0)
+    envelope = ENVELOPE if is_form else 0
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > most:
-        raise _too_large(int(declared), longest, of_jobs=of_jobs)
-    pieces = _counted(request, place, most=most, max_bytes=longest, of_jobs=of_jobs)
+    if declared.isdecimal() and int(declared) > longest + envelope:
+        raise _too_large(int(declared), longest, of_jobs=of_jobs, envelope=envelope)
+    pieces = _counted(request, place, max_bytes=longest, of_jobs=of_jobs, envelope=envelope)
     try:
         async with asyncio.timeout(seconds):
             data, content = await _fields(request, pieces) if is_form else (await _joined(pieces), None)
@@ -91,21 +91,32 @@ async def received(
         raise ServiceRefused("the upload was broken off", remedy="send it again", status=400) from error
     if not data:
         raise ServiceRefused("the upload is empty", remedy="send the bytes of one file", status=422)
+    return allowed(data, max_bytes=max_bytes, max_video_bytes=max_video_bytes, of_jobs=of_jobs), content
+
+
+def allowed(data: bytes, *, max_bytes: int, max_video_bytes: int | None, of_jobs: int = 0) -> bytes:
+    """``data``, if a file of its kind may be here and have so many bytes.
+
+    Raises:
+        ServiceRefused: it may not be a video (422), or is too large (413).
+    """
     limit = max_video_bytes if is_video(data[:HEAD]) else max_bytes
     if limit is None:
         raise ServiceRefused("the file is a video", remedy=_JOB, status=422)
     if len(data) > limit:
         raise _too_large(len(data), limit, of_jobs=of_jobs)
-    return data, content
+    return data
 
 
-async def _counted(request: Request, place: Place, *, most: int, max_bytes: int, of_jobs: int) -> AsyncGenerator[bytes]:
+async def _counted(
+    request: Request, place: Place, *, max_bytes: int, of_jobs: int, envelope: int
+) -> AsyncGenerator[bytes]:
     """The body as it comes; ``place`` holds no more of it than a file may have: a form's envelope takes no room."""
     total = 0
     async for piece in request.stream():
         before, total = total, total + len(piece)
-        if total > most:
-            raise _too_large(total, max_bytes, of_jobs=of_jobs)
+        if total > max_bytes + envelope:
+            raise _too_large(total, max_bytes, of_jobs=of_jobs, envelope=envelope)
         place.hold(min(total, max_bytes) - min(before, max_bytes))
         yield piece
 
@@ -147,9 +158,9 @@ def large(problem: str, *, bound: str) -> ServiceRefused:
     return ServiceRefused(f"{problem} where somebody waits", remedy=_JOB, status=413, bound=bound)
 
 
-def _too_large(size: int, most: int, *, of_jobs: int) -> ServiceRefused:
+def _too_large(size: int, most: int, *, of_jobs: int, envelope: int = 0) -> ServiceRefused:
     problem = f"the upload has {size:,} bytes or more, the limit is {most:,}"
-    if most < size <= of_jobs:
+    if most < of_jobs and size <= of_jobs + envelope:
         return large(problem, bound="large_bytes")
     remedy = "send a smaller file" + (f"; if it is a video, {_JOB}" if of_jobs else "")
     return ServiceRefused(problem, remedy=remedy, status=413)

@@ -1,4 +1,4 @@
-"""Connections to others: of webhooks, and of files that are fetched."""
+"""Connections to others, each ended at a moment of ``time.monotonic``: of webhooks, and of files that are fetched."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import SplitResult
+
+_LOOK_UPS = ThreadPoolExecutor(32, thread_name_prefix="look-up")
+"""Name servers are asked here, because nothing else can leave one that does not answer."""
 
 
 @contextlib.contextmanager
-def connected(address: SplitResult, *, seconds: float, at: str = "") -> Iterator[http.client.HTTPConnection]:
-    """A connection to the host of ``address``, or of that name ``at`` an address, shut after ``seconds``.
+def connected(address: SplitResult, *, until: float, at: Sequence[str] = ()) -> Iterator[http.client.HTTPConnection]:
+    """A connection to the host of ``address``, or of that name to the first of ``at`` that can be reached.
 
     Raises OSError, ValueError and HTTPException as sockets and ``http.client`` do; a certificate is checked.
     """
@@ -21,11 +26,20 @@ def connected(address: SplitResult, *, seconds: float, at: str = "") -> Iterator
     # The port is always given: without one http.client takes the last group of an IPv6 address for it.
     connection = kind(str(address.hostname), address.port or kind.default_port)
     with (
-        socket.create_connection((at or connection.host, connection.port), seconds) as plain,
-        _cut_off_after(seconds, plain),
+        _reached(at or looked_up(address, until=until), connection.port, until=until) as plain,
+        _cut_off(plain, until),
         _secured(plain, address) as connection.sock,
     ):
         yield connection
+
+
+def looked_up(address: SplitResult, *, until: float) -> list[str]:
+    """The addresses of the host. Raises OSError and ValueError as ``getaddrinfo`` does, or TimeoutError."""
+    asked = _LOOK_UPS.submit(socket.getaddrinfo, str(address.hostname), None, type=socket.SOCK_STREAM)
+    try:
+        return [str(entry[4][0]) for entry in asked.result(_left(until))]
+    finally:
+        asked.cancel()
 
 
 def target(address: SplitResult) -> str:
@@ -33,16 +47,31 @@ def target(address: SplitResult) -> str:
     return (address.path or "/") + (f"?{address.query}" if address.query else "")
 
 
+def _left(until: float) -> float:
+    """Seconds until then; never 0, which is no timeout to a socket."""
+    return max(until - time.monotonic(), 1e-3)
+
+
+def _reached(addresses: Sequence[str], port: int, *, until: float) -> socket.socket:
+    """A connection to the first of ``addresses`` that takes one; a silent one leaves the others their parts of time."""
+    *others, last = addresses
+    for number, address in enumerate(others):
+        with contextlib.suppress(OSError):
+            return socket.create_connection((address, port), _left(until) / (len(addresses) - number))
+    return socket.create_connection((last, port), _left(until))
+
+
 @contextlib.contextmanager
-def _cut_off_after(seconds: float, connection: socket.socket) -> Iterator[None]:
-    """Shut ``connection`` after ``seconds``: a socket's own timeout begins anew with every byte."""
+def _cut_off(connection: socket.socket, until: float) -> Iterator[None]:
+    """Shut ``connection`` then: a socket's own timeout begins anew with every byte."""
+    connection.settimeout(_left(until))
     with connection.dup() as twin:  # TLS takes the other one's descriptor away
 
         def cut() -> None:
             with contextlib.suppress(OSError):  # the other side was faster
                 twin.shutdown(socket.SHUT_RDWR)
 
-        timer = threading.Timer(seconds, cut)
+        timer = threading.Timer(_left(until), cut)
         timer.start()
         try:
             yield

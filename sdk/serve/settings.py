@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
 import tomllib
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from sdk.errors import BadSetting, UnknownName
 from sdk.limits import Limits
+from sdk.serve.fetching import listed
 from sdk.video.limits import VideoLimits
 
 Decode = Literal["worker", "fresh"]
@@ -24,7 +24,6 @@ FROM_ZERO = ("threads", "retain_days", "max_video_bytes")
 """Settings that may be 0."""
 MOST = {"max_share": 1.0, "workers": 256, "videos_at_once": 256, "webhooks_at_once": 256, "threads": 1024}
 """Of those that have a highest value: a part of all, and threads, of which a machine has only so many."""
-_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[1-9][0-9]{0,4})?")
 _KINDS = {
     bool: "true or false",
     int: "a whole number",
@@ -134,9 +133,7 @@ class Settings:
         for name, known in (("keep", Keep), ("synced", Synced)):
             if getattr(self, name) not in get_args(known):
                 raise UnknownName(f"value of {name}", getattr(self, name), get_args(known))
-        for each in self.fetch:
-            if not _ORIGIN.fullmatch(each):
-                raise BadSetting(f"fetch names {each!r}", remedy="give origins, without a path: https://cdn.example")
+        listed(self.fetch)  # once, for all requests
         share = self._share
         for name in ("max_bytes", "max_video_bytes"):
             if getattr(self, name) > LARGEST:

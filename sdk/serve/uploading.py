@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Annotated, Any, TypeAlias
@@ -18,11 +19,11 @@ from sdk.errors import LargePicture, ServiceRefused
 from sdk.evidence import pictures
 from sdk.results import Analysis, Latency, Runtime
 from sdk.serve.access import Tenant
-from sdk.serve.bodies import CONTENT, FIELD, LONGEST, large, received
+from sdk.serve.bodies import CONTENT, FIELD, LONGEST, allowed, large, received
 from sdk.serve.caller import Here, Submitter, service_of, who
 from sdk.serve.desk import Answered, Desk
 from sdk.serve.documents import JobDocument, Refusal, job_document
-from sdk.serve.fetching import fetched
+from sdk.serve.fetching import THREADS, fetched
 from sdk.serve.gate import Place
 from sdk.serve.jobs import Job
 from sdk.serve.service import Service
@@ -169,16 +170,16 @@ async def hand_in(
 async def _given(request: Request, place: Place, settings: Settings, url: str | None) -> tuple[bytes, str | None]:
     """The file that is uploaded, or that is at ``url``, and the content type of a form."""
     most, seconds = settings.max_bytes, settings.seconds
+    of_videos = settings.video_limits.bytes
     if url is None:
-        of_videos = settings.video_limits.bytes
         return await received(request, place, max_bytes=most, max_video_bytes=of_videos, seconds=seconds)
     if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
         raise ServiceRefused("the request has a file and an address", remedy="send one of both", status=422)
     place.hold(most)  # nobody knows its size before
-    fetch = functools.partial(fetched, url, origins=settings.fetch, most=most, seconds=seconds)
-    data = await run_in_threadpool(fetch)
+    fetch = functools.partial(fetched, url, origins=settings.fetch, most=most, until=time.monotonic() + seconds)
+    data = await asyncio.get_running_loop().run_in_executor(THREADS, fetch)
     place.hold(len(data) - most)
-    return data, None
+    return allowed(data, max_bytes=most, max_video_bytes=of_videos), None
 
 
 @router.get("/jobs/{job_id}", responses=_MISSING)

@@ -170,7 +170,7 @@ def post(url: str, body: bytes, *, secret: str, delivery: str, timeout: float) -
         "Imdl-Signature": f"sha256={signature(secret, moment, body)}",
     }
     try:
-        with connected(address, seconds=timeout) as connection:
+        with connected(address, until=time.monotonic() + timeout) as connection:
             connection.request("POST", target(address), body, headers)
             status = connection.getresponse().status
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from sdk.errors import ServiceRefused
-from sdk.serve.bodies import received
+from sdk.serve.bodies import ENVELOPE, received
 from sdk.serve.gate import Gate
 from sdk.signatures import HEAD, is_video
 
@@ -25,6 +25,7 @@ def take(
     max_bytes: int = LIMIT,
     room: int = 1000,
     of_jobs: int = 0,
+    declared: str = "",
 ) -> bytes:
     """What is received of ``pieces``, after which the request ends well, stalls, or is broken off."""
     messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
@@ -37,7 +38,8 @@ def take(
             await asyncio.sleep(60)
         return end[ends]
 
-    scope = {"type": "http", "headers": [(b"content-type", kind.encode())], "method": "POST", "query_string": b""}
+    headers = [(b"content-type", kind.encode()), (b"content-length", declared.encode())]
+    scope = {"type": "http", "headers": headers, "method": "POST", "query_string": b""}
     request = Request(scope, receive)
     gate = Gate(max_inflight=1, max_bytes=room)
 
@@ -86,6 +88,15 @@ def test_what_is_too_large_for_who_waits_is_told_of_jobs_that_take_it(size, reme
     with pytest.raises(ServiceRefused, match=f"{size} bytes or more, the limit is 100") as refused:
         take([b"x" * size], of_jobs=500)
     assert (refused.value.status, refused.value.remedy, refused.value.bound) == (413, remedy, bound)
+
+
+@pytest.mark.parametrize("comes", ["declared", "counted"])
+@pytest.mark.parametrize(("size", "bound"), [(500 + ENVELOPE, "large_bytes"), (501 + ENVELOPE, "")])
+def test_a_job_takes_a_form_that_is_larger_than_its_file(size, bound, comes):
+    said = {"declared": str(size)} if comes == "declared" else {}
+    with pytest.raises(ServiceRefused, match=f"has {size:,} bytes or more, the limit is 100") as refused:
+        take([b"x" * size], kind="multipart/form-data; boundary=edge", of_jobs=500, **said)
+    assert refused.value.bound == bound
 
 
 def form(data: bytes, name: str = "file", boundary: str = "edge") -> bytes:

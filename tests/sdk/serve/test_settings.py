@@ -29,6 +29,7 @@ def test_a_file_says_what_differs_from_the_defaults(tmp_path):
       "max_video_bytes is 524,288,001, and a database holds files of 524,288,000 bytes at most"),
      ('fetch = ["https://cdn.example/"]', "fetch names 'https://cdn.example/'"),
      ('fetch = ["cdn.example"]', "fetch names 'cdn.example'"),
+     ('fetch = ["https://cdn.example:65536"]', "fetch names 'https://cdn.example:65536'"),
      ("max_share = 0.2", "max_bytes is 67,108,864, and one key gets 53,687,091 bytes")],
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_refused(tmp_path, text, problem):
