@@ -37,7 +37,7 @@ from sdk import artifact as artifacts
 from sdk.examiner import opened
 
 PHOTOGRAPH = Path(sdk.__file__).parent / "samples" / "gun.jpg"
-READY_SECONDS = 120
+READY_SECONDS = SETTLED_SECONDS = 120
 BARE, SERVICE = "bare", "service"
 MOST_ADDED_MS, MOST_LOST = 5.0, 0.05
 """What the service may add to the median, and take of the throughput."""
@@ -136,8 +136,7 @@ def over_http(port: int, photograph: Path, *, connections: int) -> Contender:
 
     def turn(first: int, seconds: int) -> wrk.Turn:
         taken = wrk.turn(port, photograph, first=first, seconds=seconds, connections=connections)
-        while SETTLED not in got(port, "/metrics")[1]:
-            time.sleep(0.05)
+        wait_until_settled(port)
         return taken
 
     return turn
@@ -230,6 +229,15 @@ def wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
                 return
         time.sleep(0.1)
     raise ValueError("the service did not become ready\n  -> run it by hand: imdl serve --anyone")
+
+
+def wait_until_settled(port: int) -> None:
+    """Wait for nothing to be under way."""
+    deadline = time.monotonic() + SETTLED_SECONDS
+    while SETTLED not in got(port, "/metrics")[1]:
+        if time.monotonic() > deadline:
+            raise ValueError("the service did not end what wrk began\n  -> look at its standard error")
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -142,6 +142,17 @@ def test_in_process_those_calls_count_that_end_in_time():
     assert called == [service.upload(service.PHOTOGRAPH.read_bytes(), number) for number in (5, 6, 7)]
 
 
+def test_a_service_that_never_settles_is_left(monkeypatch):
+    said = iter([b"\nimdl_inflight 1.0\n", service.SETTLED])
+    monkeypatch.setattr(service, "got", lambda *_: (200, next(said)))
+    service.wait_until_settled(1)
+    monkeypatch.setattr(service, "got", lambda *_: (200, b"\nimdl_inflight 1.0\n"))
+    monkeypatch.setattr(service, "SETTLED_SECONDS", 0.1)
+    monkeypatch.setattr(wrk, "turn", lambda *_, **__: wrk.Turn([], 0, 1.0))
+    with pytest.raises(ValueError, match="did not end what wrk began"):
+        service.over_http(1, service.PHOTOGRAPH, connections=1)(0, 1)
+
+
 def test_a_contender_that_ended_no_call_has_no_row():
     with pytest.raises(ValueError, match="bare ended no call in a turn of 1 s"):
         service.row("bare", [wrk.Turn([], 0, 1.0)], 1)
