@@ -100,7 +100,12 @@ def test_a_file_is_decoded_once(models, bright, tmp_path, monkeypatch):
     Image.fromarray(bright).save(tmp_path / "bright.png")
     decoded = []
     decode = sdk.decoding.Decoder.decode
-    monkeypatch.setattr(sdk.decoding.Decoder, "decode", lambda self, *given: decoded.append(0) or decode(self, *given))
+
+    def counted(self, *given, **settings):
+        decoded.append(0)
+        return decode(self, *given, **settings)
+
+    monkeypatch.setattr(sdk.decoding.Decoder, "decode", counted)
     with sdk.load_all(sorted(models.iterdir()), decode="inline") as analyzers:
         found = analyzers.analyze(tmp_path / "bright.png")
     assert len(found.analyses) == 2
