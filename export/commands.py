@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from export import freeze, parity
+from export import checkpoint, freeze, parity
 from export.engines import commands as engines
 from export.ensembles import commands as ensembles
 from export.servers import commands as servers
@@ -30,6 +30,8 @@ CHECKPOINT_HELP = (
 )
 VALIDATION_SAMPLES = 200
 """Half a percent of the verdicts is then one sample."""
+STATISTICS_SAMPLES, STATISTICS_SIZE = 64, 256
+"""Of what a checkpoint's batch normalisation takes its statistics; px."""
 SAMPLES = Path(__file__).parents[1] / "sdk" / "samples"
 
 
@@ -60,6 +62,17 @@ def to_onnx(args: argparse.Namespace) -> int:
     for row in contract.parity:
         print(parity.text(row), file=sys.stderr)
     print(target)
+    return 0
+
+
+def to_checkpoint(args: argparse.Namespace) -> int:
+    """Write the checkpoint of an artifact, for python -m training fit --weights to go on from."""
+    found = engines.find(args.artifact)
+    samples = Samples(Photographs(args.photographs, "train"), seed=SEED, size=STATISTICS_SIZE)
+    detector = checkpoint.trainable(found, [samples[index][0].numpy() for index in range(STATISTICS_SAMPLES)])
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    checkpoints.save(args.out, found.contract.model, detector)
+    print(args.out)
     return 0
 
 
@@ -114,6 +127,11 @@ def parser() -> argparse.ArgumentParser:
         help="allow this precision unjudged, to measure its speed",
     )
     verb.set_defaults(run=to_onnx)
+    verb = verbs.add_parser("checkpoint", help=to_checkpoint.__doc__, description=to_checkpoint.__doc__)
+    verb.add_argument("artifact", help="name of a shipped model, or an artifact's folder")
+    verb.add_argument("--photographs", type=Path, required=True, help="what it will be trained on: batch statistics")
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="written anew if it exists")
+    verb.set_defaults(run=to_checkpoint)
     engines.add(verbs, photographs=SAMPLES, read=_photographs)
     servers.add(verbs)
     ensembles.add(verbs)

@@ -98,7 +98,7 @@ def test_a_run_from_weights_learns_the_first_convolution_to_its_end(
 
 @pytest.mark.parametrize(
     ("ablation", "passes"),
-    {"dl": [2], "dl+cp": [4], "dl+g": [4], "dl+cp+g": [6], "gs-net": [6], "gsr-net": [6, 2]}.items(),
+    {"dl": [2], "dl+b": [2], "dl+cp": [4], "dl+g": [4], "dl+cp+g": [6], "gs-net": [6], "gsr-net": [6, 2]}.items(),
 )
 def test_ablations_are_shown_what_the_table_says(
     ablation: str, passes: list[int], photographs: Path, monkeypatch: pytest.MonkeyPatch

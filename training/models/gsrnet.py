@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from training.nn.deeplab import DEEP, STRIDE, WIDTHS, DeepLab, PyramidConv, SameConv, upsampled
+from training.nn.deeplab import DEEP, STRIDE, WIDTHS, DeepLab, FrameNorm, PyramidConv, SameConv, upsampled
 from training.nn.detector import Detector
 
 CITATION = "Zhou, Chen, Han, Najibi, Shrivastava, Lim, Davis: GSR-Net, AAAI 2020, doi:10.1609/aaai.v34i07.7007"
@@ -91,12 +91,14 @@ class GSRNet(nn.Module):
 
     @torch.no_grad()
     def simplified(self) -> GSRNet:
-        """A copy for inference without the biases that normalisation takes away again."""
+        """A copy for inference without the biases that normalisation takes away again; graphs name all its weights."""
         copied = copy.deepcopy(self).eval()
         for layers in copied.deeplab.blocks:
-            for conv in layers:
-                if isinstance(conv, nn.Conv2d):
-                    conv.bias = None
+            for layer in layers:
+                if isinstance(layer, nn.Conv2d):
+                    layer.bias = None
+                if isinstance(layer, FrameNorm):
+                    layer.settle()
         return copied
 
 

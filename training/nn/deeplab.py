@@ -57,8 +57,16 @@ class FrameNorm(nn.Module):
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         centred = wide - wide.mean(3, keepdim=True).mean(2, keepdim=True)
         variance = centred.square().mean(3, keepdim=True).mean(2, keepdim=True)
-        scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
-        return (centred * scale + self.bias[:, None, None]).to(x.dtype)
+        weight, bias = (learned if learned.dim() == 3 else _column(learned) for learned in (self.weight, self.bias))
+        return (centred * (weight * torch.rsqrt(variance + self.eps)) + bias).to(x.dtype)
+
+    def settle(self) -> None:
+        """Hold scale and shift as ``[C, 1, 1]`` from now on: what an exporter reshapes loses its name in the graph."""
+        self.weight, self.bias = (nn.Parameter(_column(learned.detach())) for learned in (self.weight, self.bias))
+
+
+def _column(learned: Tensor) -> Tensor:
+    return learned[:, None, None]
 
 
 class SameConv(nn.Conv2d):

@@ -71,13 +71,14 @@ class Ablation:
 
 ABLATIONS = {
     "dl": Ablation(),
+    "dl+b": Ablation(boundary=True),
     "dl+cp": Ablation(copied=True),
     "dl+g": Ablation(generated=True),
     "dl+cp+g": Ablation(copied=True, generated=True),
     "gs-net": Ablation(boundary=True, copied=True, generated=True),
     "gsr-net": Ablation(boundary=True, copied=True, generated=True, refined=True),
 }
-"""Rows of table 2."""
+"""Rows of table 2, and ``dl+b``: the segmenter as it ships with no rivals, four times as many samples a minute."""
 
 
 class Triples(Dataset[tuple[Tensor, ...]]):

@@ -1,0 +1,82 @@
+"""From an artifact back to a checkpoint that ``python -m training fit --weights`` goes on from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from export.engines import gate
+from export.engines.thaw import thaw
+from export.parity import Frame, require
+from sdk.artifact import Artifact
+from sdk.errors import BadSetting
+from training import models
+from training.nn.detector import Detector
+from training.nn.folding import pairs, unfold
+
+
+def trainable(artifact: Artifact, photographs: Sequence[Frame]) -> Detector:
+    """The detector that ``artifact`` was made of, as far as its weights tell: fp16 values, and an uncalibrated score.
+
+    Batch normalisation, which was folded away, normalises again, by the statistics of ``photographs``: there should be
+    some dozens, such as it will be trained on. What deployment never needed (biases before a normalisation) is zero.
+
+    Raises:
+        ArtifactInvalid: Weights are missing under their names.
+        BadSetting: The model is simplified on its way into an artifact in ways that cannot be undone.
+        ParityFailed: The result does not answer as the artifact does.
+    """
+    frozen = thaw(artifact)
+    detector = models.create(artifact.contract.model, **artifact.contract.settings).eval()
+    state, known, folded = detector.state_dict(), frozen.state_dict(), list(pairs(detector))
+    biases = {norm: known.pop(f"{conv}.bias", None) for conv, norm in folded}
+    of_norms = tuple(f"{norm}." for norm in biases)
+    for name, value in state.items():
+        if name.startswith(of_norms):
+            continue
+        if name in known and known[name].numel() == value.numel():
+            value.copy_(known.pop(name).reshape(value.shape))
+        elif name not in known and name.endswith(".bias"):
+            value.zero_()
+        else:
+            raise _final(artifact, name)
+    if known:
+        raise _final(artifact, next(iter(known)))
+    statistics = _statistics(frozen, [conv for conv, _ in folded], photographs)
+    for conv, norm in folded:
+        mean, variance = statistics[conv]
+        unfold(detector.get_submodule(norm), biases[norm], mean - biases[norm], variance)
+    require([gate.thawed_row(detector, artifact, photographs)])
+    detector.calibration.copy_(torch.tensor([1.0, 0.0]))
+    return detector
+
+
+def _final(artifact: Artifact, name: str) -> BadSetting:
+    return BadSetting(
+        f"{artifact.name} was simplified for deployment, {name} cannot be told from it",
+        remedy="go on from the checkpoint that it was exported from, or train anew",
+    )
+
+
+def _statistics(
+    detector: Detector, convs: Sequence[str], photographs: Sequence[Frame]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean and variance of every channel of what these convolutions answer, ``[C]`` each."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in convs}
+    hooks = [detector.get_submodule(name).register_forward_hook(partial(_moments, into=seen[name])) for name in convs]
+    with torch.inference_mode():
+        for frame in photographs:
+            detector(torch.from_numpy(frame)[None])
+    for hook in hooks:
+        hook.remove()
+    found = {name: torch.stack(moments).mean(0) for name, moments in seen.items()}
+    return {name: (mean.float(), (square - mean**2).float()) for name, (mean, square) in found.items()}
+
+
+def _moments(conv: nn.Module, _: object, answer: Tensor, *, into: list[Tensor]) -> None:
+    """Mean and mean square of every channel, float64: ``[2, C]``."""
+    wide = answer.double()
+    into.append(torch.stack([wide.mean((0, 2, 3)), wide.square().mean((0, 2, 3))]))

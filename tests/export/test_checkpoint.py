@@ -1,0 +1,70 @@
+"""From an artifact back to what is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from export import checkpoint
+from export.checkpoint import trainable
+from export.commands import main
+from export.engines.thaw import thaw
+from sdk import artifact
+from sdk.artifact import SHIPPED
+from sdk.errors import BadSetting, ParityFailed
+from training import checkpoints, models
+
+
+def test_normalisation_comes_back_and_the_function_stays(exported, photographs):
+    """In training mode too, on the frames whose statistics were taken; the tests of parity hold it to the artifact."""
+    frames = torch.from_numpy(np.stack(photographs))
+    detector = trainable(artifact.read(exported[0]), photographs)
+    with torch.no_grad():
+        settled = detector.eval()(frames)[0]
+        trained = detector.train()(frames)[0]
+    assert settled.std() > 0.01
+    torch.testing.assert_close(trained, settled, atol=1e-3, rtol=0)
+
+
+def test_statistics_are_those_of_the_frames(exported, photographs):
+    """The first normalisation sees the first convolution's answers: of the frames given, and of no others."""
+    detector = trainable(artifact.read(exported[0]), photographs)
+    seen = []
+    detector.net.trunk.conv1.register_forward_hook(lambda _, __, answer: seen.append(answer.double()))
+    with torch.no_grad():
+        detector.eval()(torch.from_numpy(np.stack(photographs)))
+    (answer,), norm = seen, detector.net.trunk.bn1
+    torch.testing.assert_close(norm.running_mean, answer.mean((0, 2, 3)).float(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(norm.running_var, answer.var((0, 2, 3), correction=0).float(), atol=1e-6, rtol=1e-3)
+
+
+def test_what_was_merged_for_good_is_refused_before_anything_runs(photographs):
+    loaded = artifact.read(SHIPPED / "mantranet-lite")
+    with pytest.raises(BadSetting, match=r"simplified for deployment, net\.extractor\.first\.free cannot be told"):
+        trainable(loaded, photographs)
+
+
+def test_what_does_not_answer_as_the_artifact_is_no_checkpoint(exported, photographs, monkeypatch):
+    """A scale that is not the one that was folded in does not pass for the artifact's model."""
+    monkeypatch.setattr(checkpoint, "unfold", lambda *_: None)
+    with pytest.raises(ParityFailed, match="differ from the torch model"):
+        trainable(artifact.read(exported[0]), photographs)
+
+
+@pytest.mark.parametrize("name", ["psccnet-lite", "mag-lite", "mantranet-lite"])
+def test_every_shipped_artifact_gives_its_weights_back(name: str):
+    thaw(artifact.read(SHIPPED / name))
+
+
+def test_the_verb_writes_what_training_reads(exported, photographs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("export.commands.STATISTICS_SAMPLES", 2)
+    monkeypatch.setattr("export.commands.STATISTICS_SIZE", 64)
+    file, folder = tmp_path / "new" / "start.pt", Path("sdk/samples")
+    assert main(["checkpoint", str(exported[0]), "--photographs", str(folder), "--out", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}\n"
+    detector = models.create("psccnet-lite", grid=64)
+    detector.load_state_dict(checkpoints.fitting(file, detector, model="psccnet-lite"))
+    assert torch.equal(detector.calibration, torch.tensor([1.0, 0.0]))
