@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,14 @@ from sdk.errors import BadSetting
 from training import models
 from training.nn.detector import Detector
 from training.nn.folding import pairs, unfold
+
+
+@runtime_checkable
+class Unsimplifiable(Protocol):
+    """A network that knows the way back from its :class:`export.freeze.Simplifiable` copy."""
+
+    def unsimplified(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The copy's ``state`` by the network's own names."""
 
 
 def trainable(artifact: Artifact, photographs: Sequence[Frame]) -> Detector:
@@ -32,6 +41,9 @@ def trainable(artifact: Artifact, photographs: Sequence[Frame]) -> Detector:
     frozen = thaw(artifact)
     detector = models.create(artifact.contract.model, **artifact.contract.settings).eval()
     state, known, folded = detector.state_dict(), frozen.state_dict(), list(pairs(detector))
+    if isinstance(detector.net, Unsimplifiable):
+        net = detector.net.unsimplified(frozen.net.state_dict())
+        known = {"calibration": frozen.calibration, **{f"net.{name}": value for name, value in net.items()}}
     biases = {norm: known.pop(f"{conv}.bias", None) for conv, norm in folded}
     of_norms = tuple(f"{norm}." for norm in biases)
     for name, value in state.items():

@@ -16,6 +16,8 @@ from sdk import artifact
 from sdk.artifact import SHIPPED
 from sdk.errors import BadSetting, ParityFailed
 from training import checkpoints, models
+from training.models import mag
+from training.nn.folding import pairs, unfold
 
 
 def test_normalisation_comes_back_and_the_function_stays(exported, photographs):
@@ -45,6 +47,24 @@ def test_what_was_merged_for_good_is_refused_before_anything_runs(photographs):
     loaded = artifact.read(SHIPPED / "mantranet-lite")
     with pytest.raises(BadSetting, match=r"simplified for deployment, net\.extractor\.first\.free cannot be told"):
         trainable(loaded, photographs)
+
+
+@pytest.mark.parametrize("traces", [True, False])
+def test_a_merged_network_is_taken_apart_again(traces: bool):
+    """Every weight that answers for the mask, up to the scales of normalisations, which the function does not show."""
+    torch.manual_seed(4)
+    config = mag.Config(classes=1, width=3, widest=6, depth=3, dropout=0.0, traces=traces)
+    net, again = (mag.Annotator(config).eval() for _ in range(2))
+    merged = mag.simplified(net)
+    known = again.unsimplified(merged.state_dict())
+    folded = dict(pairs(again))
+    for conv, norm in folded.items():
+        zero, one = (torch.full_like(known[f"{conv}.bias"], value) for value in (0.0, 1.0))
+        unfold(again.get_submodule(norm), known.pop(f"{conv}.bias"), zero, one)
+    left = again.load_state_dict(known, strict=False)
+    assert not left.unexpected_keys and all(name.startswith(tuple(folded.values())) for name in left.missing_keys)
+    x = torch.rand(1, 3, 24, 16)
+    torch.testing.assert_close(again.annotate(x)[:, :1], net.annotate(x)[:, :1], atol=1e-5, rtol=1e-4)
 
 
 def test_what_does_not_answer_as_the_artifact_is_no_checkpoint(exported, photographs, monkeypatch):

@@ -13,6 +13,7 @@ sigmoid of these logits, which is the paper's tanh of half of them brought to [0
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from training.nn.detector import Detector
 from training.nn.folding import fold
-from training.nn.unet_uc import UNetUC, see_traces
+from training.nn.unet_uc import DoublingConv, UNetUC, see_traces
 
 CITATION = "Kniaz, Knyaz, Remondino: The Point Where Reality Meets Fantasy (MAG), NeurIPS 2019"
 SCORE_FLOOR = 1e-4
@@ -117,6 +118,26 @@ class Annotator(nn.Module):
     def simplified(self) -> Annotator:
         """:func:`simplified`."""
         return simplified(self)
+
+    @torch.no_grad()
+    def unsimplified(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The ``state`` of a :func:`simplified` copy by the names here; edge and classes, which it lacks, stay fresh.
+
+        Folded biases stand at their convolutions still (:func:`training.nn.folding.unfold`).
+        """
+        known, first = dict(state), "unet.first.conv"
+        known[f"{first}.weight"] = weight = known[f"{first}.weight"] / 2
+        bias = known.pop(f"{first}.bias") + weight.sum((1, 2, 3))
+        if self.config.traces:  # else there is nothing behind it that could have been folded in
+            known[f"{first}.bias"] = bias
+        for name, conv in self.unet.named_modules(prefix="unet"):
+            if isinstance(conv, DoublingConv):
+                merged = DoublingConv(conv.in_channels, len(known[f"{name}.conv.weight"]) // 4)
+                merged.unmerge(known.pop(f"{name}.conv.weight"))
+                known[f"{name}.weight"] = torch.cat([merged.weight, conv.weight[merged.out_channels :]])
+                if f"{name}.conv.bias" in known:
+                    known[f"{name}.bias"] = known.pop(f"{name}.conv.bias")[: conv.out_channels]
+        return known
 
 
 @torch.no_grad()

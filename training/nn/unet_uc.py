@@ -77,6 +77,21 @@ class DoublingConv(nn.Conv2d):
         """The same for inference, with the sums as its weights."""
         return Phases(self)
 
+    @torch.no_grad()
+    def unmerge(self, taps: Tensor) -> None:
+        """The other way round: weights whose :class:`Phases` are nearest to ``taps``, ``[4 outputs, inputs, 2, 2]``.
+
+        Sixteen sums of nine weights: exact but for the rounding of the sums.
+        """
+        unit = DoublingConv(1, 1).double()
+        columns = []
+        for place in torch.eye(9, dtype=torch.float64):
+            unit.weight.copy_(place.reshape(1, 1, 3, 3))
+            columns.append(Phases(unit).conv.weight.flatten())
+        sums = taps.double().unflatten(0, (4, -1)).movedim(0, 2).flatten(2)  # [outputs, inputs, 16]
+        weights = sums @ torch.linalg.pinv(torch.stack(columns, dim=1)).T
+        self.weight.copy_(weights.unflatten(2, (3, 3)))
+
 
 class Phases(nn.Module):
     """A :class:`DoublingConv` as four 2x2 convolutions, of whose answers every 2x2 pixels consist.
