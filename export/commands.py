@@ -65,6 +65,17 @@ def to_onnx(args: argparse.Namespace) -> int:
     return 0
 
 
+def to_renew(args: argparse.Namespace) -> int:
+    """Write an artifact with the graphs that this version makes of its weights; all else of it stays."""
+    found = engines.find(args.artifact)
+    target = args.out or engines.HOME / found.contract.name
+    contract = onnx.renew(found, target, photographs=_photographs(args.photographs))
+    for row in contract.parity:
+        print(parity.text(row), file=sys.stderr)
+    print(target)
+    return 0
+
+
 def to_checkpoint(args: argparse.Namespace) -> int:
     """Write the checkpoint of an artifact, for python -m training fit --weights to go on from."""
     found = engines.find(args.artifact)
@@ -127,6 +138,11 @@ def parser() -> argparse.ArgumentParser:
         help="allow this precision unjudged, to measure its speed",
     )
     verb.set_defaults(run=to_onnx)
+    verb = verbs.add_parser("renew", help=to_renew.__doc__, description=to_renew.__doc__)
+    verb.add_argument("artifact", help="name of a shipped model, or an artifact's folder")
+    verb.add_argument("--out", type=Path, help="artifact directory, which may be the same; default: artifacts/NAME")
+    verb.add_argument("--photographs", type=Path, default=SAMPLES, help="real photographs for the parity gate")
+    verb.set_defaults(run=to_renew)
     verb = verbs.add_parser("checkpoint", help=to_checkpoint.__doc__, description=to_checkpoint.__doc__)
     verb.add_argument("artifact", help="name of a shipped model, or an artifact's folder")
     verb.add_argument("--photographs", type=Path, required=True, help="what it will be trained on: batch statistics")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -80,6 +81,23 @@ def rounding_row(detector: Detector, frozen: Detector, photographs: Sequence[Fra
         max_abs_score=score,
         budget=ROUNDING_BUDGET,
     )
+
+
+def unchanged(before: Path, after: Path, photographs: Sequence[Frame], precisions: Iterable[str]) -> list[ParityRow]:
+    """One artifact against another of the same weights, in every precision, at the size that it is made for."""
+    rows = []
+    for precision in precisions:
+        if precision == "fp16":  # of no CPU runtime
+            continue
+        analyzers = [sdk.load(folder, backend="openvino", precision=precision) for folder in (before, after)]
+        for frame in photographs[:2]:
+            old, new = (analyzer.analyze(frame) for analyzer in analyzers)
+            row = _row("as before", "openvino", (old.heatmap, old.score), (new.heatmap, new.score))
+            budget = BUDGET if precision == "f32" else ROUNDING_BUDGET
+            rows.append(dataclasses.replace(row, precision=precision, budget=budget))
+        for analyzer in analyzers:
+            analyzer.close()
+    return rows
 
 
 def over_budget(rows: Iterable[ParityRow]) -> list[ParityRow]:

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from onnx import inliner
 
 from export import accuracy, artifact, parity, precision
+from export.engines.thaw import thaw
 from export.freeze import freeze
 from export.graphs import stages, whole
 from export.weights import FILE as WEIGHTS
 from export.weights import SharedWeights
+from sdk.artifact import Artifact
 from sdk.contract import Contract, Graph, Passes, Step, Tensor, Thresholds, Tiling
 from training.card import Card
 from training.nn.detector import Detector
@@ -90,6 +92,32 @@ def export(
     return contract
 
 
+def renew(before: Artifact, target: Path, *, photographs: Sequence[NDArray[np.uint8]]) -> Contract:
+    """Write ``before`` with the graphs that this version makes of its weights to ``target``, which may be where it is.
+
+    Weights, card, thresholds and what precisions are allowed stay; other graphs than these (for engines, say) go.
+    Returns the contract as written. Raises :class:`sdk.errors.ParityFailed` and writes nothing where the new graphs do
+    not answer, on ``photographs``, as the torch model of these weights and, in every precision, as ``before`` does.
+    """
+    frozen = thaw(before)
+    files, graphs = _files(frozen)
+    files["card.md"] = (before.path / "card.md").read_bytes()
+    contract = dataclasses.replace(
+        before.contract, graphs=graphs, plan=_plan(frozen, graphs), commit=artifact.commit(), sha256=_sha256(files)
+    )
+    half, _ = precision.half_rows(frozen, photographs)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / contract.name
+        artifact.write(draft, files, contract)
+        rows = [*half, *parity.measure(frozen, draft, photographs)]
+        judged = [row for row in rows if row.precision in contract.precisions]
+        parity.require([*judged, *parity.unchanged(before.path, draft, photographs, contract.precisions)])
+    kept = [row for row in contract.parity if row.precision == "weights"]
+    contract = dataclasses.replace(contract, parity=(*kept, *rows))
+    artifact.write(target, files, contract)
+    return contract
+
+
 def _files(frozen: Detector) -> tuple[dict[str, bytes], dict[str, Graph]]:
     """Content of every file but the contract, and what the contract says about the graphs."""
     parts = stages(frozen)
@@ -132,7 +160,7 @@ def _contract(frozen: Detector, *, name: str, model: str, card: Card, graphs: di
         settings=frozen.settings,
         status=card.status,
         graphs=graphs,
-        plan=(Step(graph="shrink", when="shrinking"), *_body(frozen, graphs), Step(graph="locate", when="localising")),
+        plan=_plan(frozen, graphs),
         working_size=card.working_size,
         thresholds={size: Thresholds(**levels) for size, levels in card.thresholds.items()},
         mask_threshold=card.mask_threshold,
@@ -146,6 +174,11 @@ def _contract(frozen: Detector, *, name: str, model: str, card: Card, graphs: di
         commit=artifact.commit(),
         sha256={},
     )
+
+
+def _plan(frozen: Detector, graphs: dict[str, Graph]) -> tuple[Step, ...]:
+    body = _body(frozen, graphs)
+    return Step(graph="shrink", when="shrinking"), *body, Step(graph="locate", when="localising")
 
 
 def _body(frozen: Detector, graphs: dict[str, Graph]) -> tuple[Step, Step]:
