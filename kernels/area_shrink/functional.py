@@ -1,4 +1,4 @@
-"""``area_shrink`` in torch: the same two matrix products as the reference and the ONNX function."""
+"""``area_shrink`` in torch: the same two matrix products as the reference."""
 
 from __future__ import annotations
 

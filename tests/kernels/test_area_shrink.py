@@ -15,7 +15,10 @@ from kernels.area_shrink import functional, lowering, reference
 from kernels.testing import assert_parity
 from sdk.backends import openvino
 
-CASES = [((1, 1, 3), 0), ((7, 5, 3), 3), ((31, 64, 3), 32), ((40, 33, 3), 39), ((12, 16, 3), 64), ((9, 90, 3), 4)]
+CASES = [
+    ((1, 1, 3), 0), ((7, 5, 3), 3), ((31, 64, 3), 32), ((40, 33, 3), 39), ((12, 16, 3), 64), ((9, 90, 3), 4),
+    ((71, 45, 3), 25),
+]  # fmt: skip
 
 
 def model() -> onnx.ModelProto:
@@ -27,6 +30,16 @@ def model() -> onnx.ModelProto:
     graph = helper.make_graph([node], "shrink", [frame, working_size], [pixels])
     model = helper.make_model(graph, functions=[lowering.function()], opset_imports=opsets, ir_version=10)
     return inliner.inline_local_functions(model)
+
+
+def multiplications(frame: np.ndarray, working_size: int) -> tuple[int, ...]:
+    """How many each of the two matrix products of the ONNX function takes."""
+    traced = model()
+    names = [node.input[side] for node in traced.graph.node if node.op_type == "MatMul" for side in (0, 1)]
+    traced.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    session = onnxruntime.InferenceSession(traced.SerializeToString(), providers=["CPUExecutionProvider"])
+    down, rows, across, lines = session.run(names, {"frame": frame, "working_size": np.array(working_size, np.int64)})
+    return down.size * rows.shape[-1], across.size * lines.shape[-1]
 
 
 def run_torch(frame: np.ndarray, working_size: int) -> np.ndarray:
@@ -55,6 +68,24 @@ def test_matches_reference(name: str, shape: tuple[int, ...], working_size: int,
     frame = rng.integers(0, 256, (2, *shape), dtype=np.uint8)
     expected = reference.area_shrink(frame, working_size)
     assert_parity(IMPLEMENTATIONS[name](frame, working_size), expected, op="area_shrink", precision="fp32")
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_coordinates_are_exact_where_their_products_are_beyond_float32(name: str, rng: np.random.Generator) -> None:
+    size, target = 7418, 7417
+    line = rng.integers(0, 256, (1, 1, size, 3), dtype=np.uint8)
+    sums = np.concatenate([np.zeros((1, 3)), line[0, 0].cumsum(0, dtype=np.int64)])
+    whole, parts = np.divmod(np.arange(target + 1) * size, target)
+    until = sums[whole] + parts[:, None] / target * np.diff(sums, axis=0, append=sums[-1:])[whole]
+    expected = np.diff(until, axis=0) * target / size
+    assert_parity(IMPLEMENTATIONS[name](line, target)[0, 0], expected, op="area_shrink", precision="fp32")
+
+
+def test_the_work_grows_with_the_samples_of_the_frame_and_not_with_its_sides(rng: np.random.Generator) -> None:
+    height, width = 270, 480
+    down, across = multiplications(rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8), 128)
+    assert down < 1.2 * lowering.BLOCK * height * width * 3  # all of both matrices: 72 and 128 times the samples
+    assert across < 1.2 * lowering.BLOCK * 72 * width * 3
 
 
 sides = st.integers(1, 40)
