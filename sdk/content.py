@@ -4,6 +4,10 @@ Of noise, drawings and fine patterns a detector of manipulations says anything w
 outside what 1,036 authentic photographs reach (crops among them): not one is
 beyond any bound, so with 95 % confidence less than 0.4 % of such photographs are. ``python -m benchmarks.content
 --photographs FOLDER`` counts them in any folder, and wrote ``benchmarks/results/content.json``.
+
+So is a photograph reduced to a palette: what is found then is the quantiser's. Its colours are few and farther apart
+than those of a photograph that has as few, which is dark, plain or in black and white. ``python -m benchmarks.palettes
+--photographs FOLDER`` made both of held-out photographs, and wrote ``benchmarks/results/palettes.json``.
 """
 
 from __future__ import annotations
@@ -27,6 +31,12 @@ NEAR, FAR = 1, 8
 """Distances at which grey levels are compared, px."""
 NEAR_CORRELATION, FAR_CORRELATION = 0.55, 0.08
 """Correlations at these distances below which a frame is noise, as it is or smoothed, or a fine pattern."""
+PALETTE, PALETTE_GAP = 256, 2.5
+"""Most colours of a palette, and the mean distance above which so few have been chosen, in levels of 0..255."""
+SCALE, SCALE_GAP = 32, 6.0
+"""The same for shades of one colour, of which photographs in black and white have no more than 256 anyway."""
+PALETTE_PIXELS = 8000
+"""Pixels from which on a frame of few colours is told from a plain part of a photograph that was compressed much."""
 _BLACK, _WHITE = 1, 254
 _SAMPLES = 1 << 16
 """About how many pixels the statistics are taken from: a share is then known to a percent, in milliseconds."""
@@ -48,6 +58,12 @@ class Content:
     """Correlation of grey levels ``NEAR`` px apart, mean of both directions."""
     far: float
     """The same ``FAR`` px apart."""
+    colours: int
+    """Different colours that were met, of some of the pixels only as soon as they are more than those of a palette."""
+    gap: float
+    """Distance of a colour from the nearest other one, mean over the pixels, in levels; 0 where colours are many."""
+    scale: bool
+    """Whether the colours are few and shades of one: none is darker in one channel and lighter in another."""
 
     @property
     def reason(self) -> str:
@@ -64,6 +80,12 @@ class Content:
                     f"pixels {distance} px apart correlate by {found:.2f}, those of photographs by more than {least}: "
                     "the frame is noise or a fine pattern"
                 )
+        most, apart = (SCALE, SCALE_GAP) if self.scale else (PALETTE, PALETTE_GAP)
+        if self.colours <= most and self.gap > apart:
+            return (
+                f"the frame was reduced to a palette of {self.colours} colours, {self.gap:.1f} levels apart, whose "
+                "traces cover those of manipulation: judge the original"
+            )
         return ""
 
 
@@ -77,13 +99,43 @@ def content(frame: NDArray[np.uint8]) -> Content:
     rows = np.unique(np.linspace(0, height - 1 - FAR, max(_ROWS, _SAMPLES // width)).astype(int))
     upper, lower, lowest = (frame[rows + distance] for distance in (0, NEAR, FAR))
     grey, below, far_below = map(_grey, (upper, lower, lowest))
+    colours, gap, scale = _palette(frame)
     return Content(
         clipped=float(((darkest >= _WHITE) | (lightest <= _BLACK)).mean()),
         deviation=float(_grey(frame[::step, ::step]).std()),
         equal=(_equal(upper[:, NEAR:], upper[:, :-NEAR]) + _equal(upper, lower)) / 2,
         near=(_correlation(grey[:, NEAR:], grey[:, :-NEAR]) + _correlation(grey, below)) / 2,
         far=(_correlation(grey[:, FAR:], grey[:, :-FAR]) + _correlation(grey, far_below)) / 2,
+        colours=colours,
+        gap=gap,
+        scale=scale,
     )
+
+
+def _palette(frame: NDArray[np.uint8]) -> tuple[int, float, bool]:
+    """Number of colours, their gap, and whether they are a scale, as :class:`Content` has them."""
+    area = frame.shape[0] * frame.shape[1]
+    for samples in (_SAMPLES >> 4, _SAMPLES >> 1):  # few pixels are enough to tell most photographs
+        step = max(1, math.isqrt(area // samples))
+        colours, pixels = np.unique(_packed(frame[::step, ::step]), return_counts=True)
+        if area < PALETTE_PIXELS or not 1 < len(colours) <= PALETTE:
+            return len(colours), 0.0, False
+        levels = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1).astype(np.int16)
+        scale = bool((np.diff(levels[levels.sum(axis=1).argsort()], axis=0) >= 0).all())
+        if scale and len(colours) > SCALE:  # of black and white, which more pixels do not make a palette
+            break
+    apart = np.zeros((len(levels), len(levels)), np.int16)
+    for channel in levels.T:
+        np.maximum(apart, np.abs(channel[:, None] - channel), out=apart)
+    np.fill_diagonal(apart, 256)
+    return len(colours), float(np.average(apart.min(axis=1), weights=pixels)), scale
+
+
+def _packed(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """One number for each colour of [H, W, 3], whose bytes are its levels; [H * W]."""
+    red, green, blue = _channels(pixels)
+    packed: NDArray[np.uint32] = red.astype(np.uint32) << 16 | green.astype(np.uint32) << 8 | blue
+    return packed.ravel()
 
 
 def _channels(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

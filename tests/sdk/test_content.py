@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import sdk
-from sdk.content import EQUAL_SHARE, FAR, FAR_CORRELATION, NEAR_CORRELATION, content
+from sdk.content import (
+    EQUAL_SHARE,
+    FAR,
+    FAR_CORRELATION,
+    NEAR_CORRELATION,
+    PALETTE,
+    PALETTE_GAP,
+    PALETTE_PIXELS,
+    SCALE,
+    SCALE_GAP,
+    Content,
+    content,
+)
 from tests.sdk.files import scene
 
 
@@ -87,6 +99,70 @@ def test_a_bound_is_where_it_says(rng):
     for name, bound in nearest.items():
         beyond = np.nextafter(bound, 1.0 if name == "equal" else 0.0)
         assert type(found)(**{**_fields(found), name: beyond}).reason
+
+
+def rgb(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture.convert("RGB"))
+
+
+@pytest.fixture(scope="module")
+def photograph() -> np.ndarray:
+    picture = Image.open(sorted(Path(sdk.__file__).with_name("samples").glob("*.jpg"))[0])
+    return rgb(picture.reduce(max(picture.size) // 200))
+
+
+@pytest.mark.parametrize("colours", [16, 64, 256])
+@pytest.mark.parametrize("method", [Image.Quantize.MEDIANCUT, Image.Quantize.FASTOCTREE], ids=lambda one: one.name)
+@pytest.mark.parametrize("dither", [Image.Dither.NONE, Image.Dither.FLOYDSTEINBERG], ids=lambda one: one.name)
+def test_a_photograph_that_was_reduced_to_a_palette_is_told(photograph, colours, method, dither):
+    picture = Image.fromarray(photograph)
+    reduced = rgb(picture.quantize(palette=picture.quantize(colours, method=method), dither=dither))
+    found = content(reduced)
+    assert 1 < found.colours <= colours
+    assert found.reason.startswith(f"the frame was reduced to a palette of {found.colours} colours, {found.gap:.1f} ")
+    assert found.reason.endswith(" levels apart, whose traces cover those of manipulation: judge the original")
+
+
+def test_photographs_of_few_colours_are_none(photograph):
+    black_and_white = rgb(Image.fromarray(photograph).convert("L"))
+    sepia = (black_and_white * [1.0, 0.74, 0.43]).astype(np.uint8)
+    for frame in (black_and_white, sepia, np.clip(2 * black_and_white.astype(int) - 128, 0, 255).astype(np.uint8)):
+        found = content(frame)
+        assert (found.scale, found.colours <= PALETTE, found.reason) == (True, True, "")
+    dark = photograph // 16
+    assert content(dark).gap in {0.0, 1.0}  # many colours, or neighbours
+    assert content(dark).reason == ""
+
+
+def test_shades_that_are_few_and_far_apart_are_a_palette(photograph):
+    found = content(rgb(Image.fromarray(photograph).convert("L")) // 16 * 17)
+    assert (found.scale, found.colours, found.gap) == (True, 16, 17.0)
+    assert "a palette of 16 colours, 17.0 levels apart" in found.reason
+
+
+def test_the_gap_is_that_to_the_nearest_colour_of_every_pixel():
+    colours = np.array([[10, 10, 10], [20, 10, 15], [20, 13, 15], [90, 90, 90]], np.uint8)
+    frame = colours[np.repeat([0, 1, 2, 3], 25)[:, None].repeat(100, 1)]  # nearest are 10, 3, 3 and 77 levels away
+    found = content(frame)
+    assert (found.colours, found.gap, found.scale) == (4, (10 + 3 + 3 + 77) / 4, True)
+    colours[1, 0] = 9
+    assert (content(colours[np.repeat([0, 1, 2, 3], 25)[:, None].repeat(100, 1)])).scale is False
+
+
+def test_small_frames_and_those_of_many_colours_have_no_gap(rng):
+    few = rng.integers(0, 2, (PALETTE_PIXELS // 100, 100, 3), np.uint8) * 255
+    assert (content(few).colours, content(few).gap) == (8, 255.0)
+    assert (content(few[:-1]).colours, content(few[:-1]).gap) == (8, 0.0)
+    many = scene(rng, 90, 120)
+    assert (content(many).colours > PALETTE, content(many).gap) == (True, 0.0)
+
+
+@pytest.mark.parametrize(("scale", "most", "bound"), [(False, PALETTE, PALETTE_GAP), (True, SCALE, SCALE_GAP)])
+def test_the_bounds_of_palettes_are_where_they_say(rng, scale, most, bound):
+    fields = {**_fields(content(scene(rng, 90, 120))), "scale": scale}
+    found = [(most, bound), (most, np.nextafter(bound, 9.0)), (most + 1, 9.0)]
+    told = [Content(**{**fields, "colours": colours, "gap": gap}).reason != "" for colours, gap in found]
+    assert told == [False, True, False]
 
 
 def _fields(found) -> dict[str, float]:
