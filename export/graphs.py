@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 from torch.export import Dim
 
+from export.enlarging import enlarged
 from export.freeze import doubled
 from kernels.area_shrink import lowering as area_shrink
 from kernels.sccm_attention import lowering as sccm_attention
@@ -141,10 +142,8 @@ class Locate(nn.Module):
         """Heatmap at the frame's own size."""
         if is_dense(self.detector):
             features = [channels_first(x) for x in features]
-        rows, columns = height.item(), width.item()
-        for side in (rows, columns):
-            torch._check(side > 1)
-        return self.detector.heatmap(self.detector.net.locate(features)[0], rows, columns)
+        mask = self.detector.net.locate(features)[0]
+        return enlarged(torch.sigmoid(mask[:, 0].float()), height, width)
 
 
 def stages(detector: Detector) -> dict[str, onnx.ModelProto]:
