@@ -72,7 +72,7 @@ def run(
     def answers(tile: NDArray[Any], moments: Arrays) -> Pending:
         return judge.submit(answer.typed({output.name: tile, **moments}))
 
-    tiling = shared_out(tiling, pixels.shape[1], judge.parallel)
+    tiling = shared_out(tiling, pixels.shape[1:3], judge.parallel)
     near = dataclasses.replace(tiling, halo=passes.halo, strides={output.name: 1})
     gathered = Moments()
     first, second = (told.of(name) for name in step.graphs[-2:])

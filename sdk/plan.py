@@ -114,7 +114,7 @@ def _run(graph: Graph, session: Session, feeds: Arrays, *, tiling: Tiling | None
     if len(feeds) != 1:
         raise ArtifactInvalid(f"{graph.file} is tiled and has {len(feeds)} inputs, not one", remedy="export it again")
     ((name, pixels),) = feeds.items()
-    tiling = shared_out(tiling, pixels.shape[1], session.parallel)
+    tiling = shared_out(tiling, pixels.shape[1:3], session.parallel)
     if len(list(tiles(pixels.shape, tiling))) == 1:  # run waits for its turn, submit would add a request
         return _in_one_piece(graph, session, feeds, tell)
 

@@ -22,11 +22,20 @@ if TYPE_CHECKING:
 
 _LEAST_BAND = 4
 """Halos in the lowest band that a frame is cut into for the sake of all cores."""
+_SMALL = 4
+"""Preferred tiles in a frame that is cut for the sake of all cores alone: between its tiles halos are what costs."""
 
 
-def shared_out(tiling: Tiling, height: int, parallel: int) -> Tiling:
-    """``tiling`` in bands low enough to give work to all ``parallel`` runs, unless they were mostly halo."""
+def shared_out(tiling: Tiling, sides: tuple[int, ...], parallel: int) -> Tiling:
+    """``tiling`` for a frame with these sides, height and width, and ``parallel`` runs at once.
+
+    Bands are low enough to give work to all of them, unless they were mostly halo. A small frame is cut into nothing
+    else; of a large one no tile is larger than preferred, whatever its size and however many run.
+    """
+    height, width = sides
     band = max(math.ceil(height / parallel), _LEAST_BAND * max(tiling.halo, 1))
+    if height * width <= _SMALL * tiling.height * tiling.width:
+        return dataclasses.replace(tiling, height=band, width=width)
     return dataclasses.replace(tiling, height=min(tiling.height, band))
 
 
@@ -105,9 +114,10 @@ def spans(size: int, tile: int, *, halo: int, align: int) -> list[Span]:
     border are moved inwards, not clipped, which gives them more halo than they need. An extent congruent to ``size``
     modulo ``align`` lets the last crop end at the border and still start on the grid of every output.
     """
-    core = _up(math.ceil(size / math.ceil(size / tile)), align)
+    count = math.ceil(size / tile)
+    core = _up(math.ceil(size / count), align)
     margin = _up(halo, align)
-    extent = core + 2 * margin
+    extent = core + min(count - 1, 2) * margin  # each of two has the other on one side, and the border on the other
     extent += (size - extent) % align
     if extent >= size:
         return [Span(0, size, 0, size)]

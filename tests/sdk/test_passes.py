@@ -86,8 +86,8 @@ def test_the_answer_is_normalised_by_the_whole_frame(stored, rng):
 
 def test_both_passes_are_told_tile_by_tile(stored, rng):
     told = []
-    answered(rng.integers(0, 256, (1, 64, 96, 3), np.uint8), Told(told.append))
-    tiles = 2 * 2
+    answered(rng.integers(0, 256, (1, 96, 96, 3), np.uint8), Told(told.append))
+    tiles = 3 * 2
     expected = [Progress(stage, done, tiles) for stage in ("local", "answer") for done in range(1, tiles + 1)]
     assert told == expected
 

@@ -65,7 +65,23 @@ def test_a_precision_has_tiles_of_its_own():
 @pytest.mark.parametrize(("height", "parallel", "band"), [(512, 2, 256), (512, 1, 300), (90, 4, 23), (12, 4, 8)])
 def test_every_core_gets_a_band_unless_it_were_mostly_halo(height, parallel, band):
     tiling = dataclasses.replace(toy.TILING, height=300)
-    assert plan.shared_out(tiling, height, parallel).height == band
+    assert plan.shared_out(tiling, (height, 5000), parallel).height == band
+
+
+@pytest.mark.parametrize(
+    ("sides", "parallel", "expected"),
+    [
+        ((100, 60), 1, [(100, 60)]),  # 4 x 32 x 48 px are 6144
+        ((60, 100), 2, 2 * [(32, 100)]),  # 30 rows, and 2 of halo on the side of the other
+        ((64, 96), 8, 8 * [(12, 96)]),  # 8 rows are 4 halos; of the outer two the halo lies within
+        ((100, 62), 1, 4 * 2 * [(30, 34)]),
+    ],
+    ids=str,
+)
+def test_a_frame_of_few_tiles_is_cut_for_the_sake_of_cores_alone(sides, parallel, expected):
+    shape = (1, *sides, 3)
+    cut = tiles.tiles(shape, plan.shared_out(toy.TILING, sides, parallel))
+    assert [(row.end - row.start, column.end - column.start) for row, column in cut] == expected
 
 
 @given(

@@ -13,8 +13,8 @@ from sdk.progress import Progress
 
 @pytest.fixture
 def large(rng) -> np.ndarray:
-    """Four tiles of the toy's 32 x 48 px, with what borders need."""
-    return rng.integers(0, 200, (64, 96, 3), np.uint8)
+    """Six tiles of the toy's 32 x 48 px, with what borders need: four are small."""
+    return rng.integers(0, 200, (96, 96, 3), np.uint8)
 
 
 class Terminal(io.StringIO):
