@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sdk.serve.database import QUEUE_LOCKS, Database
+from sdk.serve.database import QUEUE_LOCKS, Database, asked
 from sdk.serve.tables import deliveries, jobs, keys, pictures, records, uploads
 
 OPEN = ("queued", "running")
@@ -70,7 +70,7 @@ _FIELDS = [jobs.c[name] for name in Job.__dataclass_fields__]
 # What every upload asks is built once: building a statement takes longer than SQLite needs to execute it.
 _ANSWERED = select(*_FIELDS, records.c.text).select_from(jobs.outerjoin(records)).where(jobs.c.id == bindparam("job"))
 _LAST = select(records.c.digest).order_by(records.c.number.desc()).limit(1)
-_RECORD, _PICTURE = insert(records), insert(pictures)
+_RECORD, _PICTURE = insert(records).inline(), insert(pictures)
 _OPEN = (
     select(jobs.c.id)
     .where((jobs.c.state == "queued") | (jobs.c.state == "running"), jobs.c.kind == bindparam("kind"))
@@ -141,14 +141,18 @@ class Jobs:
         now = time.time()
         done = {"state": "done", "finished": now, "action": answer.action}
         with self._database.write(chained=True, synced=synced) as connection:
-            is_awaited = _insert(connection, job, **done)
+            inserted = _insert(connection, job, **done)
+            is_awaited = inserted is not None
             if not is_awaited:
                 open_one = update(jobs).where(jobs.c.id == job.id, jobs.c.state.in_((*OPEN, "failed")))
                 if not connection.execute(open_one.values(**done, problem=None, owner=None)).rowcount:
                     return None
-            text = answer.sealed(connection.execute(_LAST).scalar_one_or_none())
+            last = inserted[1] if inserted else connection.execute(_LAST).scalar_one_or_none()
+            text = answer.sealed(last)
             digest = hashlib.sha256(text.encode()).hexdigest()
-            connection.execute(_RECORD, {"job_id": job.id, "text": text, "digest": digest})
+            asked(
+                connection.connection, connection.dialect, _RECORD, {"job_id": job.id, "text": text, "digest": digest}
+            )
             for name, data in answer.pictures.items():
                 connection.execute(_PICTURE, {"job_id": job.id, "name": name, "data": data})
             if not is_awaited:
@@ -193,8 +197,7 @@ class Jobs:
 
     def get(self, job_id: str) -> tuple[Job, str | None] | None:
         """A job and the text of its record."""
-        with self._database.read() as connection:
-            row = connection.execute(_ANSWERED, {"job": job_id}).one_or_none()
+        row = self._database.first(_ANSWERED, {"job": job_id})
         return None if row is None else (Job(*row[:-1]), row[-1])
 
     def picture(self, job_id: str, name: str) -> bytes | None:
@@ -323,18 +326,19 @@ def _queue(connection: Connection, job: Job, data: bytes) -> bool:
 _GIVEN = ("id", "tenant", "content", "input_sha256", "input_bytes", "kind")
 
 
-def _insert(connection: Connection, job: Job, **more: Any) -> bool:  # noqa: ANN401  values of columns
-    """Insert ``job``, as queued unless ``more`` says otherwise; False if it is there."""
+def _insert(connection: Connection, job: Job, **more: Any) -> Sequence[Any] | None:  # noqa: ANN401  of columns
+    """Insert ``job``, as queued unless ``more`` says otherwise: its id and the last digest; None if it is there."""
     values = {name: getattr(job, name) for name in _GIVEN}
     start = {"state": "queued", "attempts": 0, "created": job.created or time.time()}
     fresh = _unless_known(connection.dialect.name)
-    return connection.execute(fresh, {**values, **start, **more}).one_or_none() is not None
+    return asked(connection.connection, connection.dialect, fresh, {**values, **start, **more})
 
 
 @functools.cache
 def _unless_known(dialect: str) -> Any:  # noqa: ANN401  of either kind of database
-    """Inserts a job and returns its id, or nothing if it is there."""
-    return _insertion(dialect, jobs).on_conflict_do_nothing().returning(jobs.c.id)
+    """Inserts a job and returns its id and the digest of the last record, or nothing if it is there."""
+    last = _LAST.scalar_subquery().label("last")
+    return _insertion(dialect, jobs).on_conflict_do_nothing().returning(jobs.c.id, last)
 
 
 def _insertion(dialect: str, table: Table) -> Any:  # noqa: ANN401  of either kind of database

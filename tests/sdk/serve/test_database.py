@@ -12,10 +12,11 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import bindparam, func, insert, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from sdk.errors import BadSetting
-from sdk.serve.database import LOG_BYTES, MIGRATIONS, Database
+from sdk.serve.database import LOG_BYTES, MIGRATIONS, Database, asked
 from sdk.serve.documents import job_document
 from sdk.serve.jobs import Jobs
 from sdk.serve.tables import decisions, jobs, metadata, records, uploads
@@ -159,3 +160,20 @@ def test_only_what_is_synced_waits_for_the_disk(database):
     for synced, expected in ((True, (2, "on")), (False, (1, "off")), (True, (2, "on"))):
         with database.write(synced=synced) as connection:
             assert connection.execute(text(asked)).scalar_one() in expected
+
+
+def test_what_the_driver_is_asked_is_as_sqlalchemy_says_it(database):
+    """Rows, None where there is none, and errors of SQLAlchemy's classes, which are answered by 503."""
+    record = insert(records).inline()
+    one = select(records.c.number, records.c.text).where(records.c.digest == bindparam("digest")).limit(1)
+    values = {"job_id": "a" * 32, "text": "it's 100 %", "digest": "1" * 64}
+    old = {"tenant": "alice", "content": "default", "input_sha256": "0" * 64, "input_bytes": 4, "attempts": 0}
+    with database.write() as connection:
+        connection.execute(insert(jobs).values(**old, id="a" * 32, state="done", created=1.0))
+        assert asked(connection.connection, connection.dialect, record, values) is None  # it gives no rows
+    assert tuple(database.first(one, {"digest": "1" * 64})) == (1, "it's 100 %")
+    assert database.first(one, {"digest": "2" * 64}) is None
+    with pytest.raises(IntegrityError, match="records"), database.write() as connection:
+        asked(connection.connection, connection.dialect, record, values)
+    with pytest.raises(DBAPIError, match="nowhere"):
+        database.first(select(text("1")).select_from(text("nowhere")), {})
