@@ -6,7 +6,6 @@ Nothing of the file but its digest, its size, what was found in its pixels and, 
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -24,7 +23,7 @@ from sdk.errors import EvidenceInvalid, SdkError
 if TYPE_CHECKING:
     from sdk.artifact import Artifact
     from sdk.policy import Decision
-    from sdk.results import Analysis, Member
+    from sdk.results import Analysis, Member, Region
 
 SCHEMA = "imdl.evidence/3"
 """Changed with every change that an older reader would misunderstand."""
@@ -135,7 +134,7 @@ def of_analysis(analysis: Analysis, heatmap: Callable[[], str | None] | None = N
         "verdict": {"name": verdict.name, "reason": verdict.reason, "found": verdict.found},
         "mask_threshold": analysis.mask_threshold,
         "mask_share": analysis.mask_share,
-        "regions": [dataclasses.asdict(region) for region in analysis.regions],
+        "regions": [_region(region) for region in analysis.regions],
         "heatmap_sha256": heatmap() if heatmap else heatmap_digest(analysis),
         "members": {name: _member(one) for name, one in analysis.members.items()},
     }
@@ -236,6 +235,11 @@ def _member(member: Member) -> Record:
     ran = member.runtime
     engine = {key: getattr(ran, key) for key in ENGINE}
     return {"score": member.score, "version": ran.version, "artifact": ran.artifact, **engine}
+
+
+def _region(region: Region) -> Record:
+    """Its numbers by name: ``dataclasses.asdict`` takes ten times as long to copy them."""
+    return {name: getattr(region, name) for name in region.__dataclass_fields__}
 
 
 def _latency(analysis: Analysis) -> Record:
