@@ -120,9 +120,8 @@ class Jobs:
 
         Tenants take turns: it is the turn of the one whose last job was begun the longest ago, with its oldest one.
         """
-        with self._database.read() as connection:  # nobody who writes is held up where there is nothing
-            if connection.execute(_OPEN, {"kind": kind}).first() is None:
-                return None
+        if self._database.first(_OPEN, {"kind": kind}) is None:  # nobody who writes is held up where there is nothing
+            return None
         with self._database.write() as connection:
             _reclaim(connection)
             for tenant in list(connection.execute(_in_turn(kind)).scalars()):

@@ -119,9 +119,8 @@ class Sender:
 
     def _hold(self) -> Due | None:
         now = time.time()
-        with self._database.read() as connection:  # nobody who writes is held up where there is nothing
-            if connection.execute(_DUE, {"now": now}).first() is None:
-                return None
+        if self._database.first(_DUE, {"now": now}) is None:  # nobody who writes is held up where there is nothing
+            return None
         due = select(deliveries.c.job_id).where(
             deliveries.c.state == "pending", deliveries.c.next_at <= now, deliveries.c.url.not_in(self._busy.copy())
         )
