@@ -1,7 +1,8 @@
 """``python -m kernels``: build the native library and say what it offers.
 
 ``python -m kernels cuda`` builds that of the CUDA kernels, ``python -m kernels tensorrt ROOT`` the plugins for the
-TensorRT whose headers are in ``ROOT`` or ``ROOT/include``.
+TensorRT whose headers are in ``ROOT`` or ``ROOT/include``. Each prints where it put what it built, which is where the
+SDK looks for it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         if args.kind == "tensorrt":
-            file = build.tensorrt(args.root)
+            file = build.install_plugins(args.root)
         else:
             file = cuda_library.install() if args.kind == "cuda" else build.install()
     except CannotBuild as error:

@@ -47,7 +47,7 @@ def tensorrt(
 ) -> Path:
     """Build the plugins for TensorRT's C++ interface against the headers in ``root``, and return their library.
 
-    ``IPluginRegistry.load_library`` takes it. Raises :class:`kernels.errors.CannotBuild`.
+    Raises :class:`kernels.errors.CannotBuild`.
     """
     if not any((root / each / "NvInferRuntime.h").is_file() for each in ("", "include")):
         raise CannotBuild(
@@ -58,7 +58,7 @@ def tensorrt(
         raise CannotBuild("the plugins for TensorRT cannot be built", remedy="; ".join(lacking))
     cards = ";".join(map(str, architectures))
     found = (f"-DTENSORRT_ROOT={root.resolve()}", f"-DCMAKE_CUDA_COMPILER={cuda_library.compiler()}")
-    return _made(folder, "tensorrt_plugins", *found, f"-DCMAKE_CUDA_ARCHITECTURES={cards}") / "_tensorrt.so"
+    return _made(folder, "tensorrt_plugins", *found, f"-DCMAKE_CUDA_ARCHITECTURES={cards}") / library.PLUGINS
 
 
 def _made(folder: str, target: str, *settings: str) -> Path:
@@ -78,7 +78,16 @@ def _made(folder: str, target: str, *settings: str) -> Path:
 
 def install() -> Path:
     """Build the library and put it where :mod:`kernels.library` looks for it."""
-    built, target = build(), library.FOLDER / library.file_name()
+    return _put(build())
+
+
+def install_plugins(root: Path) -> Path:
+    """Build those for TensorRT by :func:`tensorrt` and put them there too; ``load_library`` of a registry takes it."""
+    return _put(tensorrt(root))
+
+
+def _put(built: Path) -> Path:
+    target = library.FOLDER / built.name
     fresh = target.with_suffix(".new")
     shutil.copy2(built, fresh)
     fresh.replace(target)  # a process that has the old one loaded keeps it

@@ -15,6 +15,8 @@ from types import ModuleType
 FOLDER = Path(__file__).parent
 """Where ``make native`` puts the library, and a wheel that has one."""
 NAME = "_native"
+PLUGINS = "_tensorrt.so"
+"""The library of plugins, which TensorRT loads: ``python -m kernels tensorrt ROOT`` puts it into the same folder."""
 MODULE = f"kernels.{NAME}"
 
 
@@ -26,6 +28,12 @@ def file_name() -> str:
 def path() -> Path | None:
     """The library, if there is one and it loads: what ``register_custom_ops_library`` wants."""
     return FOLDER / file_name() if native() else None
+
+
+def plugins() -> Path | None:
+    """The library of plugins for TensorRT, if there is one; whether it loads, TensorRT knows."""
+    file = FOLDER / PLUGINS
+    return file if file.is_file() else None
 
 
 @functools.cache

@@ -60,6 +60,20 @@ def test_building_installs_what_is_then_loaded(native_file: Path, folder: Path, 
     ]
 
 
+def test_plugins_for_tensorrt_are_put_where_the_sdk_looks(folder: Path, tmp_path, monkeypatch, capsys):
+    assert library.plugins() is None
+    (built := tmp_path / "build" / library.PLUGINS).parent.mkdir()
+    built.write_bytes(b"plugins")
+    asked = []
+    monkeypatch.setattr(build, "tensorrt", lambda root: asked.append(root) or built)
+    assert __main__.main(["tensorrt", "/opt/tensorrt"]) == 0
+    assert asked == [Path("/opt/tensorrt")]
+    assert library.plugins() == folder / "_tensorrt.so"
+    assert capsys.readouterr().out == f"{folder / '_tensorrt.so'}\n"
+    assert (folder / "_tensorrt.so").read_bytes() == b"plugins"
+    assert library.reason_against() == "not built: make native builds it in a checkout"
+
+
 @pytest.mark.parametrize(
     ("tool", "sentence"),
     [
