@@ -57,8 +57,9 @@ class Builds(Protocol):
 class Backend(Protocol):
     """What a module in ``sdk/backends`` provides.
 
-    One that runs engines also has ``built(artifact, *, device)``, the precisions of those that are there, and
-    ``terms(contract, *, device)``, the contract as it executes it.
+    One that runs engines also has ``built(artifact, *, device)``, the precisions of those that are there,
+    ``terms(contract, *, device)``, the contract as it executes it, and ``VERB``, what ``python -m export`` makes them
+    by, where that is not its own name.
     """
 
     RANK: int

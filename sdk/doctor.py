@@ -12,6 +12,7 @@ from pathlib import Path
 from kernels import cuda_library, library
 from sdk import artifact, backends, decoding_process
 from sdk.backends import onnxruntime
+from sdk.engines.cache import Cache
 from sdk.errors import SdkError
 
 PACKAGES = (
@@ -38,7 +39,7 @@ def report(model: str | Path | None = None) -> tuple[list[str], bool]:
     """Lines for a reader, and whether the artifact can be run here."""
     lines = [f"python {platform.python_version()} on {platform.system()} {platform.machine()}"]
     lines += [f"{package} {installed(package) or 'not installed'}" for package in PACKAGES]
-    lines += [*native(), decoding()]
+    lines += [*native(), *plugins(), decoding()]
     lines += [f"warning: {warning}" for warning in warnings()]
     try:
         loaded = artifact.read(artifact.find(model))
@@ -69,6 +70,21 @@ def native() -> list[str]:
     told = [f"native operators: none, {reason}"] if reason else []
     offered = [*library.offered().items(), *cuda_library.offered().items()]
     return told + [f"{op} is {where}" for op, where in offered]
+
+
+def plugins() -> list[str]:
+    """The library of plugins that is here for TensorRT, and every engine that holds plugins: of this one, or another.
+
+    Nothing where there is neither: engines do without.
+    """
+    file = library.plugins()
+    here = artifact.digest(file) if file else ""
+    told = [f"plugins for TensorRT: {file.name}, SHA-256 {here}"] if file else []
+    for entry in (entry for entry in Cache().entries() if entry.plugins):
+        short = entry.key.digest[:12]
+        fits = "which is here" if entry.key.plugins == here else f"which is not here: imdl cache rm {short}"
+        told.append(f"engine {short} of {entry.facts.get('model', '?')} has plugins of {entry.plugins}, {fits}")
+    return told
 
 
 def decoding() -> str:

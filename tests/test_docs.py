@@ -21,7 +21,7 @@ from benchmarks import clip
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-COMMANDS = {"training": "training.commands", "export": "export.commands"}
+COMMANDS = {"training": "training.commands", "export": "export.commands", "kernels": "kernels.__main__"}
 """Where the command line of a package is."""
 PARSED = ("training.md", "several-models.md", "gpu.md")
 """Pages whose commands take hours or a GPU: they are parsed, not run."""

@@ -28,7 +28,8 @@ def to_tensorrt(args: argparse.Namespace) -> int:
     home = HOME / found.contract.name if found.path.parent == SHIPPED else found.path
     photographs, pairs = args.read_photographs(args.photographs), gate.evaluation(args.evaluation)
     wanted = precisions(args, found)
-    written = tensorrt.export(found, args.out or home, precisions=wanted, photographs=photographs)
+    settings = {"photographs": photographs, "plugins": args.plugins}
+    written = tensorrt.export(found, args.out or home, precisions=wanted, **settings)
     print(written.path)
     try:
         library = trt.load(gpu.target()) if gpu.count() else None
@@ -40,8 +41,8 @@ def to_tensorrt(args: argparse.Namespace) -> int:
         return 0
     watch(library.name)
     for precision in wanted:
-        settings = {"profile": profile(args), "photographs": photographs, "evaluation": pairs}
-        digests, rows = tensorrt.build(written, precision=precision, **settings)
+        frames = {"profile": profile(args), "evaluation": pairs}
+        digests, rows = tensorrt.build(written, precision=precision, **frames, **settings)
         print("\n".join(parity.text(row) for row in rows), file=sys.stderr)
         print("\n".join(digests))
     return 0
@@ -126,6 +127,7 @@ def add(verbs: argparse._SubParsersAction, *, photographs: Path, read: Photograp
             offered = ["f32", "fp16"]
             verb.add_argument("--out", type=Path, help="folder of the artifact (default: where it is)")
             verb.add_argument("--no-build", action="store_true", help="write the graphs only")
+            verb.add_argument("--plugins", action="store_true", help="our operators inside the engines, as plugins")
         else:
             offered = ["f32", "bf16", "fp16"]
             verb.add_argument("--device", choices=["cpu", "cuda"], default="cuda")

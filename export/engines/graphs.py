@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import onnx
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, inliner
 from torch import Tensor, nn
 
 from export.graphs import DOMAIN, EXAMPLE_SIDES, FRAME, PIXELS, WORKING_SIZE, finished, trace
 from kernels.area_shrink import lowering as area_shrink
+from kernels.sccm_attention import lowering as sccm_attention
+from kernels.zpool2d import lowering as zpool2d
+from sdk.errors import BadSetting
 from training.nn.detector import Detector
 
 OUTPUTS = ["score", "heatmap"]
 SIDES = {"height": 1, "width": 2}
 """Axes of the frame."""
+PLUGINS = frozenset({sccm_attention.NAME, zpool2d.NAME})
+"""Operators of ours that the library of plugins for TensorRT has."""
 
 
 class FromPixels(nn.Module):
@@ -52,6 +57,20 @@ def engine_graphs(detector: Detector) -> dict[str, onnx.ModelProto]:
         "native": _behind(traced, [cast], [FRAME], name="native"),
         "shrunk": _behind(traced, [shrink], [FRAME, WORKING_SIZE], name="shrunk"),
     }
+
+
+def with_plugins(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with bare nodes where there is a plugin for an operator of ours, and all others as their bodies.
+
+    What parses it has the plugins, or says that it does not: no body is left to be taken instead. Raises
+    :class:`sdk.errors.BadSetting` where it has no such operator.
+    """
+    if not any(node.op_type in PLUGINS for node in model.graph.node):
+        raise BadSetting("the model has no operator that there is a plugin for", remedy="leave out --plugins")
+    others = [(function.domain, function.name) for function in model.functions if function.name not in PLUGINS]
+    inlined = inliner.inline_selected_functions(model, others)
+    del inlined.functions[:]
+    return inlined
 
 
 def _behind(

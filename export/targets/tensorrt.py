@@ -1,9 +1,10 @@
 """TensorRT: graphs for engines beside an artifact's others, and engines of them for the GPU that is here.
 
-    python -m export tensorrt ARTIFACT --precision fp16
+    python -m export tensorrt ARTIFACT --precision fp16 --plugins
 
-Networks are strongly typed, so a precision is a graph of its own, over the same file of weights. The graphs need no
-plugin: operators of ours are there as their bodies.
+Networks are strongly typed, so a precision is a graph of its own, over the same file of weights. In these graphs our
+operators are there as their bodies, and no plugin is needed. For ``--plugins`` there are others beside them, in which
+they are nodes, and the engines are built of these.
 """
 
 from __future__ import annotations
@@ -22,43 +23,53 @@ from export import artifact as files
 from export import parity
 from export.engines import gate
 from export.engines.gate import Run
-from export.engines.graphs import engine_graphs
+from export.engines.graphs import engine_graphs, with_plugins
 from export.engines.thaw import thaw
 from export.parity import Frame
 from export.weights import FILE as WEIGHTS
 from export.weights import SharedWeights
 from sdk.artifact import Artifact, read
-from sdk.backends import tensorrt
 from sdk.contract import ParityRow
 from sdk.engines import onepiece
 from sdk.engines.cache import Cache
 from sdk.engines.profile import Profile
+from sdk.engines.trt_backend import Kind
 from sdk.engines.trt_run import Engine
 from training.nn.detector import Detector
 
 
-def export(artifact: Artifact, target: Path, *, precisions: Sequence[str], photographs: Sequence[Frame]) -> Artifact:
+def export(
+    artifact: Artifact,
+    target: Path,
+    *,
+    precisions: Sequence[str],
+    photographs: Sequence[Frame],
+    plugins: bool = False,
+) -> Artifact:
     """Write ``artifact`` with graphs for engines to ``target``, which may be where it is; read again, it is returned.
 
-    What is there already is kept. Raises :class:`sdk.errors.ParityFailed`, and writes nothing, where the torch model
-    that is made of the artifact's weights does not answer as the artifact does.
+    ``plugins`` adds those with our operators as nodes. What is there already is kept. Raises
+    :class:`sdk.errors.ParityFailed`, and writes nothing, where the torch model that is made of the artifact's weights
+    does not answer as the artifact does; :class:`sdk.errors.BadSetting` where there is no plugin for it to have.
     """
-    lacking = [p for p in precisions if onepiece.named("native", p) not in artifact.contract.graphs]
-    if not lacking and artifact.path == target.resolve():
+    graphs = dict(artifact.contract.graphs)
+    kinds = [Kind(plugins=each) for each in {False, plugins}]
+    lacking = {each: [kind for kind in kinds if kind.named("native", each) not in graphs] for each in precisions}
+    if not any(lacking.values()) and artifact.path == target.resolve():
         return artifact
     frozen = thaw(artifact)
     parity.require([gate.thawed_row(frozen, artifact, photographs)])
     known = artifact.contract.sha256
     content = {name: (artifact.path / name).read_bytes() for name in known}
     weights = SharedWeights.of(artifact.path, [name for name in known if name.endswith(".onnx")])
-    graphs = dict(artifact.contract.graphs)
-    for precision in lacking:
+    for precision in (each for each in precisions if lacking[each]):
         for graph, model in engine_graphs(typed(frozen, precision)).items():
-            name = onepiece.named(graph, precision)
-            file = f"{name}.onnx"
-            inlined = inliner.inline_local_functions(model)
-            content[file] = weights.externalise(inlined).SerializeToString(deterministic=True)
-            graphs[name] = dataclasses.replace(onepiece.GRAPHS[graph], file=file)
+            for kind in lacking[precision]:
+                name = kind.named(graph, precision)
+                file = f"{name}.onnx"
+                written = with_plugins(model) if kind.plugins else inliner.inline_local_functions(model)
+                content[file] = weights.externalise(written).SerializeToString(deterministic=True)
+                graphs[name] = dataclasses.replace(onepiece.GRAPHS[graph], file=file)
     content[WEIGHTS] = bytes(weights)
     sha256 = {name: hashlib.sha256(content[name]).hexdigest() for name in sorted(content)}
     files.write(target, content, dataclasses.replace(artifact.contract, graphs=graphs, sha256=sha256))
@@ -81,6 +92,7 @@ def build(
     profile: Profile,
     photographs: Sequence[Frame],
     evaluation: Sequence[gate.Pair] = (),
+    plugins: bool = False,
 ) -> tuple[list[str], list[ParityRow]]:
     """Build what is missing of the engines in ``precision`` for this machine's GPU and let them pass the parity gate.
 
@@ -88,14 +100,15 @@ def build(
     over the budget, or one that falls behind on the frames with masks of ``evaluation``, is removed from the cache, and
     :class:`sdk.errors.ParityFailed` raised; :class:`sdk.errors.BadSetting`, before any is built, if none of these fits.
     """
+    kind = Kind(plugins=plugins)
     pairs, frozen = gate.fitting(evaluation, profile), thaw(artifact)
     ends = [(profile.batch, *sides, 3) for sides in (profile.smallest, profile.largest)]
     rows: list[ParityRow] = []
     for graph in onepiece.GRAPHS:
         size = None if graph == "native" else artifact.contract.working_size or min(profile.usual)
         shown = dataclasses.replace(profile, working_size=size or 0)
-        settings = {"backend": "tensorrt", "precision": precision, "profile": shown}
-        session = tensorrt.open(artifact, graph, device="cuda", precision=precision, threads=None)
+        settings = {"backend": kind.name, "precision": precision, "profile": shown}
+        session = kind.open(artifact, graph, device="cuda", precision=precision, threads=None)
         with contextlib.closing(session):
             entry = session.secure(profile, ends)
             try:

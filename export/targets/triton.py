@@ -132,14 +132,18 @@ def baked(artifact: Artifact, *, working_size: int) -> bytes:
 
 
 def plans(artifact: Artifact, cache: Cache) -> list[Entry]:
-    """Engines that TensorRT made of ``artifact`` for frames at their own size; others need a second input."""
+    """Engines that TensorRT made of ``artifact`` for frames at their own size; others need a second input.
+
+    None with plugins: a stock server has no library of ours.
+    """
     graphs = artifact.contract.graphs
     sources = {
-        precision: kept.source(artifact, "native", precision)
+        precision: kept.source(artifact, name)
         for precision in ("f32", "fp16")
-        if onepiece.named("native", precision) in graphs
+        if (name := onepiece.named("native", precision)) in graphs
     }
-    made = [entry for entry in cache.entries() if entry.key.module == "tensorrt" and entry.key.graph == "native"]
+    kind = ("tensorrt", "native", "")
+    made = [one for one in cache.entries() if (one.key.module, one.key.graph, one.key.plugins) == kind]
     fitting = [entry for entry in made if sources.get(entry.key.precision) == entry.key.source]
     return sorted(fitting, key=lambda entry: entry.key.digest)
 

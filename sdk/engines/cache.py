@@ -46,7 +46,7 @@ class Key:
     target: str
     """"sm_90" for an NVIDIA GPU of compute capability 9.0; what CPU otherwise."""
     plugins: str = ""
-    """SHA-256 of the library of plugins that is linked in, if one is."""
+    """SHA-256 of the library of plugins that it needs, if it holds any."""
 
     @property
     def digest(self) -> str:
@@ -75,6 +75,11 @@ class Entry:
     """When it was used last, seconds since the epoch."""
     facts: Mapping[str, object]
     """What its builder wants known: model, GPU, seconds, parity."""
+
+    @property
+    def plugins(self) -> str:
+        """Which library its plugins are of: its file's name and the start of its SHA-256; empty if it holds none."""
+        return f"{self.facts.get('plugins', '?')} {self.key.plugins[:12]}" if self.key.plugins else ""
 
     def problem(self) -> str | None:
         """What is wrong with the file, in one sentence; None where its bytes are those that were written."""
@@ -191,6 +196,8 @@ class Cache:
                 said.append(f"there is an engine of {other.module} {other.version}, {key.version} is installed")
             elif other.precision != key.precision:
                 said.append(f"there is an engine in {other.precision}, not in {key.precision}")
+            elif other.plugins != key.plugins:
+                said.append(f"there is an engine with plugins of {entry.plugins}, here is {key.plugins[:12]}")
         return list(dict.fromkeys(said))
 
     def _sweep(self) -> None:

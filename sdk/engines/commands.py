@@ -48,6 +48,8 @@ def line(entry: Entry) -> str:
     key = entry.key
     model = entry.facts.get("model", "?")
     builder = f"{key.module} {key.version}"
+    if entry.plugins:
+        builder += f" with plugins of {entry.plugins}"
     size = f"{entry.size / 2**20:.1f} MiB"
     fields = (key.digest[:12], model, key.graph, builder, key.precision, key.target, key.profile.text(), size)
     return "\t".join(map(str, fields))

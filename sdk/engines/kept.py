@@ -8,15 +8,14 @@ from typing import Any
 
 from sdk.artifact import Artifact
 from sdk.engines.cache import Cache, Entry, Key
-from sdk.engines.onepiece import named
 from sdk.engines.profile import Profile
 from sdk.errors import DeviceUnavailable
 
 
-def source(artifact: Artifact, graph: str, precision: str) -> str:
-    """SHA-256 over the graph's file and the weights that all graphs share."""
+def source(artifact: Artifact, graph: str) -> str:
+    """SHA-256 over the file of the graph that the contract names so, and the weights that all graphs share."""
     listed = artifact.contract.sha256
-    file = artifact.contract.graphs[named(graph, precision)].file
+    file = artifact.contract.graphs[graph].file
     parts = [listed[name] for name in sorted(listed) if name == file or name.endswith(".bin")]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 

@@ -22,9 +22,12 @@ GRAPHS = {"native": NATIVE, "shrunk": SHRUNK}
 """Two, because bringing a frame down to its own size costs as much as bringing it down to another."""
 
 
-def named(graph: str, precision: str) -> str:
-    """The contract's name for ``graph`` in ``precision``: an engine's arithmetic is that of the graph as written."""
-    return graph if precision == "f32" else f"{graph}.{precision}"
+def named(graph: str, precision: str, *, plugins: bool = False) -> str:
+    """The contract's name for ``graph`` in ``precision``: an engine's arithmetic is that of the graph as written.
+
+    With ``plugins`` it is the one in which operators of ours are nodes, and not their bodies.
+    """
+    return ".".join([graph, *([] if precision == "f32" else [precision]), *(["plugins"] if plugins else [])])
 
 
 def in_one_piece(contract: Contract) -> Contract:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from kernels import library as native
+from sdk.artifact import digest
 from sdk.engines.profile import Profile
 from sdk.errors import DeviceUnavailable, MissingExtra
 
@@ -23,6 +26,7 @@ Progress = Callable[[str, int, int], None]
 Declare = Callable[[Any, Any, Profile], None]
 """Called with the package's optimisation profile, an input of the network, and ours."""
 _logger = logging.getLogger("imdl.tensorrt")
+_registering = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,6 +46,11 @@ class Library:
         return frozenset(f"sm_{name[2:]}" for name in kinds.__members__ if name.startswith("SM"))
 
     @property
+    def has_plugins(self) -> bool:
+        """Whether engines can hold operators that are not its own."""
+        return hasattr(self.module.INetworkDefinition, "add_plugin_v3")
+
+    @property
     def has_runtime_cache(self) -> bool:
         """Whether kernels are made at the first run, and can be kept."""
         return hasattr(self.module, "IRuntimeCache")
@@ -55,6 +64,10 @@ class Library:
                 _logger.log(levels.get(str(severity).rpartition(".")[2], 10), "%s", message)
 
         return Logger()
+
+
+_registered: dict[Library, str] = {}
+"""SHA-256 of the plugins that are in a package's own registry, which is as much this process's."""
 
 
 def installed() -> list[str]:
@@ -79,6 +92,34 @@ def load(target: str | None) -> Library:
     raise MissingExtra("tensorrt", extra="gpu", purpose="the backend tensorrt")
 
 
+def plugins(library: Library) -> str:
+    """SHA-256 of the library of plugins; ``library`` loads it the first time, and this process keeps that one.
+
+    Raises :class:`sdk.errors.DeviceUnavailable` where there is none, or it does not load.
+    """
+    if library not in _registered:  # once it is loaded it is asked for without a lock that a fork could freeze
+        with _registering:
+            if library not in _registered:
+                _registered[library] = _register(library)
+    return _registered[library]
+
+
+def _register(library: Library) -> str:
+    without = 'backend="tensorrt" needs none'
+    if not library.has_plugins:
+        raise DeviceUnavailable(f"{library.name} {library.version} takes no plugins", remedy=without)
+    file = native.plugins()
+    if file is None:
+        how = "python -m kernels tensorrt ROOT builds it in a checkout"
+        raise DeviceUnavailable(f"there is no library of plugins for TensorRT: {how}", remedy=f"build it; {without}")
+    found, registry = digest(file), library.module.get_plugin_registry()
+    if registry.load_library(str(file)) is None:
+        how = "python -m kernels tensorrt ROOT, with the headers of this version"
+        problem = f"{library.name} {library.version} does not load {file.name}: {how}"
+        raise DeviceUnavailable(problem, remedy=f"build it again; {without}")
+    return found
+
+
 def build(
     library: Library,
     file: Path,
@@ -100,7 +141,8 @@ def build(
     parser = module.OnnxParser(network, logger)
     if not parser.parse_from_file(str(file)):
         said = "; ".join(_sentence(parser.get_error(index)) for index in range(parser.num_errors))
-        raise DeviceUnavailable(f"{library.name} cannot read {file.name}: {said}", remedy="export the model again")
+        remedy = "export the model again; where a plugin was not found, build the library of plugins again"
+        raise DeviceUnavailable(f"{library.name} cannot read {file.name}: {said}", remedy=remedy)
     config = builder.create_builder_config()
     if hasattr(module.BuilderFlag, "TF32"):
         config.clear_flag(module.BuilderFlag.TF32)  # 10 bits of mantissa, which nobody asked for
@@ -166,4 +208,5 @@ def _monitor(module: Any, progress: Progress) -> Any:  # noqa: ANN401
 
 
 def _sentence(error: Any) -> str:  # noqa: ANN401
-    return f"{error.node_name() or 'the graph'}: {' '.join(error.desc().split())}"
+    node = f"{error.node_operator()} {error.node_name()}".strip()
+    return f"{node or 'the graph'}: {' '.join(error.desc().split())}"

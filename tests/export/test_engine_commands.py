@@ -60,15 +60,16 @@ def test_without_a_gpu_graphs_are_written_and_no_engine_is_built(home, monkeypat
     asked = []
 
     def export(found, target, **settings):
-        asked.append((found.contract.name, target, settings["precisions"]))
+        asked.append((found.contract.name, target, settings["precisions"], settings["plugins"]))
         return found
 
     monkeypatch.setattr(tensorrt, "export", export)
     monkeypatch.setattr(engines.gpu, "count", lambda: 0)
     assert commands.main(["tensorrt", "mine"]) == 0
-    assert asked == [("mine", home / "artifacts" / "mine", ["f32", "fp16"])]
+    assert commands.main(["tensorrt", "mine", "--plugins"]) == 0
+    assert asked == [("mine", home / "artifacts" / "mine", ["f32", "fp16"], plugins) for plugins in (False, True)]
     said = capsys.readouterr()
-    assert said.out.strip() == str(home / "artifacts" / "mine")
+    assert said.out.split() == 2 * [str(home / "artifacts" / "mine")]
     assert "no engine was built" in said.err
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,15 +22,18 @@ import pytest
 import torch
 from onnx import inliner
 
+from export import graphs as export_graphs
 from export.engines import gate, graphs
 from export.engines import thaw as thawing
 from export.engines.thaw import thaw
 from export.freeze import freeze, settle
 from export.targets import tensorrt
+from kernels import cuda_library
 from sdk import artifact
-from sdk.engines import onepiece
+from sdk.engines import kept, onepiece
 from sdk.engines.profile import Profile
-from sdk.errors import ArtifactInvalid, ParityFailed
+from sdk.engines.trt_backend import Kind
+from sdk.errors import ArtifactInvalid, BadSetting, ParityFailed
 from tests.export import tiny
 from training import models
 
@@ -57,8 +61,12 @@ def frozen(name: str, **settings: object) -> object:
 
 
 def saved(detector: object, folder: Path, precision: str) -> list[Path]:
+    return inlined(graphs.engine_graphs(tensorrt.typed(detector, precision)), folder, precision)
+
+
+def inlined(models: dict[str, onnx.ModelProto], folder: Path, precision: str) -> list[Path]:
     files = []
-    for graph, model in graphs.engine_graphs(tensorrt.typed(detector, precision)).items():
+    for graph, model in models.items():
         files.append(folder / f"{onepiece.named(graph, precision)}.onnx")
         onnx.save(inliner.inline_local_functions(model), files[-1])
     return files
@@ -83,9 +91,25 @@ def small_mantranet():
 
 
 @pytest.fixture(scope="module")
-def small_graphs(small_mantranet, tmp_path_factory):
+def small_traced(small_mantranet):
+    """In f32, our operators as nodes with their bodies."""
+    return graphs.engine_graphs(small_mantranet)
+
+
+@pytest.fixture(scope="module")
+def small_graphs(small_mantranet, small_traced, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mantranet")
-    return {precision: saved(small_mantranet, folder, precision) for precision in ("f32", "fp16")}
+    return {"f32": inlined(small_traced, folder, "f32"), "fp16": saved(small_mantranet, folder, "fp16")}
+
+
+@pytest.fixture(scope="module")
+def small_plugin_graphs(small_traced, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plugins")
+    files = {}
+    for graph, model in small_traced.items():
+        files[graph] = folder / f"{onepiece.named(graph, 'f32', plugins=True)}.onnx"
+        onnx.save(graphs.with_plugins(model), files[graph])
+    return files
 
 
 @needs_rtx
@@ -144,6 +168,34 @@ def test_answers_are_float32_and_arithmetic_is_what_is_written(small_graphs, pre
     assert not model.functions
 
 
+def test_a_graph_for_plugins_has_nodes_of_ours_and_no_bodies(small_mantranet, small_traced, small_plugin_graphs):
+    """With the bodies given back, which are what a plugin is held to, it answers as the model does."""
+    for name, file in small_plugin_graphs.items():
+        model = onnx.load(file)
+        assert [(node.op_type, node.domain) for node in model.graph.node if node.domain] == [("ZPool2D", "forensics")]
+        assert not model.functions
+        model.functions.extend(small_traced[name].functions)
+        onnx.save(model, file.with_suffix(".whole"))
+    assert_answers(small_mantranet, [file.with_suffix(".whole") for file in small_plugin_graphs.values()], "f32")
+
+
+def test_there_is_a_plugin_for_every_operator_that_is_left_a_node():
+    shells = "".join(file.read_text(encoding="utf-8") for file in cuda_library.plugins())
+    assert set(re.findall(r'kName = "(\w+)"', shells)) == graphs.PLUGINS
+
+
+def test_a_model_without_such_operators_has_no_graph_for_plugins():
+    with pytest.raises(BadSetting, match="has no operator that there is a plugin for\n  -> leave out --plugins"):
+        graphs.with_plugins(export_graphs.shrink())
+
+
+@needs_rtx
+def test_without_plugins_a_graph_for_plugins_is_refused_by_the_operators_name(repository, small_plugin_graphs):
+    for answer in built(repository, *small_plugin_graphs.values()):
+        problem = answer["problem"]
+        assert re.match(r"tensorrt_rtx cannot read \w+\.plugins\.onnx: ZPool2D node_.*Plugin not found", problem)
+
+
 def test_an_artifact_gives_its_model_back(exported, photographs):
     """Weights, calibration and settings: the torch model that is made of an artifact answers as the artifact does."""
     folder, _ = exported
@@ -181,6 +233,24 @@ def test_export_adds_graphs_over_the_same_weights_and_writes_nothing_it_may_not(
     assert not (tmp_path / "other").exists()
 
 
+def test_export_adds_graphs_for_plugins_beside_those_that_need_none(
+    exported, small_traced, photographs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tensorrt, "engine_graphs", lambda detector: small_traced)
+    monkeypatch.setattr(gate, "thawed_row", lambda frozen, artifact, _: artifact.contract.parity[0])
+    settings = {"precisions": ["f32"], "photographs": photographs}
+    plain = tensorrt.export(artifact.read(exported[0]), tmp_path / "one", **settings)
+    assert "native.plugins" not in plain.contract.graphs
+    both = tensorrt.export(plain, plain.path, plugins=True, **settings)
+    assert set(both.contract.sha256) - set(plain.contract.sha256) == {"native.plugins.onnx", "shrunk.plugins.onnx"}
+    assert {name: both.contract.sha256[name] for name in plain.contract.sha256} == plain.contract.sha256
+    assert kept.source(both, "native.plugins") != kept.source(both, "native") == kept.source(plain, "native")
+    assert tensorrt.export(both, both.path, plugins=True, **settings) is both
+    assert artifact.problems(both) == []
+    graph = onnx.load(both.path / "native.plugins.onnx").graph  # with its weights, which lie where the others' do
+    assert "ZPool2D" in {node.op_type for node in graph.node}
+
+
 def test_the_gate_tries_the_ends_of_a_profile_and_judges_what_is_no_number(photographs):
     profile = Profile(smallest=(64, 64), usual=(75, 97), largest=(128, 160))
     detector = frozen("mantranet", body="lite", channels=8, windows="3")
@@ -198,6 +268,10 @@ class Engines:
 
     def __init__(self, detector, turned: str | None = None) -> None:
         self.detector, self.turned, self.built, self.dropped, self.closed = detector, turned, [], [], 0
+
+    def kind(self, *, plugins: bool) -> SimpleNamespace:
+        self.plugins = plugins
+        return SimpleNamespace(name=Kind(plugins=plugins).name, open=self.open)
 
     def open(self, artifact, graph, **_: object) -> SimpleNamespace:
         def run(feeds):
@@ -218,24 +292,29 @@ class Engines:
         return SimpleNamespace(secure=secure, engine=lambda _: engine, close=close, discard=self.dropped.append)
 
 
+@pytest.mark.parametrize("plugins", [False, True])
 @pytest.mark.parametrize("turned", [None, "native", "shrunk"])
-def test_a_fall_of_the_auc_on_an_evaluation_folder_drops_the_engine(photographs, monkeypatch, turned):
+def test_a_fall_of_the_auc_on_an_evaluation_folder_drops_the_engine(photographs, monkeypatch, turned, plugins):
     detector = tiny.detector()
     frame = photographs[0][:64, :96].copy()
     with torch.inference_mode():
         heatmap = detector(torch.from_numpy(frame)[None])[0][0].numpy()
     pairs = [(frame, heatmap > np.median(heatmap)), (photographs[1][:30, :30], np.eye(30, dtype=bool))]
     monkeypatch.setattr(tensorrt, "thaw", lambda _: detector)
-    monkeypatch.setattr(tensorrt, "tensorrt", engines := Engines(detector, turned))
+    engines = Engines(detector, turned)
+    monkeypatch.setattr(tensorrt, "Kind", engines.kind)
     monkeypatch.setattr(gate, "LARGEST_FALL", 1e-4)
-    settings = {"precision": "fp16", "photographs": photographs, "profile": Profile.only(64, 96)}
+    settings = {"photographs": photographs, "profile": Profile.only(64, 96), "plugins": plugins}
+    settings["precision"] = "fp16"
     loaded = artifact.read(SHIPPED)
     if turned:
         with pytest.raises(ParityFailed, match="pixel AUC on the evaluation folder is"):
             tensorrt.build(loaded, evaluation=pairs, **settings)
     else:
-        assert len(tensorrt.build(loaded, evaluation=pairs, **settings)[1]) == 2
+        rows = tensorrt.build(loaded, evaluation=pairs, **settings)[1]
+        assert [row.backend for row in rows] == 2 * ["tensorrt_plugins" if plugins else "tensorrt"]
     assert engines.dropped == ([turned] if turned else [])
+    assert engines.plugins == plugins
     assert engines.closed == len(engines.built) == (1 if turned == "native" else 2)
 
 

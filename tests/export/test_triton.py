@@ -126,10 +126,10 @@ def test_a_kept_engine_of_this_artifact_becomes_a_model_and_no_other_does(schema
     artifact, cache = with_engine_graphs(artifact), Cache(tmp_path / "engines")
     profile = Profile.only(480, 640, batch=2, working_size=0)
     key = Key(
-        source=kept.source(artifact, "native", "f32"), graph="native", module="tensorrt", version="10.14",
+        source=kept.source(artifact, "native"), graph="native", module="tensorrt", version="10.14",
         precision="f32", profile=profile, target="sm_90",
     )  # fmt: skip
-    others = {"graph": "shrunk", "module": "tensorrt_rtx", "source": "of another model"}
+    others = {"graph": "shrunk", "module": "tensorrt_rtx", "source": "of another model", "plugins": "of a library"}
     for change in ({}, *({field: value} for field, value in others.items())):
         cache.put(dataclasses.replace(key, **change), b"a plan")
     folders = triton.export(artifact, tmp_path / "models", cache=cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.machinery
+import itertools
 import sys
 
 import pytest
@@ -41,9 +42,9 @@ def artifact_path(tmp_path):
     """The toy with graphs for engines: files that only the simulation reads."""
     folder = toy.build(tmp_path / "toy", working_size=64, precisions=("f32", "fp16"))
     graphs = dict(artifact.read(folder).contract.graphs)
-    for precision in ("f32", "fp16"):
+    for precision, plugins in itertools.product(("f32", "fp16"), (False, True)):
         for graph, described in onepiece.GRAPHS.items():
-            name = onepiece.named(graph, precision)
+            name = onepiece.named(graph, precision, plugins=plugins)
             (folder / f"{name}.onnx").write_bytes(name.encode())
             graphs[name] = dataclasses.replace(described, file=f"{name}.onnx")
     toy.seal(folder, dataclasses.replace(artifact.read(folder).contract, graphs=graphs))

@@ -15,6 +15,9 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 
 OK, NO_MEMORY, NOT_CAPTURABLE = 0, 2, 900
+PLUGIN_NOT_FOUND = SimpleNamespace(
+    node_name=lambda: "pool", node_operator=lambda: "ZPool2D", desc=lambda: "Plugin not found"
+)
 
 
 class Gpu:
@@ -196,29 +199,46 @@ class Engine:
 
 
 class TensorRT:
-    """What the module ``tensorrt`` is made of here. Plans are JSON; one of another version is refused."""
+    """What the module ``tensorrt`` is made of here. Plans are JSON; one of another version is refused.
+
+    So are graphs with plugins, and plans of them, while no library of plugins is loaded.
+    """
 
     def __init__(self, gpu: Gpu, version: str = "11.4.0.106") -> None:
         self.gpu, self.version, self.builds = gpu, version, 0
         self.offset = 0.0
+        self.libraries: list[str] = []
+        self.loadable = True
 
     def module(self) -> ModuleType:
         module = ModuleType("tensorrt")
         module.__version__ = self.version
         module.ILogger = module.IProgressMonitor = type("Interface", (), {})
+        module.INetworkDefinition = type("INetworkDefinition", (), {"add_plugin_v3": None})
+        module.get_plugin_registry = lambda: SimpleNamespace(load_library=self.load_library)
         module.TensorIOMode = Location
         module.nptype = np.dtype
         module.BuilderFlag = SimpleNamespace(TF32=1)
         module.NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
         module.Runtime = lambda logger: SimpleNamespace(deserialize_cuda_engine=self.deserialize)
-        module.OnnxParser = lambda network, logger: SimpleNamespace(parse_from_file=network.read)
+        module.OnnxParser = lambda network, logger: SimpleNamespace(
+            parse_from_file=network.read, num_errors=1, get_error=lambda index: PLUGIN_NOT_FOUND
+        )
         module.Builder = lambda logger: Builder(self)
         return module
+
+    def load_library(self, file):
+        if not self.loadable:
+            return None
+        self.libraries.append(file)
+        return object()
 
     def deserialize(self, plan):
         try:
             read = json.loads(plan)
         except ValueError:
+            return None
+        if read.get("plugins") and not self.libraries:
             return None
         return Engine(self.gpu, read) if read["version"] == self.version else None
 
@@ -228,7 +248,7 @@ class Builder:
         self.package = package
 
     def create_network(self, _flags):
-        return Network()
+        return Network(self.package)
 
     def create_optimization_profile(self):
         shapes, values = {}, {}
@@ -255,17 +275,24 @@ class Builder:
             config.progress_monitor.step_complete("Building", step)
         config.progress_monitor.phase_finish("Building")
         plan = {"version": self.package.version, "shapes": profile.shapes, "values": profile.values}
+        plan["plugins"] = network.has_plugins
         return json.dumps(plan).encode() if network.file else None
 
 
 class Network:
     """Knows from the graph's name what goes in."""
 
-    def __init__(self) -> None:
-        self.file, self.inputs = "", []
+    def __init__(self, package: TensorRT) -> None:
+        self.package, self.file, self.inputs = package, "", []
+
+    @property
+    def has_plugins(self):
+        return "plugins" in self.file
 
     def read(self, file):
         self.file = file
+        if self.has_plugins and not self.package.libraries:
+            return False
         self.inputs = [SimpleNamespace(name="frame", shape=(-1, -1, -1, 3))]
         if "shrunk" in file:
             self.inputs.append(SimpleNamespace(name="working_size", shape=()))

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import sdk
-from sdk.backends import tensorrt
+from sdk.engines.trt_backend import Session
 from tests.sdk.clips import Clip
 
 LANES = 3
@@ -87,4 +87,4 @@ def test_leaving_early_takes_no_more_and_leaves_nothing_queued(analyzer, device)
 
 
 def test_sessions_on_a_gpu_have_a_lane_for_each_way(analyzer):
-    assert (tensorrt._Session.parallel, analyzer.parallel) == (LANES, LANES)
+    assert (Session.parallel, analyzer.parallel) == (LANES, LANES)

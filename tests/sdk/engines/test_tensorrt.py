@@ -14,6 +14,7 @@ import pytest
 import sdk
 from sdk import artifact, backends
 from sdk.backends import tensorrt
+from sdk.engines import gpu, trt
 from sdk.engines.cache import Cache
 from sdk.engines.profile import Profile
 from sdk.errors import DeviceUnavailable, LimitExceeded, RunFailed
@@ -215,7 +216,7 @@ def test_what_a_build_learned_is_used_by_the_next(session, package):
 )
 def test_reasons_are_sentences(toy_path, package, monkeypatch, change, words):
     for name, value in change.items():
-        monkeypatch.setattr(tensorrt.gpu, name, value)
+        monkeypatch.setattr(gpu, name, value)
     (reason,) = tensorrt.reasons_against(artifact.read(toy_path), device="cuda")
     assert words in reason
 
@@ -223,6 +224,6 @@ def test_reasons_are_sentences(toy_path, package, monkeypatch, change, words):
 def test_a_package_that_does_not_compile_for_the_gpu_says_so(artifact_path, package, monkeypatch):
     module = sys.modules["tensorrt"]
     monkeypatch.setattr(module, "ComputeCapability", SimpleNamespace(__members__={"SM86": 1}), raising=False)
-    monkeypatch.setattr(tensorrt.trt, "PACKAGES", ("tensorrt",))
+    monkeypatch.setattr(trt, "PACKAGES", ("tensorrt",))
     (reason,) = tensorrt.reasons_against(artifact.read(artifact_path), device="cuda")
     assert reason == "tensorrt 11.4.0.106 does not compile for sm_90"
