@@ -74,7 +74,7 @@ def test_what_does_not_answer_as_the_artifact_is_no_checkpoint(exported, photogr
         trainable(artifact.read(exported[0]), photographs)
 
 
-@pytest.mark.parametrize("name", ["psccnet-lite", "mag-lite", "mantranet-lite"])
+@pytest.mark.parametrize("name", ["psccnet-lite", "gsrnet-lite", "mag-lite", "mantranet-lite"])
 def test_every_shipped_artifact_gives_its_weights_back(name: str):
     thaw(artifact.read(SHIPPED / name))
 
