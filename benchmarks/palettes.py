@@ -52,7 +52,7 @@ def natural(frame: Frame, rng: np.random.Generator) -> Iterator[tuple[str, Frame
     yield "sepia", (grey(frame) * np.array([1.0, 0.74, 0.43])).astype(np.uint8)
     for times in (2, 4):
         yield f"shrunk {times} times", shrunk(frame, times)
-    for side in SIDES:
+    for side in (side for side in SIDES if side <= min(height, width)):
         top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
         part = frame[top : top + side, left : left + side]
         yield f"part of {side} px", part

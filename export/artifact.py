@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sdk.contract import FILE, Contract
+from sdk.errors import ArtifactInvalid
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,8 +19,15 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def writable(target: Path) -> None:
+    """Refuse a ``target`` that exists and is no artifact: writing would take its place."""
+    if target.exists() and not (target / FILE).is_file():
+        raise ArtifactInvalid(f"{target} exists and is not an artifact", remedy="name another folder with --out")
+
+
 def write(target: Path, files: Mapping[str, bytes], contract: Contract) -> None:
     """Write ``files`` and ``contract`` beside ``target``, then put them in its place; the former one goes last."""
+    writable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
         partial, former = Path(folder) / "new", Path(folder) / "former"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -27,7 +27,7 @@ class Unsimplifiable(Protocol):
         """The copy's ``state`` by the network's own names."""
 
 
-def trainable(artifact: Artifact, photographs: Sequence[Frame]) -> Detector:
+def trainable(artifact: Artifact, photographs: Iterable[Frame]) -> Detector:
     """The detector that ``artifact`` was made of, as far as its weights tell: fp16 values, and an uncalibrated score.
 
     Batch normalisation, which was folded away, normalises again, by the statistics of ``photographs``: there should be
@@ -57,11 +57,16 @@ def trainable(artifact: Artifact, photographs: Sequence[Frame]) -> Detector:
             raise _final(artifact, name)
     if known:
         raise _final(artifact, next(iter(known)))
-    statistics = _statistics(frozen, [conv for conv, _ in folded], photographs)
+    frames = list(photographs)
+    statistics = _statistics(frozen, [conv for conv, _ in folded], frames)
     for conv, norm in folded:
         mean, variance = statistics[conv]
         unfold(detector.get_submodule(norm), biases[norm], mean - biases[norm], variance)
-    require([gate.thawed_row(detector, artifact, photographs)])
+    require(
+        [gate.thawed_row(detector, artifact, frames)],
+        problem=f"what was made of {artifact.name} does not answer as it does",
+        remedy="go on from the checkpoint that it was exported from; nothing was written",
+    )
     detector.calibration.copy_(torch.tensor([1.0, 0.0]))
     return detector
 

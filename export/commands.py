@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from export import checkpoint, freeze, parity
+from export import artifact, checkpoint, freeze, parity
 from export.engines import commands as engines
 from export.ensembles import commands as ensembles
 from export.servers import commands as servers
@@ -46,8 +46,7 @@ def to_onnx(args: argparse.Namespace) -> int:
             remedy="python -m training measure, then --card",
         )
     target = args.out or Path("artifacts") / args.model
-    if target.exists() and not (target / "contract.json").is_file():
-        raise ArtifactInvalid(f"{target} exists and is not an artifact", remedy="name another folder with --out")
+    artifact.writable(target)
     contract = onnx.export(
         detector,
         target,
@@ -79,8 +78,9 @@ def to_renew(args: argparse.Namespace) -> int:
 def to_checkpoint(args: argparse.Namespace) -> int:
     """Write the checkpoint of an artifact, for python -m training fit --weights to go on from."""
     found = engines.find(args.artifact)
-    samples = Samples(Photographs(args.photographs, "train"), seed=SEED, size=STATISTICS_SIZE)
-    detector = checkpoint.trainable(found, [samples[index][0].numpy() for index in range(STATISTICS_SAMPLES)])
+    how = {"seed": SEED, "size": STATISTICS_SIZE, "video": not args.without_video}
+    samples = Samples(Photographs(args.photographs, "train"), **how)
+    detector = checkpoint.trainable(found, (samples[index][0].numpy() for index in range(STATISTICS_SAMPLES)))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     checkpoints.save(args.out, found.contract.model, detector)
     print(args.out)
@@ -147,6 +147,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("artifact", help="name of a shipped model, or an artifact's folder")
     verb.add_argument("--photographs", type=Path, required=True, help="what it will be trained on: batch statistics")
     verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="written anew if it exists")
+    verb.add_argument("--without-video", action="store_true", help="no pass through a video codec, which needs PyAV")
     verb.set_defaults(run=to_checkpoint)
     engines.add(verbs, photographs=SAMPLES, read=_photographs)
     servers.add(verbs)

@@ -89,14 +89,13 @@ def unchanged(before: Path, after: Path, photographs: Sequence[Frame], precision
     for precision in precisions:
         if precision == "fp16":  # of no CPU runtime
             continue
-        analyzers = [sdk.load(folder, backend="openvino", precision=precision) for folder in (before, after)]
-        for frame in photographs[:2]:
-            old, new = (analyzer.analyze(frame) for analyzer in analyzers)
-            row = _row("as before", "openvino", (old.heatmap, old.score), (new.heatmap, new.score))
-            budget = BUDGET if precision == "f32" else ROUNDING_BUDGET
-            rows.append(dataclasses.replace(row, precision=precision, budget=budget))
-        for analyzer in analyzers:
-            analyzer.close()
+        budget = BUDGET if precision == "f32" else ROUNDING_BUDGET
+        settings = {"backend": "openvino", "precision": precision}
+        with sdk.load(before, **settings) as former, sdk.load(after, **settings) as renewed:
+            for frame in photographs:
+                old, new = former.analyze(frame), renewed.analyze(frame)
+                row = _row("as before", "openvino", (old.heatmap, old.score), (new.heatmap, new.score))
+                rows.append(dataclasses.replace(row, precision=precision, budget=budget))
     return rows
 
 
@@ -105,13 +104,18 @@ def over_budget(rows: Iterable[ParityRow]) -> list[ParityRow]:
     return [row for row in rows if not (row.max_abs_heatmap <= row.budget and row.max_abs_score <= row.budget)]
 
 
-def require(rows: Iterable[ParityRow]) -> None:
+def require(
+    rows: Iterable[ParityRow],
+    *,
+    problem: str = "the exported graphs differ from the torch model",
+    remedy: str = "mend the lowering, or raise precision; nothing was written",
+) -> None:
     """Refuse a table with a row over its budget."""
     if over := over_budget(rows):
         table = "".join(f"\n  {text(row)}" for row in over)
         raise ParityFailed(
-            f"the exported graphs differ from the torch model:{table}",
-            remedy="mend the lowering, or raise precision; nothing was written",
+            f"{problem}:{table}",
+            remedy=remedy,
         )
 
 

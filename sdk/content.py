@@ -59,7 +59,7 @@ class Content:
     far: float
     """The same ``FAR`` px apart."""
     colours: int
-    """Different colours that were met, of some of the pixels only as soon as they are more than those of a palette."""
+    """Different colours among some of the pixels, evenly spread: few enough are a palette's."""
     gap: float
     """Distance of a colour from the nearest other one, mean over the pixels, in levels; 0 where colours are many."""
     scale: bool
@@ -83,8 +83,8 @@ class Content:
         most, apart = (SCALE, SCALE_GAP) if self.scale else (PALETTE, PALETTE_GAP)
         if self.colours <= most and self.gap > apart:
             return (
-                f"the frame was reduced to a palette of {self.colours} colours, {self.gap:.1f} levels apart, whose "
-                "traces cover those of manipulation: judge the original"
+                f"the frame was reduced to a palette: {self.colours} colours, {self.gap:.1f} levels apart, were met, "
+                "whose traces cover those of manipulation; judge the original"
             )
         return ""
 

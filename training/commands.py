@@ -183,7 +183,7 @@ def _fit_options(verb: argparse.ArgumentParser) -> None:
     _forger_option(verb)
     verb.add_argument("--without-video", action="store_true", help="no pass through a video codec, which needs PyAV")
     verb.add_argument("--ablation", help="of gsrnet, a row of the paper's table 2: dl, dl+cp, dl+g, dl+cp+g, "
-                      "gs-net, gsr-net, or dl+b, its segmenter alone; "
+                      "gs-net, gsr-net, or dl+b, its segmenter with the boundary; "
                       "of mag, of its table 1: no-retoucher, single-task, mag")  # fmt: skip
     verb.add_argument(
         "--set",

@@ -97,8 +97,10 @@ def renew(before: Artifact, target: Path, *, photographs: Sequence[NDArray[np.ui
 
     Weights, card, thresholds and what precisions are allowed stay; other graphs than these (for engines, say) go.
     Returns the contract as written. Raises :class:`sdk.errors.ParityFailed` and writes nothing where the new graphs do
-    not answer, on ``photographs``, as the torch model of these weights and, in every precision, as ``before`` does.
+    not answer, on ``photographs``, as the torch model of these weights and, on the first two in every precision that a
+    CPU has, as ``before`` does; :class:`sdk.errors.ArtifactInvalid` where ``target`` is something else.
     """
+    artifact.writable(target)
     frozen = thaw(before)
     files, graphs = _files(frozen)
     files["card.md"] = (before.path / "card.md").read_bytes()
@@ -111,7 +113,12 @@ def renew(before: Artifact, target: Path, *, photographs: Sequence[NDArray[np.ui
         artifact.write(draft, files, contract)
         rows = [*half, *parity.measure(frozen, draft, photographs)]
         judged = [row for row in rows if row.precision in contract.precisions]
-        parity.require([*judged, *parity.unchanged(before.path, draft, photographs, contract.precisions)])
+        parity.require(judged)
+        parity.require(
+            parity.unchanged(before.path, draft, photographs[:2], contract.precisions),
+            problem=f"{contract.name} would not answer as before",
+            remedy="keep it as it is, or export its checkpoint anew; nothing was written",
+        )
     kept = [row for row in contract.parity if row.precision == "weights"]
     contract = dataclasses.replace(contract, parity=(*kept, *rows))
     artifact.write(target, files, contract)

@@ -157,7 +157,7 @@ def asked(
     return row
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def _compiled(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> SQLCompiler:
     built: Any = statement
     compiled: SQLCompiler = built.compile(dialect=dialect, column_keys=names)

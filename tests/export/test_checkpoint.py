@@ -70,7 +70,7 @@ def test_a_merged_network_is_taken_apart_again(traces: bool):
 def test_what_does_not_answer_as_the_artifact_is_no_checkpoint(exported, photographs, monkeypatch):
     """A scale that is not the one that was folded in does not pass for the artifact's model."""
     monkeypatch.setattr(checkpoint, "unfold", lambda *_: None)
-    with pytest.raises(ParityFailed, match="differ from the torch model"):
+    with pytest.raises(ParityFailed, match="what was made of small-0 does not answer as it does"):
         trainable(artifact.read(exported[0]), photographs)
 
 

@@ -12,7 +12,8 @@ from export import parity, precision
 from export.commands import main
 from export.targets import onnx
 from sdk import artifact
-from sdk.errors import ParityFailed
+from sdk.artifact import SHIPPED
+from sdk.errors import ArtifactInvalid, ParityFailed, PrecisionUnavailable
 
 
 @pytest.fixture
@@ -55,7 +56,26 @@ def test_what_answers_otherwise_is_not_written(exported, photographs, tmp_path, 
         return [dataclasses.replace(row, max_abs_heatmap=1.0) for row in rows]
 
     monkeypatch.setattr(parity, "unchanged", changed)
-    with pytest.raises(ParityFailed, match=r"as before +openvino +f32"):
+    with pytest.raises(ParityFailed, match=r"small would not answer as before:\n +as before +openvino +f32"):
         onnx.renew(loaded, tmp_path / "new", photographs=photographs)
     assert not (tmp_path / "new").exists()
     assert rows and all(row.max_abs_heatmap < row.budget for row in rows)
+
+
+@pytest.mark.parametrize("precisions", [("f32", "fp16"), ("bf16",)])
+def test_answers_of_other_weights_are_over_the_budget_in_every_precision_of_a_cpu(photographs, precisions):
+    psccnet, mag = SHIPPED / "psccnet-lite", SHIPPED / "mag-lite"
+    try:
+        rows = parity.unchanged(psccnet, mag, photographs, precisions)
+    except PrecisionUnavailable:
+        pytest.skip("this machine has no bf16")
+    assert [row.precision for row in rows] == [precisions[0]] * len(photographs)
+    assert parity.over_budget(rows) == rows
+    assert not parity.over_budget(parity.unchanged(mag, mag, photographs[:1], precisions))
+
+
+def test_a_folder_of_something_else_is_left_alone(exported, photographs, tmp_path):
+    (tmp_path / "mine").write_text("keep")
+    with pytest.raises(ArtifactInvalid, match="exists and is not an artifact"):
+        onnx.renew(artifact.read(exported[0]), tmp_path, photographs=photographs)
+    assert (tmp_path / "mine").read_text() == "keep"

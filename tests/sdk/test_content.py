@@ -119,8 +119,10 @@ def test_a_photograph_that_was_reduced_to_a_palette_is_told(photograph, colours,
     reduced = rgb(picture.quantize(palette=picture.quantize(colours, method=method), dither=dither))
     found = content(reduced)
     assert 1 < found.colours <= colours
-    assert found.reason.startswith(f"the frame was reduced to a palette of {found.colours} colours, {found.gap:.1f} ")
-    assert found.reason.endswith(" levels apart, whose traces cover those of manipulation: judge the original")
+    assert found.reason.startswith(f"the frame was reduced to a palette: {found.colours} colours, {found.gap:.1f} ")
+    assert found.reason.endswith(
+        " levels apart, were met, whose traces cover those of manipulation; judge the original"
+    )
 
 
 def test_photographs_of_few_colours_are_none(photograph):
@@ -137,7 +139,7 @@ def test_photographs_of_few_colours_are_none(photograph):
 def test_shades_that_are_few_and_far_apart_are_a_palette(photograph):
     found = content(rgb(Image.fromarray(photograph).convert("L")) // 16 * 17)
     assert (found.scale, found.colours, found.gap) == (True, 16, 17.0)
-    assert "a palette of 16 colours, 17.0 levels apart" in found.reason
+    assert "a palette: 16 colours, 17.0 levels apart" in found.reason
 
 
 def test_the_gap_is_that_to_the_nearest_colour_of_every_pixel():
