@@ -215,9 +215,9 @@ def memory(folder: Path = RESULTS) -> str:
 def service(folder: Path = RESULTS) -> str:
     """What HTTP, queue and record cost beside the bare Analyzer."""
     headings = {
-        "model": "model", "connections": "uploads at once", "contender": "asked", "calls": "uploads",
-        "p50_ms": "p50, ms", "p95_ms": "p95, ms", "p99_ms": "p99, ms", "per_s": "a second", "added": "added to p50, ms",
-        "lost": "taken of the throughput",
+        "model": "model", "cpu": "processor", "connections": "uploads at once", "contender": "asked",
+        "calls": "uploads", "p50_ms": "p50, ms", "p95_ms": "p95, ms", "p99_ms": "p99, ms", "per_s": "a second",
+        "added": "added to p50, ms", "lost": "taken of the throughput",
     }  # fmt: skip
     rows = []
     for result in results("service", folder):
@@ -226,7 +226,8 @@ def service(folder: Path = RESULTS) -> str:
             times = {key: f"{row[key]:,.1f}" for key in ("p50_ms", "p95_ms", "p99_ms", "per_s")}
             cost = costs[row["connections"]] if row["contender"] == "service" else None
             shown = cost and {"added": f"{cost['p50_added_ms']:.1f}", "lost": f"{cost['throughput_lost']:.1%}"}
-            rows.append({**row, **times, "model": f"`{result['model']}`", **(shown or {})})
+            of = {"model": f"`{result['model']}`", "cpu": result["provenance"]["cpu"]}
+            rows.append({**row, **times, **of, **(shown or {})})
     return markdown(headings, rows) if rows else ""
 
 

@@ -63,11 +63,11 @@ def test_the_service_stands_beside_the_bare_analyzer(tmp_path):
         for name, ms, per_s in (("bare", 80.0, 12.5), ("service", 86.0, 12.0))
     ]
     cost = {"connections": 2, "p50_added_ms": 6.0, "throughput_lost": 0.04, "within_bounds": False}
-    result = {"kind": "service", "model": "toy", "rows": contenders, "costs": [cost]}
+    result = {"kind": "service", "model": "toy", "rows": contenders, "costs": [cost], "provenance": {"cpu": "Abacus"}}
     (tmp_path / "service-toy-cpu.json").write_text(json.dumps(result), encoding="utf-8")
     text = table.service(tmp_path)
-    assert "| `toy` | 2 | bare | 9 | 80.0 | 80.0 | 80.0 | 12.5 | – | – |" in text
-    assert "| `toy` | 2 | service | 9 | 86.0 | 86.0 | 86.0 | 12.0 | 6.0 | 4.0% |" in text
+    assert "| `toy` | Abacus | 2 | bare | 9 | 80.0 | 80.0 | 80.0 | 12.5 | – | – |" in text
+    assert "| `toy` | Abacus | 2 | service | 9 | 86.0 | 86.0 | 86.0 | 12.0 | 6.0 | 4.0% |" in text
 
 
 def test_hostile_files_are_counted_by_what_became_of_them(tmp_path):
