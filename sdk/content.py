@@ -93,7 +93,8 @@ def content(frame: NDArray[np.uint8]) -> Content:
     """Statistics of a frame [H, W, 3] whose sides are longer than ``FAR``."""
     height, width = frame.shape[:2]
     step = max(1, math.isqrt(height * width // _SAMPLES))
-    red, green, blue = _channels(frame[::step, ::step])
+    grid = frame[::step, ::step]  # once: of a frame on a GPU rows come down for it
+    red, green, blue = _channels(grid)
     darkest, lightest = (pick(pick(red, green), blue) for pick in (np.minimum, np.maximum))
     # Whole rows at uneven distances: a grid of samples would miss what repeats as often as it does.
     rows = np.unique(np.linspace(0, height - 1 - FAR, max(_ROWS, _SAMPLES // width)).astype(int))
@@ -102,7 +103,7 @@ def content(frame: NDArray[np.uint8]) -> Content:
     colours, gap, scale = _palette(frame)
     return Content(
         clipped=float(((darkest >= _WHITE) | (lightest <= _BLACK)).mean()),
-        deviation=float(_grey(frame[::step, ::step]).std()),
+        deviation=float(_grey(grid).std()),
         equal=(_equal(upper[:, NEAR:], upper[:, :-NEAR]) + _equal(upper, lower)) / 2,
         near=(_correlation(grey[:, NEAR:], grey[:, :-NEAR]) + _correlation(grey, below)) / 2,
         far=(_correlation(grey[:, FAR:], grey[:, :-FAR]) + _correlation(grey, far_below)) / 2,
