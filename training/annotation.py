@@ -47,8 +47,10 @@ class Weights:
     """Of the adversary D_A there.
 
     A narrow annotator's D_A soon wins outright; its slope is then the longest by far, and clipping leaves little of the
-    others. With 0.02 mag-lite learns.
+    others. With 0.02 mag-lite learns. Without a retoucher 0 leaves D_A out.
     """
+    score: float = 0.0
+    """Of the cross-entropy of the frame's score on all that is annotated: not in the paper, which has no score."""
 
 
 def edges(mask: Tensor) -> Tensor:  # [N, H, W] in 0, 1, float

@@ -130,13 +130,16 @@ def load(file: Path, *, model: str | None = None) -> Detector:
 
 
 def fitting(file: Path, detector: Detector, *, model: str) -> dict[str, Tensor]:
-    """The state of a checkpoint of ``model`` to go on from in ``detector``.
+    """The state of a checkpoint of ``model`` to go on from in ``detector``; weights that are ``silent`` may be new.
 
     Raises:
         ValueError: A checkpoint of another model, or of settings with other weights.
     """
     trained = load(file, model=model)
-    state, wanted = trained.state_dict(), detector.state_dict()
+    wanted = detector.state_dict()
+    silent = f"net.{detector.net.silent}" if hasattr(detector.net, "silent") else None
+    fresh = {name: value for name, value in wanted.items() if silent and name.startswith(silent)}
+    state = fresh | trained.state_dict()
     if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in wanted.items()}:
         told = differences(trained.settings, detector.settings)
         raise ValueError(f"{file} was trained with {told}\n  -> ask for the same, or for weights with these settings")

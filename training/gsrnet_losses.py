@@ -35,6 +35,8 @@ class Weights:
     """Of :func:`deceit` there."""
     outline: float = 1.0
     """Of :func:`boundary` beside the mask's in the segmenter's loss."""
+    score: float = 0.0
+    """Of the cross-entropy of the frame's score there: not in the paper, which has none."""
 
 
 def copied(source: Tensor, target: Tensor, mask: Tensor) -> Tensor:

@@ -42,6 +42,14 @@ def balanced_bce(
     return (weight * F.binary_cross_entropy_with_logits(logits, target, reduction="none")).mean()
 
 
+def detection(
+    margin: Tensor,  # [N], the logit of "manipulated"
+    manipulated: Tensor,  # bool [N]
+) -> Tensor:
+    """Binary cross-entropy of a frame's score, mean over frames."""
+    return F.binary_cross_entropy_with_logits(margin.float(), manipulated.float())
+
+
 def two_class(
     logits: Tensor,  # [N, 2]
     label: Tensor,  # int64 [N], 1 = manipulated

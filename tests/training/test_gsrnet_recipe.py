@@ -70,7 +70,7 @@ def test_all_three_networks_resume_exactly(
     assert told["choices"] == {
         "seed": 1, "ramp": 0, "video": False, "weights": None, "shards": "none", "forgers": [], "ablation": "gsr-net",
         "stages of 4 steps": [{"until": 1.0, "size": SIDE, "batch": 2, "grid": 0, "correlation": True}],
-        "background": 1.0, "laplacian": 1.0, "edge": 2.0, "deceit": 5.0, "outline": 1.0,
+        "background": 1.0, "laplacian": 1.0, "edge": 2.0, "deceit": 5.0, "outline": 1.0, "score": 0.0,
     }  # fmt: skip
     for other, words in (
         ({"width": 6}, "began with width=4, not 6"),
@@ -142,6 +142,21 @@ def test_turns_see_what_the_one_before_has_made(photographs: Path) -> None:
     assert all(
         torch.equal(weight.grad, part) for weight, part in zip(rivals.generator.parameters(), grown, strict=True)
     )
+
+
+def test_a_score_is_learned_from_the_mean_odds() -> None:
+    torch.manual_seed(0)
+    detector = models.create("gsrnet", width=2, dropout=0.0)
+    rivals = Rivals(detector.net, ABLATIONS["dl+b"], Weights(score=0.5))
+    mask = torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
+    mask[0, 8:20, 8:20] = True  # the second frame is authentic
+    frames = torch.randint(0, 256, (2, 2, SIDE, SIDE, 3), dtype=torch.uint8)
+    terms = rivals.segment(detector, frames[0], mask, frames[1])
+    odds = torch.exp(detector.net.predictions(frames[0].permute(0, 3, 1, 2) / 255)[0].double()).mean((1, 2, 3))
+    expected = 0.5 * (torch.log1p(1 / odds[0]) + torch.log1p(odds[1])) / 2
+    torch.testing.assert_close(terms["score"].double(), expected, atol=1e-5, rtol=0)
+    terms["score"].backward()
+    assert detector.net.final.weight.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize("width", [4, 16, 64])

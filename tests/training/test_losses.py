@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from training.losses import balanced_bce, psccnet, shrink_mask, two_class
+from training.losses import balanced_bce, detection, psccnet, shrink_mask, two_class
 
 LN2 = math.log(2)
 
@@ -34,6 +34,12 @@ def test_images_weigh_alike_whatever_their_region():
     together = balanced_bce(logits, torch.stack([small, large]))
     apart = [balanced_bce(logits[i : i + 1], mask[None]) for i, mask in enumerate((small, large))]
     torch.testing.assert_close(together, (apart[0] + apart[1]) / 2)
+
+
+def test_detection_is_the_cross_entropy_of_a_margin():
+    margin = torch.tensor([math.log(3.0), math.log(3.0)])  # probability of "manipulated" 3/4
+    found = detection(margin, torch.tensor([True, False])).item()
+    assert found == pytest.approx(-(math.log(0.75) + math.log(0.25)) / 2, rel=1e-6)
 
 
 def test_two_class_weighs_authentic_three_times():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from training import models
+from training import checkpoints, models
 from training.models.mag import Config, simplified
 from training.nn.retoucher import THIN, Retoucher
 from training.nn.unet_uc import DoublingConv, UNetUC, extended
@@ -129,14 +131,15 @@ def test_any_size(size: tuple[int, int]) -> None:
     assert retouched.shape == (2, 3, *size)
 
 
-@pytest.mark.parametrize("name", ["mag", "mag-lite"])
-def test_less_work_gives_the_same_answer(name: str) -> None:
+@pytest.mark.parametrize(("name", "refined"), [("mag", 0), ("mag-lite", 0), ("mag-lite", 3)])
+def test_less_work_gives_the_same_answer(name: str, refined: int) -> None:
     torch.manual_seed(0)
-    detector = models.create(name, **SMALL).double().eval()
+    detector = models.create(name, **SMALL, refined=refined).double().eval()
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-1, 1)
             module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 2)
     x = torch.rand(2, 3, 37, 50, dtype=torch.float64)
     shorter = simplified(detector.net)
     for net in (shorter, detector.net):
@@ -203,12 +206,31 @@ def test_traces_begin_as_high_pass_filters_and_stay() -> None:
         ({"classes": -1}, "classes is -1 and dropout 0.5\n  -> use 0 or more classes"),
         ({"dropout": 1.0}, "classes is 10 and dropout 1.0"),
         ({"depth": 1}, "depth is 1, width 64 and widest 512\n  -> use a depth of 2 to 12"),
+        ({"refined": 10}, "refined is 10\n  -> use 0 to the depth, 9"),
         ({"width": 600}, "width 600 and widest 512"),
     ],
 )
 def test_config_refuses(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Config(**settings)
+
+
+def test_refinements_are_silent_at_first_and_weights_without_them_go_on_with_them(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    plain = models.create("mag-lite", **SMALL)
+    checkpoints.save(tmp_path / "plain.pt", "mag-lite", plain)
+    refined = models.create("mag-lite", **SMALL, refined=3)
+    refined.load_state_dict(checkpoints.fitting(tmp_path / "plain.pt", refined, model="mag-lite"))
+    frame = torch.randint(0, 256, (1, 37, 50, 3), dtype=torch.uint8)
+    for a, b in zip(plain.eval()(frame), refined.eval()(frame), strict=True):
+        assert torch.equal(a, b)
+    assert len(refined.net.unet.refinements) == 3
+    for part in refined.net.unet.refinements:
+        nn.init.ones_(part.change[-1].weight)
+    assert not torch.equal(plain(frame)[0], refined(frame)[0])
+    checkpoints.save(tmp_path / "refined.pt", "mag-lite", refined)
+    with pytest.raises(ValueError, match="trained with refined=3, not 0\n  -> ask for the same"):
+        checkpoints.fitting(tmp_path / "refined.pt", plain, model="mag-lite")
 
 
 def test_single_task_has_one_channel() -> None:

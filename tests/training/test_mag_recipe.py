@@ -125,6 +125,26 @@ def test_without_a_retoucher_the_tampered_frames_are_judged() -> None:
     assert reached(terms["plausible"], rivals.annotator)
 
 
+def test_without_a_retoucher_a_weight_of_0_leaves_the_annotator_alone() -> None:
+    net = create("mag-lite", **NET, classes=0).train().net
+    rivals = Rivals(net, Weights(plausible=0.0), retoucher=False)
+    assert rivals.partners(1e-3) == {}
+    terms = rivals.annotate(None, *batch())
+    assert set(terms) == {"balanced_tampered", "balanced_authentic"}
+    assert list(Rivals(net, Weights(plausible=0.0)).partners(1e-3)) == ["plausibility", "realism", "retoucher"]
+
+
+def test_a_score_is_learned_from_what_is_annotated() -> None:
+    torch.manual_seed(0)
+    net = create("mag-lite", **NET, classes=0).eval().net
+    rivals, data = Rivals(net, Weights(score=0.5, plausible=0.0), retoucher=False), batch()
+    terms = rivals.annotate(None, *data)
+    for name, frame, sign in (("tampered", data[0], -1), ("authentic", data[3], 1)):
+        margin = net.conclude(net.annotate(floats(frame))[:, :1])[:, 1]
+        torch.testing.assert_close(terms[f"score_{name}"], 0.5 * torch.log1p(torch.exp(sign * margin)).mean(), msg=name)
+        assert reached(terms[f"score_{name}"], net), name
+
+
 def test_those_that_do_not_ship_learn_at_the_published_rate_at_most(rivals: Rivals) -> None:
     for rate, share in ((1e-3, 0.2), (2e-4, 1.0), (1e-4, 1.0)):
         assert [partner.rate for partner in rivals.partners(rate).values()] == pytest.approx([share] * 3)

@@ -47,12 +47,16 @@ class Config:
     """Share of the innermost maps that is dropped in training."""
     traces: bool = False
     """Whether the first convolution is mostly fixed high-pass filters; not the paper's (mag-lite)."""
+    refined: int = 0
+    """How many sizes, from half of the frame's down, have two more convolutions each; not the paper's (mag-lite)."""
 
     def __post_init__(self) -> None:
         if self.classes < 0 or not 0 <= self.dropout < 1:
             raise ValueError(
                 f"classes is {self.classes} and dropout {self.dropout}\n  -> use 0 or more classes, 0 to below 1"
             )
+        if not 0 <= self.refined <= self.depth:
+            raise ValueError(f"refined is {self.refined}\n  -> use 0 to the depth, {self.depth}")
         if not 2 <= self.depth <= DEEPEST or not 1 <= self.width <= self.widest:
             raise ValueError(
                 f"depth is {self.depth}, width {self.width} and widest {self.widest}\n"
@@ -80,9 +84,17 @@ class Annotator(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.unet = UNetUC(3, config.channels, widths=config.widths, dropout=config.dropout, traces=config.traces)
+        self.unet = UNetUC(
+            3, config.channels, widths=config.widths, dropout=config.dropout, traces=config.traces,
+            refined=config.refined,
+        )  # fmt: skip
         if config.traces:
             see_traces(self.unet.first)
+
+    @property
+    def silent(self) -> str:
+        """Prefix of the weights that change nothing while they are fresh: a net without them can go on with them."""
+        return "unet.refinements."
 
     @property
     def reach(self) -> tuple[int, int]:

@@ -137,12 +137,30 @@ class Up(nn.Module):
         return self.dropout(self.norm(self.conv(F.relu(x))))
 
 
+class Refinement(nn.Module):
+    """What two 3x3 convolutions add to maps of one size; fresh ones add nothing."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.change = nn.Sequential(
+            *(part for _ in range(2) for part in (nn.LeakyReLU(SLOPE), _conv(channels), nn.BatchNorm2d(channels)))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, channels, h, w]`` to the same."""
+        return x + self.change(x)
+
+
 class UNetUC(nn.Module):
-    """Frames to maps of their own size; ``widths`` are the channels at half, a quarter, an eighth ... of it."""
+    """Frames to maps of their own size; ``widths`` are the channels at half, a quarter, an eighth ... of it.
+
+    The maps of the first ``refined`` of these sizes pass a :class:`Refinement` on the way down.
+    """
 
     def __init__(
-        self, inputs: int, outputs: int, *, widths: tuple[int, ...], dropout: float = 0.0, traces: bool = False
-    ) -> None:
+        self, inputs: int, outputs: int, *, widths: tuple[int, ...], dropout: float = 0.0, traces: bool = False,
+        refined: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.multiple = 2 ** len(widths)
         self.first = First(inputs, widths[0], traces=traces)
@@ -157,7 +175,10 @@ class UNetUC(nn.Module):
             for index, ((a, b), drop) in enumerate(zip(steps, drops, strict=True))
         )
         self.last = Up(2 * widths[0], outputs, norm=False)
+        self.refinements = nn.ModuleList(Refinement(channels) for channels in widths[:refined])
         initialise(self)
+        for refinement in self.refinements:
+            nn.init.zeros_(refinement.change[-1].weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Float ``[N, C, H, W]`` in [0, 1] to ``[N, outputs, H, W]`` without a final function, any H and W."""
@@ -166,18 +187,25 @@ class UNetUC(nn.Module):
     def body(self, x: Tensor) -> Tensor:
         """What follows the first step: ``[N, widths[0], h, w]`` to ``[N, outputs, 2 h, 2 w]``."""
         height, width = (2 * side for side in x.shape[2:])
-        maps = [extended(x, self.multiple // 2)]
-        for down in self.down:
-            maps.append(down(maps[-1]))
+        maps = [self._refined(0, extended(x, self.multiple // 2))]
+        for level, down in enumerate(self.down, start=1):
+            maps.append(self._refined(level, down(maps[-1])))
         x = maps.pop()
         for up in reversed(self.up):
             x = torch.cat([maps.pop(), up(x)], dim=1)
         return self.last(x)[..., :height, :width]
 
+    def _refined(self, level: int, x: Tensor) -> Tensor:
+        return self.refinements[level](x) if level < len(self.refinements) else x
+
 
 def _down(inputs: int, outputs: int, *, norm: bool) -> list[nn.Module]:
     conv = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
     return [nn.LeakyReLU(SLOPE), conv, *([nn.BatchNorm2d(outputs)] if norm else [])]
+
+
+def _conv(channels: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
 
 def extended(

@@ -31,7 +31,7 @@ from training.errors import UnknownName
 from training.fit import Fit, FitSettings, Partner, write
 from training.forgers import GSRNET, Forger
 from training.gsrnet_losses import Weights
-from training.models.gsrnet import GSRNet
+from training.models.gsrnet import GSRNet, log_mean_odds
 from training.nn.detector import Detector
 from training.nn.patchgan import PatchGAN
 from training.nn.pixels import unit_range
@@ -141,7 +141,12 @@ class Rivals:
             more, more_edge = self._predicted(pixels(again))
             found, edge, truth = torch.cat([found, more]), torch.cat([edge, more_edge]), torch.cat([truth, left])
         terms = {"localisation": losses.balanced_bce(found[:, 0], truth[:, 0])}
-        return terms if edge is None else {**terms, "boundary": self.weights.outline * equations.boundary(edge, truth)}
+        if edge is not None:
+            terms["boundary"] = self.weights.outline * equations.boundary(edge, truth)
+        if self.weights.score:
+            margin = log_mean_odds(found)[:, 0]
+            terms["score"] = self.weights.score * losses.detection(margin, truth.flatten(1).any(1))
+        return terms
 
     def _predicted(self, frame: Tensor) -> tuple[Tensor, Tensor | None]:
         return self.net.predictions(unit_range(frame, torch.float32))

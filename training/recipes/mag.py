@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from training import annotation, checkpoints, forgers, models
+from training import annotation, checkpoints, forgers, losses, models
 from training.annotation import Weights
 from training.classes import Classes, names
 from training.data import Photographs, Samples
@@ -95,7 +95,8 @@ class Rivals:
         self.annotator, self.weights = annotator, weights
         self.retoucher = Retoucher(widths=config.widths, dropout=config.dropout) if retoucher else None
         self.realism = discriminator(3, config.width) if retoucher else None
-        self.plausibility = discriminator(3 + config.channels, config.width)
+        judged = retoucher or weights.plausible > 0
+        self.plausibility = discriminator(3 + config.channels, config.width) if judged else None
         self.retouched = self.answer = torch.empty(0)
 
     def partners(self, rate: float) -> dict[str, Partner]:
@@ -153,6 +154,12 @@ class Rivals:
             terms[f"balanced_{name}"] = self.weights.balanced * annotation.balanced(*compared)
             if self.weights.entropy:
                 terms[f"entropy_{name}"] = self.weights.entropy * annotation.balanced_entropy(*compared)
+            if self.weights.score:
+                margin = self.annotator.conclude(answers[name][:, :1])[:, 1]
+                label = torch.full_like(margin, name != "authentic")
+                terms[f"score_{name}"] = self.weights.score * losses.detection(margin, label)
+        if not self.plausibility:
+            return terms
         judged = answers["retouched" if self.retoucher else "tampered"]
         shown = self._shown(torch.sigmoid(judged.float()), classes)
         return {**terms, "plausible": self.weights.plausible * annotation.convincing(self.plausibility(shown))}
