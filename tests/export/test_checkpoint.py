@@ -50,13 +50,19 @@ def test_what_was_merged_for_good_is_refused_before_anything_runs(photographs):
 
 
 @pytest.mark.parametrize("traces", [True, False])
-def test_a_merged_network_is_taken_apart_again(traces: bool):
+@pytest.mark.parametrize("of_the_frame", [True, False])
+def test_a_merged_network_is_taken_apart_again(traces: bool, of_the_frame: bool):
     """Every weight that answers for the mask, up to the scales of normalisations, which the function does not show."""
     torch.manual_seed(4)
-    config = mag.Config(classes=1, width=3, widest=6, depth=3, dropout=0.0, traces=traces)
+    how = {"width": 3, "widest": 6, "depth": 3, "dropout": 0.0, "refined": 2, "traces": traces}
+    config = mag.Config(classes=1, **how, of_the_frame=of_the_frame)
     net, again = (mag.Annotator(config).eval() for _ in range(2))
     merged = mag.simplified(net)
-    known = again.unsimplified(merged.state_dict())
+    plain = again.state_dict()
+    known = {
+        name: value if name not in plain else value.reshape(plain[name].shape)
+        for name, value in again.unsimplified(merged.state_dict()).items()
+    }
     folded = dict(pairs(again))
     for conv, norm in folded.items():
         zero, one = (torch.full_like(known[f"{conv}.bias"], value) for value in (0.0, 1.0))

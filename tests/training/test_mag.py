@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from training import checkpoints, models
 from training.models.mag import Config, simplified
+from training.nn.deeplab import FrameNorm
 from training.nn.retoucher import THIN, Retoucher
 from training.nn.unet_uc import DoublingConv, UNetUC, extended
 from training.recipes.mag import discriminator
@@ -132,13 +133,15 @@ def test_any_size(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(("name", "refined"), [("mag", 0), ("mag-lite", 0), ("mag-lite", 3)])
-def test_less_work_gives_the_same_answer(name: str, refined: int) -> None:
+@pytest.mark.parametrize("of_the_frame", [False, True])
+def test_less_work_gives_the_same_answer(name: str, refined: int, of_the_frame: bool) -> None:
     torch.manual_seed(0)
-    detector = models.create(name, **SMALL, refined=refined).double().eval()
+    detector = models.create(name, **SMALL, refined=refined, of_the_frame=of_the_frame).double().eval()
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-1, 1)
             module.running_var.uniform_(0.5, 2)
+        if isinstance(module, nn.BatchNorm2d | FrameNorm):
             module.weight.data.uniform_(0.5, 2)
     x = torch.rand(2, 3, 37, 50, dtype=torch.float64)
     shorter = simplified(detector.net)
@@ -231,6 +234,19 @@ def test_refinements_are_silent_at_first_and_weights_without_them_go_on_with_the
     checkpoints.save(tmp_path / "refined.pt", "mag-lite", refined)
     with pytest.raises(ValueError, match="trained with refined=3, not 0\n  -> ask for the same"):
         checkpoints.fitting(tmp_path / "refined.pt", plain, model="mag-lite")
+
+
+def test_normalised_by_the_frame_training_and_test_answer_alike_and_frames_do_not_meet() -> None:
+    torch.manual_seed(0)
+    detector = models.create("mag-lite", **SMALL, refined=2, of_the_frame=True).double()
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in detector.modules())
+    x = torch.rand(2, 3, 32, 48, dtype=torch.float64)
+    together = detector.train().net.annotate(x)
+    torch.testing.assert_close(together, detector.eval().net.annotate(x), atol=1e-9, rtol=0)
+    torch.testing.assert_close(together[:1], detector.net.annotate(x[:1]), atol=1e-9, rtol=0)
+    brighter = detector.net.annotate(torch.cat([x[:1], x[1:] / 2]))
+    torch.testing.assert_close(brighter[:1], together[:1], atol=1e-9, rtol=0)
+    assert not torch.allclose(brighter[1:], together[1:])
 
 
 def test_single_task_has_one_channel() -> None:

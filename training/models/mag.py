@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
+from training.nn.deeplab import FrameNorm
 from training.nn.detector import Detector
 from training.nn.folding import fold
 from training.nn.unet_uc import DoublingConv, UNetUC, see_traces
@@ -49,6 +50,11 @@ class Config:
     """Whether the first convolution is mostly fixed high-pass filters; not the paper's (mag-lite)."""
     refined: int = 0
     """How many sizes, from half of the frame's down, have two more convolutions each; not the paper's (mag-lite)."""
+    of_the_frame: bool = False
+    """Whether layers normalise by the frame's own statistics, in training too, instead of by running ones.
+
+    So does the authors' script at test, and in training, where a batch is one frame.
+    """
 
     def __post_init__(self) -> None:
         if self.classes < 0 or not 0 <= self.dropout < 1:
@@ -86,7 +92,7 @@ class Annotator(nn.Module):
         self.config = config
         self.unet = UNetUC(
             3, config.channels, widths=config.widths, dropout=config.dropout, traces=config.traces,
-            refined=config.refined,
+            refined=config.refined, of_the_frame=config.of_the_frame,
         )  # fmt: skip
         if config.traces:
             see_traces(self.unet.first)
@@ -140,7 +146,7 @@ class Annotator(nn.Module):
         known, first = dict(state), "unet.first.conv"
         known[f"{first}.weight"] = weight = known[f"{first}.weight"] / 2
         bias = known.pop(f"{first}.bias") + weight.sum((1, 2, 3))
-        if self.config.traces:  # else there is nothing behind it that could have been folded in
+        if isinstance(self.unet.first.norm, nn.BatchNorm2d):  # else nothing was folded in
             known[f"{first}.bias"] = bias
         for name, conv in self.unet.named_modules(prefix="unet"):
             if isinstance(conv, DoublingConv):
@@ -166,6 +172,9 @@ def simplified(net: Annotator) -> Annotator:
     fold(copied)
     for up in (*copied.unet.up, copied.unet.last):
         up.conv = up.conv.merged()
+    for part in copied.modules():
+        if isinstance(part, FrameNorm):
+            part.settle()
     return copied
 
 

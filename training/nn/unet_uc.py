@@ -10,11 +10,17 @@ convolution is exact on tiles; a frame that is no multiple of ``2 ** depth`` is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from training.nn.deeplab import FrameNorm
+
+Norm = Callable[[int], nn.Module]
+"""Makes the normalisation of so many channels."""
 
 SLOPE = 0.2
 """Of the leaky ReLU on the way down."""
@@ -31,15 +37,15 @@ TRACES = 0.75
 class First(nn.Module):
     """The outermost step down: 4x4, stride 2, on pixels in [0, 1] which it brings to [-1, 1].
 
-    With ``traces`` three quarters of the filters are second differences that stay as they are, and every channel is
-    normalised: traces of a few grey levels are otherwise lost beside contents of a hundred.
+    With :func:`see_traces` three quarters of the filters are second differences that stay as they are, and every
+    channel is normalised: traces of a few grey levels are otherwise lost beside contents of a hundred.
     """
 
-    def __init__(self, inputs: int, width: int, *, traces: bool) -> None:
+    def __init__(self, inputs: int, width: int, *, norm: Norm) -> None:
         super().__init__()
         self.range = Range()
         self.conv = nn.Conv2d(inputs, width, 4, stride=2, bias=False)
-        self.norm = nn.BatchNorm2d(width) if traces else nn.Identity()
+        self.norm = norm(width)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, C, H, W]`` to ``[N, width, ceil(H / 2), ceil(W / 2)]``."""
@@ -126,10 +132,10 @@ def repeated(x: Tensor) -> Tensor:
 class Up(nn.Module):
     """One step up: ReLU, twice the size and 3x3, normalisation."""
 
-    def __init__(self, inputs: int, outputs: int, *, norm: bool = True, dropout: float = 0.0) -> None:
+    def __init__(self, inputs: int, outputs: int, *, norm: Norm = nn.BatchNorm2d, dropout: float = 0.0) -> None:
         super().__init__()
         self.conv = DoublingConv(inputs, outputs)
-        self.norm = nn.BatchNorm2d(outputs) if norm else nn.Identity()
+        self.norm = norm(outputs)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -140,10 +146,10 @@ class Up(nn.Module):
 class Refinement(nn.Module):
     """What two 3x3 convolutions add to maps of one size; fresh ones add nothing."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
         self.change = nn.Sequential(
-            *(part for _ in range(2) for part in (nn.LeakyReLU(SLOPE), _conv(channels), nn.BatchNorm2d(channels)))
+            *(part for _ in range(2) for part in (nn.LeakyReLU(SLOPE), _conv(channels), norm(channels)))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -154,28 +160,32 @@ class Refinement(nn.Module):
 class UNetUC(nn.Module):
     """Frames to maps of their own size; ``widths`` are the channels at half, a quarter, an eighth ... of it.
 
-    The maps of the first ``refined`` of these sizes pass a :class:`Refinement` on the way down.
+    The maps of the first ``refined`` of these sizes pass a :class:`Refinement` on the way down. With ``of_the_frame``
+    every layer normalises by the frame's own statistics, as a batch of one does, and none by running ones; what
+    follows the first convolution then begins with that of its answers.
     """
 
     def __init__(
         self, inputs: int, outputs: int, *, widths: tuple[int, ...], dropout: float = 0.0, traces: bool = False,
-        refined: int = 0,
+        refined: int = 0, of_the_frame: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.multiple = 2 ** len(widths)
-        self.first = First(inputs, widths[0], traces=traces)
+        norm: Norm = FrameNorm if of_the_frame else nn.BatchNorm2d
+        self.first = First(inputs, widths[0], norm=norm if traces and not of_the_frame else nn.Identity)
+        self.norm = norm(widths[0]) if traces and of_the_frame else nn.Identity()
         steps = list(pairwise(widths))
         innermost = len(steps) - 1
         self.down = nn.ModuleList(
-            nn.Sequential(*_down(a, b, norm=index < innermost)) for index, (a, b) in enumerate(steps)
+            nn.Sequential(*_down(a, b, norm=norm if index < innermost else None)) for index, (a, b) in enumerate(steps)
         )
         drops = [dropout if a == b and 0 < innermost - index <= DROPPED else 0.0 for index, (a, b) in enumerate(steps)]
         self.up = nn.ModuleList(
-            Up(b if index == innermost else 2 * b, a, dropout=drop)
+            Up(b if index == innermost else 2 * b, a, norm=norm, dropout=drop)
             for index, ((a, b), drop) in enumerate(zip(steps, drops, strict=True))
         )
-        self.last = Up(2 * widths[0], outputs, norm=False)
-        self.refinements = nn.ModuleList(Refinement(channels) for channels in widths[:refined])
+        self.last = Up(2 * widths[0], outputs, norm=nn.Identity)
+        self.refinements = nn.ModuleList(Refinement(channels, norm) for channels in widths[:refined])
         initialise(self)
         for refinement in self.refinements:
             nn.init.zeros_(refinement.change[-1].weight)
@@ -187,7 +197,7 @@ class UNetUC(nn.Module):
     def body(self, x: Tensor) -> Tensor:
         """What follows the first step: ``[N, widths[0], h, w]`` to ``[N, outputs, 2 h, 2 w]``."""
         height, width = (2 * side for side in x.shape[2:])
-        maps = [self._refined(0, extended(x, self.multiple // 2))]
+        maps = [self._refined(0, self.norm(extended(x, self.multiple // 2)))]
         for level, down in enumerate(self.down, start=1):
             maps.append(self._refined(level, down(maps[-1])))
         x = maps.pop()
@@ -199,9 +209,9 @@ class UNetUC(nn.Module):
         return self.refinements[level](x) if level < len(self.refinements) else x
 
 
-def _down(inputs: int, outputs: int, *, norm: bool) -> list[nn.Module]:
+def _down(inputs: int, outputs: int, *, norm: Norm | None) -> list[nn.Module]:
     conv = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
-    return [nn.LeakyReLU(SLOPE), conv, *([nn.BatchNorm2d(outputs)] if norm else [])]
+    return [nn.LeakyReLU(SLOPE), conv, *([norm(outputs)] if norm else [])]
 
 
 def _conv(channels: int) -> nn.Conv2d:
@@ -231,7 +241,7 @@ def initialise(module: nn.Module) -> None:
             nn.init.normal_(part.weight, 0.0, DEVIATION)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.BatchNorm2d):
+        elif isinstance(part, nn.BatchNorm2d | FrameNorm):
             nn.init.normal_(part.weight, 1.0, DEVIATION)
 
 
