@@ -49,6 +49,8 @@ class Weights:
     A narrow annotator's D_A soon wins outright; its slope is then the longest by far, and clipping leaves little of the
     others. With 0.02 mag-lite learns. Without a retoucher 0 leaves D_A out.
     """
+    outline: float = 1.0
+    """Of the edges in both, beside the mask's 1; the authors' code has 4, and 0.4 with classes."""
     score: float = 0.0
     """Of the cross-entropy of the frame's score on all that is annotated: not in the paper, which has no score."""
 

@@ -190,9 +190,10 @@ def _plan(frozen: Detector, graphs: dict[str, Graph]) -> tuple[Step, ...]:
 
 def _body(frozen: Detector, graphs: dict[str, Graph]) -> tuple[Step, Step]:
     """The steps between pixels and localisation: in tiles or two passes where the network offers that, else whole."""
-    if not hasattr(frozen.net, "reach"):
+    reach = getattr(frozen.net, "reach", None)
+    if reach is None:
         return Step(graph="local"), Step(graph="rest")
-    halo, align = frozen.net.reach
+    halo, align = reach
     strides = {tensor.name: align // 2 * 2**index for index, tensor in enumerate(graphs["local"].outputs)}
     height, width, *f32 = (align // 2 * side for side in (*TILE, *TILE_F32))
     tiling = Tiling(halo=halo, align=align, height=height, width=width, extents={"f32": tuple(f32)}, strides=strides)

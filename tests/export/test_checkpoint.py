@@ -54,7 +54,7 @@ def test_what_was_merged_for_good_is_refused_before_anything_runs(photographs):
 def test_a_merged_network_is_taken_apart_again(traces: bool, of_the_frame: bool):
     """Every weight that answers for the mask, up to the scales of normalisations, which the function does not show."""
     torch.manual_seed(4)
-    how = {"width": 3, "widest": 6, "depth": 3, "dropout": 0.0, "refined": 2, "traces": traces}
+    how = {"width": 3, "widest": 6, "depth": 3, "dropout": 0.0, "refined": 2, "stem": 0, "traces": traces}
     config = mag.Config(classes=1, **how, of_the_frame=of_the_frame)
     net, again = (mag.Annotator(config).eval() for _ in range(2))
     merged = mag.simplified(net)

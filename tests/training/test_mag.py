@@ -132,11 +132,12 @@ def test_any_size(size: tuple[int, int]) -> None:
     assert retouched.shape == (2, 3, *size)
 
 
-@pytest.mark.parametrize(("name", "refined"), [("mag", 0), ("mag-lite", 0), ("mag-lite", 3)])
+@pytest.mark.parametrize(("name", "refined", "stem"), [("mag", 0, 0), ("mag-lite", 0, 0), ("mag-lite", 3, 5)])
 @pytest.mark.parametrize("of_the_frame", [False, True])
-def test_less_work_gives_the_same_answer(name: str, refined: int, of_the_frame: bool) -> None:
+def test_less_work_gives_the_same_answer(name: str, refined: int, stem: int, of_the_frame: bool) -> None:
     torch.manual_seed(0)
-    detector = models.create(name, **SMALL, refined=refined, of_the_frame=of_the_frame).double().eval()
+    how = {"refined": refined, "stem": stem, "of_the_frame": of_the_frame}
+    detector = models.create(name, **SMALL, **how).double().eval()
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-1, 1)
@@ -159,6 +160,7 @@ def test_the_first_layer_is_exact_on_tiles() -> None:
     tile = net.local(x[:, :, :, 16 - halo :])[0][..., halo // 2 :]
     torch.testing.assert_close(tile, net.local(x)[0][..., 16 // 2 :])
     assert align // 2 == 2  # the stride that a contract reads from it
+    assert models.create("mag-lite", **SMALL, stem=4).net.reach is None
 
 
 def test_the_score_is_the_heatmap_weighted_by_itself() -> None:
@@ -209,7 +211,8 @@ def test_traces_begin_as_high_pass_filters_and_stay() -> None:
         ({"classes": -1}, "classes is -1 and dropout 0.5\n  -> use 0 or more classes"),
         ({"dropout": 1.0}, "classes is 10 and dropout 1.0"),
         ({"depth": 1}, "depth is 1, width 64 and widest 512\n  -> use a depth of 2 to 12"),
-        ({"refined": 10}, "refined is 10\n  -> use 0 to the depth, 9"),
+        ({"refined": 10}, "refined is 10 and stem 0\n  -> use 0 to the depth, 9"),
+        ({"stem": -1}, "refined is 0 and stem -1\n  -> .* and 0 or more"),
         ({"width": 600}, "width 600 and widest 512"),
     ],
 )
@@ -238,7 +241,7 @@ def test_refinements_are_silent_at_first_and_weights_without_them_go_on_with_the
 
 def test_normalised_by_the_frame_training_and_test_answer_alike_and_frames_do_not_meet() -> None:
     torch.manual_seed(0)
-    detector = models.create("mag-lite", **SMALL, refined=2, of_the_frame=True).double()
+    detector = models.create("mag-lite", **SMALL, refined=2, stem=4, of_the_frame=True).double()
     assert not any(isinstance(part, nn.BatchNorm2d) for part in detector.modules())
     x = torch.rand(2, 3, 32, 48, dtype=torch.float64)
     together = detector.train().net.annotate(x)

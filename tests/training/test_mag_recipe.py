@@ -145,6 +145,33 @@ def test_a_score_is_learned_from_what_is_annotated() -> None:
         assert reached(terms[f"score_{name}"], net), name
 
 
+def test_outlines_weigh_as_asked() -> None:
+    torch.manual_seed(0)
+    net = create("mag-lite", **NET, classes=1).eval().net
+    data = batch()
+    found = []
+    for outline in (1.0, 0.5, 0.0):
+        rivals = Rivals(net, Weights(outline=outline, entropy=1.0, plausible=0.0), retoucher=False)
+        found.append(rivals.annotate(None, *data))
+    for name, whole in found[0].items():
+        torch.testing.assert_close(found[1][name], (whole + found[2][name]) / 2, msg=name)
+        assert whole > found[2][name], name
+
+
+@pytest.mark.parametrize("retoucher", [True, False])
+def test_means_decay_as_published_where_there_is_an_adversary(
+    named: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retoucher: bool
+) -> None:
+    runs = []
+    monkeypatch.setattr(mag.Fit, "run", lambda run, *_, **__: runs.append(run))
+    how = {} if retoucher else {"ablation": "no-retoucher", "plausible": 0}
+    mag.fit("mag-lite", tmp_path, recipe(named), settings(), **NET, stem=16, **how)
+    assert runs[0].optimiser.param_groups[0]["betas"] == ((0.5, 0.999) if retoucher else (0.9, 0.999))
+    first = runs[0].detector.net.stem[0].weight  # high-pass filters to begin with, which stay
+    assert not first.requires_grad
+    assert first[:12].sum((2, 3)).abs().max() < 1e-4
+
+
 def test_those_that_do_not_ship_learn_at_the_published_rate_at_most(rivals: Rivals) -> None:
     for rate, share in ((1e-3, 0.2), (2e-4, 1.0), (1e-4, 1.0)):
         assert [partner.rate for partner in rivals.partners(rate).values()] == pytest.approx([share] * 3)

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from training.nn.deeplab import DEEP, STRIDE, WIDTHS, DeepLab, FrameNorm, PyramidConv, SameConv, upsampled
+from training.nn.deeplab import DEEP, STRIDE, WIDTHS, DeepLab, PyramidConv, SameConv, bare, upsampled
 from training.nn.detector import Detector
 
 CITATION = "Zhou, Chen, Han, Najibi, Shrivastava, Lim, Davis: GSR-Net, AAAI 2020, doi:10.1609/aaai.v34i07.7007"
@@ -91,14 +91,9 @@ class GSRNet(nn.Module):
 
     @torch.no_grad()
     def simplified(self) -> GSRNet:
-        """A copy for inference without the biases that normalisation takes away again; graphs name all its weights."""
+        """A copy for inference; what is left out is :func:`training.nn.deeplab.bare`'s."""
         copied = copy.deepcopy(self).eval()
-        for layers in copied.deeplab.blocks:
-            for layer in layers:
-                if isinstance(layer, nn.Conv2d):
-                    layer.bias = None
-                if isinstance(layer, FrameNorm):
-                    layer.settle()
+        bare(copied.deeplab.blocks)
         return copied
 
 

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from training.nn.deeplab import FrameNorm
+from training.nn.deeplab import FrameNorm, bare, block, kaiming
 from training.nn.detector import Detector
 from training.nn.folding import fold
 from training.nn.unet_uc import DoublingConv, UNetUC, see_traces
@@ -50,6 +50,11 @@ class Config:
     """Whether the first convolution is mostly fixed high-pass filters; not the paper's (mag-lite)."""
     refined: int = 0
     """How many sizes, from half of the frame's down, have two more convolutions each; not the paper's (mag-lite)."""
+    stem: int = 0
+    """Channels of two convolutions at the frame's own size before the first step down; not the paper's (mag-lite).
+
+    They normalise by the frame's own statistics, and learn in minutes what takes the first step down hours.
+    """
     of_the_frame: bool = False
     """Whether layers normalise by the frame's own statistics, in training too, instead of by running ones.
 
@@ -61,8 +66,10 @@ class Config:
             raise ValueError(
                 f"classes is {self.classes} and dropout {self.dropout}\n  -> use 0 or more classes, 0 to below 1"
             )
-        if not 0 <= self.refined <= self.depth:
-            raise ValueError(f"refined is {self.refined}\n  -> use 0 to the depth, {self.depth}")
+        if not 0 <= self.refined <= self.depth or self.stem < 0:
+            raise ValueError(
+                f"refined is {self.refined} and stem {self.stem}\n  -> use 0 to the depth, {self.depth}, and 0 or more"
+            )
         if not 2 <= self.depth <= DEEPEST or not 1 <= self.width <= self.widest:
             raise ValueError(
                 f"depth is {self.depth}, width {self.width} and widest {self.widest}\n"
@@ -90,11 +97,13 @@ class Annotator(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        self.stem = block(3, config.stem, 2, 1).apply(kaiming) if config.stem else nn.Identity()
+        traces = config.traces and not config.stem
         self.unet = UNetUC(
-            3, config.channels, widths=config.widths, dropout=config.dropout, traces=config.traces,
+            config.stem or 3, config.channels, widths=config.widths, dropout=config.dropout, traces=traces,
             refined=config.refined, of_the_frame=config.of_the_frame,
         )  # fmt: skip
-        if config.traces:
+        if traces:
             see_traces(self.unet.first)
 
     @property
@@ -103,17 +112,17 @@ class Annotator(nn.Module):
         return "unet.refinements."
 
     @property
-    def reach(self) -> tuple[int, int]:
-        """Halo and alignment, px of the frame, with which :meth:`local` is exact on tiles."""
-        return 4, 4
+    def reach(self) -> tuple[int, int] | None:
+        """Halo and alignment, px of the frame, with which :meth:`local` is exact on tiles; a stem sees it whole."""
+        return None if self.config.stem else (4, 4)
 
     def annotate(self, x: Tensor) -> Tensor:
         """Logits of the annotation ``[N, 2 + K, H, W]``: mask, edge, classes (equation 6's order)."""
-        return self.unet(x)
+        return self.unet(self.stem(x))
 
     def local(self, x: Tensor) -> list[Tensor]:
-        """The first convolution: half of the frame's size, rounded up."""
-        return [self.unet.first(x)]
+        """The first convolution, behind the stem: half of the frame's size, rounded up."""
+        return [self.unet.first(self.stem(x))]
 
     def rest(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Class logits ``[N, 2]``, and the annotation's logits at the frame's size, even numbers of px."""
@@ -172,7 +181,8 @@ def simplified(net: Annotator) -> Annotator:
     fold(copied)
     for up in (*copied.unet.up, copied.unet.last):
         up.conv = up.conv.merged()
-    for part in copied.modules():
+    bare(copied.stem)
+    for part in copied.unet.modules():
         if isinstance(part, FrameNorm):
             part.settle()
     return copied

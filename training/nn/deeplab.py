@@ -149,6 +149,15 @@ def block(inputs: int, outputs: int, depth: int, dilation: int) -> nn.Sequential
     return nn.Sequential(*layers)
 
 
+def bare(layers: nn.Module) -> None:
+    """For inference: blocks without the biases that normalisation takes away again; graphs name all their weights."""
+    for layer in layers.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.bias = None
+        if isinstance(layer, FrameNorm):
+            layer.settle()
+
+
 class DeepLab(nn.Module):
     """VGG-16 with a large field of view; input float ``[N, 3, H, W]``, any H and W."""
 
@@ -163,7 +172,7 @@ class DeepLab(nn.Module):
         self.fc6 = nn.Conv2d(widths[-1], DEEP * width, 3, padding=12, dilation=12)
         self.fc7 = nn.Conv2d(DEEP * width, DEEP * width, 1)
         self.drop = nn.Dropout(dropout)
-        self.apply(_start)
+        self.apply(kaiming)
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """What blocks 2, 3 and 4 make, 2, 4 and 8 px apart, and the deepest features, 8 px apart."""
@@ -177,7 +186,8 @@ class DeepLab(nn.Module):
         return maps[1:4], self.drop(F.relu(self.fc7(x)))
 
 
-def _start(module: nn.Module) -> None:
+def kaiming(module: nn.Module) -> None:
+    """Let a convolution before a ReLU begin so that deviations stay."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         nn.init.zeros_(module.bias)

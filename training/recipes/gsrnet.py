@@ -180,7 +180,7 @@ def fit(
     weights = taken(Weights, options, of=name)
     detector = models.create(name, **{"boundary": ABLATIONS[ablation].boundary, **options})
     if recipe.weights is None:
-        start(detector)
+        start(detector.net.deeplab.blocks[0][0].weight)
     else:
         detector.load_state_dict(checkpoints.fitting(recipe.weights, detector, model=name))
     rivals = Rivals(detector.net, ABLATIONS[ablation], weights, residual=name != "gsrnet")
@@ -196,12 +196,11 @@ def fit(
 
 
 @torch.no_grad()
-def start(detector: Detector) -> None:
-    """Let the first convolution begin, and stay, as second differences; grey ones first where it is narrow.
+def start(first: Tensor) -> None:
+    """Let the first convolution, ``[C, 3, 3, 3]``, begin and stay as second differences; grey ones first if narrow.
 
     As :func:`training.recipes.psccnet.residual_start` explains, whose filters these are, each with its negative.
     """
-    first = detector.net.deeplab.blocks[0][0].weight
     filters = torch.randn(64, *first.shape[1:])
     residual_start(filters)
     grey_first = filters[:24].reshape(6, 4, *first.shape[1:])[:, [3, 0, 1, 2]].transpose(0, 1).flatten(0, 1)

@@ -3,7 +3,8 @@
 Kniaz, Knyaz, Remondino, "The Point Where Reality Meets Fantasy", NeurIPS 2019, section 3. A step sees manipulated
 frames A, which are retouched to B^, and authentic frames B of other photographs; the annotator learns from all three.
 Two things that the published script switches off are on: retouched frames are supervised, and the gradient of D_A
-reaches the annotator. Adam's means decay as published; the schedule is :mod:`training.fit`'s.
+reaches the annotator. Adam's means decay as published, but where an annotator learns alone; the schedule is
+:mod:`training.fit`'s.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from training.nn.patchgan import PatchGAN
 from training.nn.pixels import unit_range
 from training.nn.retoucher import Retoucher
 from training.nn.unet_uc import initialise
+from training.recipes import gsrnet
 from training.recipes.psccnet import VALIDATION_SEED, Recipe, validation
 from training.settings import taken
 from training.sheet import Sheet
@@ -150,7 +152,7 @@ class Rivals:
         answers = dict(zip(parts, self.annotator.annotate(frames).chunk(len(parts)), strict=True))
         terms = {}
         for name, (_, *truth) in parts.items():
-            compared = answers[name], self._truth(*truth), self._supervised(truth[1])
+            compared = answers[name], self._truth(*truth), self._weighed(truth[1])
             terms[f"balanced_{name}"] = self.weights.balanced * annotation.balanced(*compared)
             if self.weights.entropy:
                 terms[f"entropy_{name}"] = self.weights.entropy * annotation.balanced_entropy(*compared)
@@ -177,6 +179,12 @@ class Rivals:
     def _supervised(self, classes: Tensor) -> Tensor:
         config = self.annotator.config
         return annotation.known(classes, count=config.classes, edge=config.edge)
+
+    def _weighed(self, classes: Tensor) -> Tensor:
+        counted = self._supervised(classes)
+        if self.annotator.config.edge:
+            counted[:, 1] *= self.weights.outline
+        return counted
 
     def _shown(self, answer: Tensor, classes: Tensor) -> Tensor:
         """What D_A sees: the frame and what is said of it, channels left out of which nobody knows the truth."""
@@ -217,13 +225,16 @@ def fit(
     }
     detector = models.create(name, **options)
     classes = Classes(photographs, detector.net.config.classes)
+    if detector.net.config.stem:
+        gsrnet.start(detector.net.stem[0].weight)
     if recipe.weights is not None:
         detector.load_state_dict(checkpoints.fitting(recipe.weights, detector, model=name))
     rivals = Rivals(detector.net, weights, retoucher=ABLATIONS[ablation].retoucher)
     choices = recipe.choices(settings, ablation=ablation, **asdict(weights))
     partners = rivals.partners(settings.rate)
     run = Fit(name, detector, folder, replace(settings, weight_decay=0.0), partners=partners, choices=choices)
-    run.optimiser.param_groups[0]["betas"] = BETAS
+    if partners:
+        run.optimiser.param_groups[0]["betas"] = BETAS
     for stage in recipe.stages:
         watch = partial(watched, run=run, rivals=rivals, held_out=held_out, recipe=recipe, size=stage.size)
         samples = pairs(photographs, recipe, size=stage.size, classes=classes)
