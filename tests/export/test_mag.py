@@ -31,7 +31,7 @@ def frozen() -> Detector:
     """As mag-lite ships: normalised by the frame; where by running statistics, these are folded before any export."""
     torch.manual_seed(0)
     how = {"width": 8, "widest": 16, "depth": 3, "classes": 2}
-    detector = models.create("mag-lite", **how, refined=2, stem=6, of_the_frame=True)
+    detector = models.create("mag-lite", **how, refined=2, of_the_frame=True)
     for norm in (part for part in detector.modules() if isinstance(part, FrameNorm)):
         norm.weight.data.uniform_(0.5, 2)
     return freeze(detector)
