@@ -29,6 +29,8 @@ def record(args: argparse.Namespace) -> int:
     signer = Signer.read(args.sign) if args.sign else None
     status, previous = SAME, args.previous
     with opened(args.model or [None], policy=args.policy, shadow=args.shadow) as examiner:
+        if len(args.paths) > 1:  # else the first one's time, from which capacity is told, is that of a start
+            examiner.warmup()
         for path in args.paths:
             try:
                 data = _content(path)

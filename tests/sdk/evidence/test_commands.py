@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from sdk import __main__ as cli
 from sdk.evidence import record
+from sdk.examiner import Examiner
 from tests.sdk import toy
 from tests.sdk.files import saved, scene
 
@@ -50,6 +54,16 @@ def test_record_answers_with_its_exit_code(imdl, files, toy_path, policy_path):
     status, lines, words = imdl("record", files / "none.png", files / "dim.png", *options)
     assert (status, len(lines)) == (2, 1)
     assert words == f"{files / 'none.png'} cannot be opened: No such file or directory\n  -> check the path\n"
+
+
+def test_of_several_files_the_first_is_not_timed_with_a_start(imdl, files, toy_path, policy_path, monkeypatch):
+    done, warmup, examine = [], Examiner.warmup, Examiner.examine
+    monkeypatch.setattr(Examiner, "warmup", lambda *given: (done.append("warmup"), warmup(*given)))
+    monkeypatch.setattr(Examiner, "examine", lambda *given, **more: (done.append("file"), examine(*given, **more))[1])
+    options = ("--model", toy_path, "--policy", policy_path)
+    imdl("record", files / "dim.png", *options)
+    imdl("record", files / "dim.png", files / "bright.png", *options)
+    assert done == ["file", "warmup", "file", "file"]
 
 
 def test_records_are_chained_and_signed_and_verified(imdl, files, toy_path, policy_path, key_path):
@@ -105,10 +119,12 @@ def test_replay_refuses_a_record_that_is_not_whole(imdl, recorded, toy_path):
     assert (status, "not whole: its models" in words) == (2, True)
 
 
-def test_report_is_one_page_and_the_same_whenever_it_is_made(imdl, recorded, toy_path, files):
+def test_report_is_one_page_and_the_same_whenever_it_is_made(imdl, recorded, toy_path, files, repository):
     options = (recorded, recorded.with_suffix(".png"), "--model", f"toy={toy_path}")
     assert imdl("report", *options)[:2] == (0, [str(files / "bright.html")])
-    assert imdl("report", *options, "--out", files / "again.html")[0] == 0
+    again = [sys.executable, "-m", "sdk", "report", *options, "--out", files / "again.html"]
+    elsewhere = os.environ | {"PYTHONPATH": str(repository), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
+    subprocess.run([str(part) for part in again], env=elsewhere, cwd=files, check=True, capture_output=True)
     page = (files / "bright.html").read_bytes()
     assert page == (files / "again.html").read_bytes()
     assert not [link for link in (b'src="http', b"href=", b"<script", b"url(", b"bright.png") if link in page]
