@@ -75,7 +75,10 @@ def backfill(args: argparse.Namespace) -> int:
     """
     from sdk.integrations.backfill import planned, run
 
-    job, parts = planned(args.source, args.out, column=args.column, settings=options.settings(args) | _named(args))
+    settings = options.settings(args) | _named(args)
+    if args.ray and args.threads is None:
+        settings["threads"] = 1  # a process for each CPU of the cluster
+    job, parts = planned(args.source, args.out, column=args.column, settings=settings)
     tally = {"parts": 0, "rows": 0, "failed": 0}
     for each in _on_ray(job, parts, address=args.ray) if parts and args.ray else run(job, parts):
         tally = {"parts": tally["parts"] + 1, **{name: tally[name] + each[name] for name in each}}

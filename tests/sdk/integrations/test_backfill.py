@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import sdk
 from sdk import __main__ as cli
 from sdk.errors import BadSetting, DecodeFailed
-from sdk.integrations import backfill, locks
+from sdk.integrations import backfill, commands, locks
 from sdk.integrations.rows import COLUMNS, AnalyzeBatch
 from tests.sdk.files import saved, scene
 
@@ -181,6 +181,25 @@ def test_the_verb_tells_how_many_rows(tmp_path, toy_path, files, capsys):
     assert json.loads(capsys.readouterr().out) == {"parts": 1, "rows": 3, "failed": 1}
     assert cli.main(command) == 0
     assert json.loads(capsys.readouterr().out) == {"parts": 0, "rows": 0, "failed": 0}
+
+
+@pytest.mark.parametrize(
+    ("more", "threads"), [(["--ray", "auto"], 1), (["--ray", "auto", "--threads", "2"], 2), ([], None)], ids=str
+)
+def test_a_process_on_a_cluster_takes_one_cpu_unless_it_is_given_more(
+    tmp_path, toy_path, files, monkeypatch, more, threads
+):
+    given = []
+
+    def run(job, parts, **_: object):
+        given.append(job.settings["threads"])
+        return []
+
+    monkeypatch.setattr(backfill, "run", run)
+    monkeypatch.setattr(commands, "_on_ray", run)
+    source = folder_of(tmp_path / "photos", files[:1])
+    assert cli.main(["backfill", str(source), str(tmp_path / "out"), "--model", str(toy_path), *more]) == 0
+    assert given == [threads]
 
 
 def test_two_runs_do_not_cut_the_source_at_once(tmp_path, settings, files, monkeypatch):
