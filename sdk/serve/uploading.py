@@ -252,7 +252,7 @@ def drawn(here: Service, job_id: str, text: str | None, model: str | None) -> by
     frame = pictures.frame_of(photograph)
     heatmap = pictures.heatmap_of(kept, height=frame.shape[0], width=frame.shape[1])
     record = json.loads(text or "{}")
-    result = next(each for each in record["results"] if model in (None, each["model"]))
+    result = next(each for each in record["results"] if not model or each["model"] == model)
     terms = next(each for each in record["models"] if each["name"] == result["model"])
     engine = {key: terms["engine"][key] for key in ("backend", "device", "precision", "working_size")}
     runtime = Runtime(

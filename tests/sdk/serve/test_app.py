@@ -6,6 +6,7 @@ import functools
 import json
 import shutil
 import threading
+import time
 import types
 from concurrent.futures import ThreadPoolExecutor
 
@@ -175,6 +176,15 @@ def test_pictures_of_a_flagged_upload_are_kept(service, post):
     heatmap, overlay = (service.get(path, headers=service.keys["alice"]).content for path in paths)
     assert cv2.imdecode(np.frombuffer(heatmap, np.uint8), cv2.IMREAD_UNCHANGED).shape == (140, 180)
     assert cv2.imdecode(np.frombuffer(overlay, np.uint8), cv2.IMREAD_UNCHANGED).shape[1] == 540
+
+
+@pytest.mark.parametrize("name", ["heatmap", "overlay"])
+def test_a_picture_is_of_the_first_model_unless_one_is_named(service, post, name):
+    path = f"/v1/jobs/{post(BRIGHT).json()['id']}/{name}.png"
+    first, empty, named = (service.get(path + query, headers=service.keys["alice"]) for query in
+                           ("", "?model=", "?model=toy"))  # fmt: skip
+    assert (first.status_code, first.content) == (empty.status_code, empty.content) == (200, named.content)
+    assert service.get(f"{path}?model=another", headers=service.keys["alice"]).status_code == 404
 
 
 def test_pictures_of_a_large_upload_are_small_and_fit_each_other(service, post):
@@ -355,6 +365,26 @@ def test_those_who_wait_for_the_service_are_no_rejects(make_settings):
         client.app.state.service.gate.draining = True
         assert client.get("/readyz").status_code == 503
         assert "imdl_rejects_total{" not in client.get("/metrics").text
+
+
+def test_it_is_not_ready_before_its_models_are_warm(make_settings, monkeypatch):
+    from fastapi.testclient import TestClient
+
+    from sdk.examiner import Examiner
+    from sdk.serve import app
+
+    asked, go, warmup = threading.Event(), threading.Event(), Examiner.warmup
+    monkeypatch.setattr(Examiner, "warmup", lambda examiner: (asked.set(), go.wait(20), warmup(examiner)))
+    with TestClient(app.create(make_settings(anyone=True))) as client:
+        assert asked.wait(20)
+        statuses = [client.get("/healthz").status_code, client.get("/readyz").status_code]
+        refused = client.post("/v1/analyze", content=DIM)
+        go.set()
+        assert (statuses, refused.status_code, "retry-after" in refused.headers) == ([200, 503], 503, True)
+        deadline = time.monotonic() + 20
+        while client.get("/readyz").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_models_that_cannot_be_loaded_end_the_service(make_settings):
