@@ -13,7 +13,7 @@ from sdk.serve.jobs import Job
 
 Action = Literal["pass", "review", "block"]
 
-_EXAMPLE: Any = {
+EXAMPLE: Any = {
     "id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
     "state": "done",
     "content": "default",
@@ -29,6 +29,11 @@ _EXAMPLE: Any = {
     "problem": None,
     "record": {"schema": "imdl.evidence/3"},
 }  # fmt: skip
+
+
+def shown(example: Any) -> ConfigDict:  # noqa: ANN401  JSON
+    """Settings of a document that OpenAPI shows as ``example``."""
+    return ConfigDict(json_schema_extra={"examples": [example]})
 
 
 class Document(BaseModel):
@@ -47,6 +52,9 @@ class Failure(Document):
 
 class Refusal(Document):
     """Why a request was turned away."""
+
+    model_config = shown({"error": {"type": "ServiceRefused", "problem": "8 uploads are under way, as many as may",
+                                    "remedy": "come again"}})  # fmt: skip
 
     error: Failure
 
@@ -104,7 +112,7 @@ class Video(Document):
 class JobDocument(Document):
     """One upload, and what was decided about it."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = shown(EXAMPLE)
 
     id: str = Field(pattern="^[0-9a-f]{32}$")
     state: Literal["queued", "running", "done", "failed"]

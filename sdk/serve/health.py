@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sdk.errors import ServiceRefused
 from sdk.serve.caller import Here
-from sdk.serve.documents import Document, Refusal
+from sdk.serve.documents import Document, Refusal, shown
 
 router = APIRouter(tags=["health"])
 
@@ -19,11 +19,15 @@ router = APIRouter(tags=["health"])
 class State(Document):
     """How the service is."""
 
+    model_config = shown({"status": "alive"})
+
     status: Literal["alive"]
 
 
 class Ready(Document):
     """That uploads are examined, and how safely."""
+
+    model_config = shown({"status": "ready", "within_reach_of_decoders": ""})
 
     status: Literal["ready"]
     within_reach_of_decoders: str = Field(

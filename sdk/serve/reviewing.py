@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sdk.serve.bodies import SmallBody
 from sdk.serve.caller import Here, Reviewer
-from sdk.serve.documents import Action, Document, JobDocument, Refusal, job_document, moment
+from sdk.serve.documents import EXAMPLE, Action, Document, JobDocument, Refusal, job_document, moment, shown
 from sdk.serve.jobs import Job
 from sdk.serve.reviews import FLAGGED, Decided, Word
 from sdk.serve.service import Service
@@ -37,6 +37,9 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 _LONG: dict[int | str, dict[str, Any]] = {413: {"model": Refusal, "description": "The body is too long."}}
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 
+_SAID = {"decision": "confirm", "note": "the second boat is a copy of the first"}
+_MADE = {**_SAID, "reviewer": "carol", "created": "2026-11-21T13:05:00.000Z"}
+
 router = APIRouter(tags=["review"], route_class=SmallBody)
 
 
@@ -52,6 +55,8 @@ class Entry(Document):
 class Queue(Document):
     """The uploads that nobody has decided about."""
 
+    model_config = shown({"total": 1, "entries": [{key: EXAMPLE[key] for key in Entry.model_fields}]})
+
     total: int = Field(ge=0)
     entries: list[Entry]
 
@@ -59,12 +64,16 @@ class Queue(Document):
 class Decision(Document):
     """What a reviewer decides."""
 
+    model_config = shown(_SAID)
+
     decision: Word
     note: str = Field(default="", max_length=2000, pattern="^[^\\x00]*$")  # PostgreSQL holds no NUL
 
 
 class Made(Document):
     """A decision that was made."""
+
+    model_config = shown(_MADE)
 
     decision: Word
     note: str
@@ -74,6 +83,8 @@ class Made(Document):
 
 class Review(Document):
     """Everything about one flagged upload."""
+
+    model_config = shown({"job": EXAMPLE, "pictures": True, "decisions": [_MADE]})
 
     job: JobDocument
     pictures: bool = Field(description="Whether the frame was kept, and is still.")
