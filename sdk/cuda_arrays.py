@@ -119,7 +119,7 @@ def _copied(source: object) -> NDArray[Any]:
     try:
         runtime = import_module("cuda.bindings.runtime")
     except ImportError as error:
-        raise MissingExtra("cuda-core", extra="gpu", purpose="reading an array in GPU memory") from error
+        raise MissingExtra("cuda-bindings", extra="gpu", purpose="reading an array in GPU memory") from error
     seen = view(source, stream=LEGACY)
     if 0 in seen.shape:
         return np.empty(seen.shape, seen.dtype)

@@ -24,6 +24,9 @@ PACKAGES = (
     "onnxruntime-gpu",
     "openvino",
     "tensorrt",
+    "tensorrt-rtx",
+    "cuda-bindings",
+    "torch",
     "pillow-heif",
     "av",
 )

@@ -1,4 +1,4 @@
-"""Memory, streams and captured graphs of the current GPU, through the CUDA bindings that cuda-core brings."""
+"""Memory, streams and captured graphs of the current GPU, through NVIDIA's bindings of CUDA."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def runtime() -> Any:  # noqa: ANN401  the bindings have no types
+    """NVIDIA's bindings; the GPU is not asked. Raises :class:`sdk.errors.MissingExtra` where they are missing."""
+    try:
+        return import_module("cuda.bindings.runtime")
+    except ImportError as error:
+        raise MissingExtra("cuda-bindings", extra="gpu", purpose="memory of a GPU") from error
+
+
 class Stream:
     """A stream of its own, the memory of what runs on it, and what it captured. For one thread at a time."""
 
     def __init__(self) -> None:
-        try:
-            self._runtime: Any = import_module("cuda.bindings.runtime")
-        except ImportError as error:
-            raise MissingExtra("cuda-core", extra="gpu", purpose="memory of a GPU") from error
+        self._runtime = runtime()
         self.address = int(self._do("cudaStreamCreateWithFlags", self._runtime.cudaStreamNonBlocking))
         self._device: dict[str, tuple[int, int]] = {}
         self._host: dict[str, tuple[int, int]] = {}

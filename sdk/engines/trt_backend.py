@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernels.library import PLUGINS
 from sdk import forks
-from sdk.engines import gpu, kept, trt
+from sdk.engines import gpu, kept, memory, trt
 from sdk.engines.cache import Cache, Entry, Key
 from sdk.engines.onepiece import in_one_piece, named
 from sdk.engines.profile import Profile
@@ -63,6 +63,7 @@ class Kind:
             how = f"python -m export {self.verb} {artifact.contract.name}"
             return [f"{artifact.name} has no graphs for engines{with_plugins}: {how}"]
         try:
+            memory.runtime()
             library = trt.load(gpu.target())
             if self.plugins:
                 trt.plugins(library)

@@ -178,7 +178,8 @@ def test_cuda_arrays_copy_themselves(rng):
 
 def test_a_cuda_array_that_cannot_copy_itself_needs_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cuda.bindings.runtime", None)
-    with pytest.raises(MissingExtra, match=r"cuda-core, which is not installed\n  -> pip install 'imdl-sdk\[gpu\]'"):
+    said = r"needs the package cuda-bindings, which is not installed\n  -> pip install 'imdl-sdk\[gpu\]'"
+    with pytest.raises(MissingExtra, match=said):
         as_frame(OnGpu(np.zeros((2, 2, 3), np.uint8)))
 
 

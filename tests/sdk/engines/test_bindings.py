@@ -1,7 +1,8 @@
-"""What we call of TensorRT is in the real bindings: of 10, of 11 and of TensorRT-RTX.
+"""What we call of TensorRT is in the real bindings, of 10, of 11 and of TensorRT-RTX; so are our calls of CUDA.
 
-The bindings import nine C functions of libraries that are too large for a test; here they come from a stub, which lets
-them be imported and asked what is in them. Builds and runs are simulated elsewhere, or done by TensorRT-RTX.
+TensorRT's bindings import nine C functions of libraries that are too large for a test; here they come from a stub,
+which lets them be imported and asked what is in them. Builds and runs are simulated elsewhere, or done by TensorRT-RTX.
+CUDA's bindings work without a driver: every call takes its arguments, and answers that no device is there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ast
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,9 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from sdk.engines import trt, trt_run
+from sdk import cuda_arrays
+from sdk.engines import memory, trt, trt_run
 
 VERSIONS = {"10": "10.16.1.11", "11": "11.4.0.106"}
+CUDA = "cuda-bindings==13.0.1"
 LIBRARIES = ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser")
 OWNERS = {
     "builder": "Builder", "network": "INetworkDefinition", "parser": "OnnxParser", "config": "IBuilderConfig",
@@ -39,6 +43,17 @@ ONLY_RTX = {
 """Guarded in our code by what the package has."""
 ONLY_FULL = {"INetworkDefinition.add_plugin_v3"}
 """Asked for before plugins are, which TensorRT-RTX has not."""
+VALUES = (
+    "cudaSuccess",
+    "cudaError",
+    "cudaMemcpyKind",
+    "cudaMemcpyHost",
+    "cudaMemcpyDevice",
+    "cudaStreamCaptureMode",
+    "cudaStreamNonBlocking",
+    "cudaEventDisableTiming",
+)
+"""Starts of CUDA's names that are no functions."""
 SAY_WHAT_IS_MISSING = """
 import importlib, json, sys
 module = importlib.import_module(sys.argv[1])
@@ -51,6 +66,51 @@ def has(path):
         value = getattr(value, part)
     return True
 print(json.dumps({"version": module.__version__, "missing": sorted(path for path in wanted if not has(path))}))
+"""
+CALL_ALL_OF_CUDA = """
+import ctypes, json, sys
+from types import SimpleNamespace
+import cuda.bindings.runtime as runtime
+import numpy as np
+from sdk import cuda_arrays
+from sdk.engines import memory
+
+called, kept, answered = [], [], set()
+
+class Runtime:
+    # The real calls with our arguments; what none of them can do without a device is then taken as done.
+    def __getattr__(self, name):
+        real = getattr(runtime, name)
+        return real if isinstance(real, type) or not callable(real) else lambda *given: self.call(name, real, given)
+
+    def call(self, name, real, given):
+        error, *found = real(*given)
+        called.append(name)
+        answered.add(error.name)
+        if name == "cudaMallocHost":
+            kept.append(ctypes.create_string_buffer(given[0]))
+            return runtime.cudaError_t.cudaSuccess, ctypes.addressof(kept[-1])
+        return runtime.cudaError_t.cudaSuccess, *(1 for _ in found)
+
+real_import = memory.import_module
+memory.import_module = cuda_arrays.import_module = lambda name: (real_import(name), Runtime())[1]
+place = {"shape": (4, 6, 3), "typestr": "|u1", "data": (4096, False), "version": 3}
+frame = np.zeros((4, 6, 3), np.uint8)
+stream = memory.Stream()
+stream.upload("frame", frame)
+stream.upload("frame", np.zeros((8, 6, 3), np.uint8))  # larger than what is kept, which goes
+stream.download("heatmap", (4, 6), np.dtype(np.float32))
+for theirs in (7, None):  # a stream that has to be waited for, and an owner who names none
+    stream.take_over(SimpleNamespace(__cuda_array_interface__=place | {"stream": theirs}), stream.allocate(72))
+stream.fetch(frame.reshape(4, 18), 4096, 18)
+stream.free(4096)
+for is_capturable in (True, False):
+    executable = stream.capture(lambda: is_capturable)
+stream.launch(1)
+stream.forget(1)
+stream.close()
+cuda_arrays.to_host(SimpleNamespace(__cuda_array_interface__=place | {"stream": 1}))
+print(json.dumps({"called": sorted(set(called)), "answered": sorted(answered)}))
 """
 
 
@@ -79,14 +139,8 @@ def missing(module: str, paths: set[str], environment: dict[str, str]) -> dict:
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def bindings(request, tmp_path_factory):
-    """Major version, and an environment in which ``tensorrt_bindings`` can be imported."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler for the stub")
-    folder = tmp_path_factory.mktemp(f"bindings{request.param}")
-    wheel = f"tensorrt-cu13-bindings=={VERSIONS[request.param]}"
+def install(wheel: str, folder: Path) -> None:
+    """A package by itself, in a folder of its own."""
     options = ["--quiet", "--no-deps", "--only-binary=:all:", "--no-compile", "--target", str(folder)]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", *options, wheel],
@@ -94,6 +148,16 @@ def bindings(request, tmp_path_factory):
     )  # fmt: skip
     if done.returncode:
         pytest.skip(f"no package index: {wheel} cannot be had here")
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def bindings(request, tmp_path_factory):
+    """Major version, and an environment in which ``tensorrt_bindings`` can be imported."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for the stub")
+    folder = tmp_path_factory.mktemp(f"bindings{request.param}")
+    install(f"tensorrt-cu13-bindings=={VERSIONS[request.param]}", folder)
     for library in LIBRARIES:
         name = f"{library}.so.{request.param}"
         command = [compiler, "-shared", "-fPIC", "-w", f"-Wl,-soname,{name}", "-o", str(folder / name)]
@@ -126,3 +190,25 @@ def test_a_name_that_is_not_there_is_noticed(bindings):
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed")
 def test_what_we_call_is_in_tensorrt_rtx():
     assert set(missing("tensorrt_rtx", used(), dict(os.environ))["missing"]) == ONLY_FULL
+
+
+def calls_of_cuda() -> set[str]:
+    """Every function of CUDA's runtime that our sources name, whether they call it or hand on its name."""
+    found = set()
+    for source in (memory, cuda_arrays):
+        names = re.findall(r"\bcuda[A-Z]\w+", Path(source.__file__).read_text(encoding="utf-8"))
+        found |= {name for name in names if not name.startswith(VALUES)}
+    return found
+
+
+def test_cudas_bindings_take_every_call_with_our_arguments(repository, tmp_path):
+    install(CUDA, tmp_path)
+    paths = os.pathsep.join([str(tmp_path), str(repository)])
+    environment = os.environ | {"PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", CALL_ALL_OF_CUDA], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert set(said["called"]) == calls_of_cuda()
+    assert set(said["answered"]) <= {"cudaErrorInsufficientDriver", "cudaErrorNoDevice"}

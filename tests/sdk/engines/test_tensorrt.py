@@ -221,6 +221,13 @@ def test_reasons_are_sentences(toy_path, package, monkeypatch, change, words):
     assert words in reason
 
 
+def test_without_nvidias_bindings_that_is_the_reason(artifact_path, package, monkeypatch):
+    """Before a session: an engine that was chosen and cannot be fed would end the first analysis."""
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
+    (reason,) = tensorrt.reasons_against(artifact.read(artifact_path), device="cuda")
+    assert reason == "memory of a GPU needs the package cuda-bindings, which is not installed"
+
+
 def test_a_package_that_does_not_compile_for_the_gpu_says_so(artifact_path, package, monkeypatch):
     module = sys.modules["tensorrt"]
     monkeypatch.setattr(module, "ComputeCapability", SimpleNamespace(__members__={"SM86": 1}), raising=False)
