@@ -4,10 +4,10 @@
 
 First looks at what is there, and says what is left out for want of what. Then engines are made and pass the gate,
 ``benchmarks.throughput`` races them, then eager and compiled PyTorch, and counts the share of the roofline that is
-reached, and the kernels are built and tested. All of it works on a copy of the artifact, which gets graphs for engines.
-Writes ``gpu-<artifact>-<host>.json`` with what came of every step, beside ``throughput-<artifact>-<host>.json``.
-Nothing is downloaded. A step that fails does not stop the others; one that takes too long is ended with all that it
-started, and cannot use up the time of the races.
+reached; the kernels are built, and all tests run that need a GPU. All of it works on a copy of the artifact, which gets
+graphs for engines. Writes ``gpu-<artifact>-<host>.json`` with what came of every step, beside
+``throughput-<artifact>-<host>.json``. Nothing is downloaded. A step that fails does not stop the others; one that takes
+too long is ended with all that it started, and cannot use up the time of the races.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pathlib import Path
 from benchmarks.entry import RESULTS, heading, write
 from benchmarks.fps import OF_TORCH
 from benchmarks.turn import ROOT
+from kernels import cuda_library
 from sdk import artifact as artifacts
 from sdk.artifact import Artifact
 from sdk.backends import onnxruntime
@@ -71,7 +72,7 @@ def facts(device: str) -> dict[str, str]:
     packages = ("torch", "triton", "onnx", "onnxruntime", *trt.PACKAGES)
     found = {name: "yes" if find_spec(name) else "" for name in packages}
     found["gpu"] = (gpu.target() or "") if device == "cuda" else "none asked for"
-    found["nvcc"] = "yes" if shutil.which("nvcc") else ""
+    found["nvcc"] = "" if cuda_library.missing() else "yes"
     if found["onnxruntime"]:
         providers = onnxruntime.runtime().get_available_providers()
         found["onnxruntime on CUDA"] = "yes" if "CUDAExecutionProvider" in providers else ""
@@ -114,9 +115,10 @@ def steps(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, s
     built = (python, "-m", "kernels", "cuda")
     made.append(Step(name="kernels", command=built, lacking=no_gpu + no_nvcc, limit_s=240))
     # A test that is skipped has shown nothing.
-    tests = ("env", "REQUIRE_GPU=1", python, "-m", "pytest", "-q", "-m", "gpu", "tests/kernels")
-    no_card = no_gpu if options.device == "cuda" else ("the kernels' tests need a GPU",)
-    made.append(Step(name="kernels' tests", command=tests, lacking=no_card + no_nvcc, limit_s=120))
+    where = ("tests/kernels", "tests/sdk/test_cuda_arrays.py", "tests/training/test_fit.py")
+    tests = ("env", "REQUIRE_GPU=1", python, "-m", "pytest", "-q", "-m", "gpu", *where)
+    no_card = no_gpu if options.device == "cuda" else ("they need a GPU",)
+    made.append(Step(name="tests on the GPU", command=tests, lacking=no_card + no_nvcc, limit_s=120))
     return made
 
 

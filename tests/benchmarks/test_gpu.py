@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -81,9 +82,19 @@ def test_every_command_of_the_suite_is_one_that_exists_and_asks_for_what_the_mod
                 read = throughput.parser().parse_args(list(step.command[3:]))
                 assert (read.device, read.only) == (device, ["torch" if "PyTorch" in step_name else "imdl"])
             else:
-                assert step_name in {"kernels", "kernels' tests"}
+                assert step_name in {"kernels", "tests on the GPU"}
                 continue
             assert set(read.precision) <= set(shipped.contract.precisions)
+
+
+def test_every_test_that_needs_a_gpu_is_run(shipped, repository):
+    command = planned(shipped, HERE)["tests on the GPU"].command
+    chosen = [repository / part for part in command if part.startswith("tests/")]
+    marked = re.compile(r"^(@|\w+ = )pytest\.mark\.gpu\b", re.MULTILINE)
+    files = [file for file in (repository / "tests").rglob("test_*.py") if marked.search(file.read_text("utf-8"))]
+    needing = [file for file in files if file.name != "test_conftest.py"]  # which has one in a string
+    assert len(needing) >= 3
+    assert [file for file in needing if not any(file.is_relative_to(place) for place in chosen)] == []
 
 
 def test_the_default_is_the_fastest_that_a_model_is_allowed_and_another_is_refused_at_once(shipped):
