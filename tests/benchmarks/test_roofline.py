@@ -42,11 +42,29 @@ def test_the_bound_is_the_slower_of_the_two_for_each_layer():
     assert bound_s(layers, Rates(100.0, 10.0), precision="bf16") == pytest.approx(10 + 2 * 500 / 10)
 
 
-@pytest.mark.parametrize(("side", "gflop"), [(256, 90.0), (512, 234.6)])
-def test_psccnet_is_as_much_work_as_its_authors_network(side, gflop):
+@pytest.mark.parametrize(
+    ("name", "height", "width", "gflop"),
+    [
+        ("psccnet", 256, 256, 90.0),
+        ("psccnet", 512, 512, 234.6),
+        ("psccnet", 1080, 1920, 1567),
+        ("mantranet", 1080, 1920, 17_178),
+    ],
+)
+def test_a_network_is_as_much_work_as_its_authors(name, height, width, gflop):
     with torch.device("meta"):
-        model = models.create("psccnet").eval()
-    assert sum(layer.flops for layer in work(model, height=side, width=side)) / 1e9 == pytest.approx(gflop, rel=0.005)
+        model = models.create(name).eval()
+    flops = sum(layer.flops for layer in work(model, height=height, width=width))
+    assert flops / 1e9 == pytest.approx(gflop, rel=0.005)
+
+
+@pytest.mark.parametrize(("name", "fps"), [("psccnet", 207), ("mantranet", 44)])
+def test_an_engine_that_runs_layer_by_layer_is_bound_on_an_h200(name, fps):
+    """At the rates that a large matrix product in bf16 and a large copy reach on such a card."""
+    with torch.device("meta"):
+        model = models.create(name).eval()
+    layers = work(model, height=1080, width=1920)
+    assert 1 / bound_s(layers, Rates(790e12, 4.3e12), precision="bf16") == pytest.approx(fps, rel=0.05)
 
 
 def test_a_working_size_leaves_the_work_of_the_smaller_frame():
