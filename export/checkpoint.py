@@ -9,8 +9,10 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from export import parity
 from export.engines import gate
 from export.engines.thaw import thaw
+from export.freeze import freeze
 from export.parity import Frame, require
 from sdk.artifact import Artifact
 from sdk.errors import BadSetting
@@ -23,8 +25,14 @@ from training.nn.folding import pairs, unfold
 class Unsimplifiable(Protocol):
     """A network that knows the way back from its :class:`export.freeze.Simplifiable` copy."""
 
-    def unsimplified(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The copy's ``state`` by the network's own names."""
+    def unsimplified(
+        self, state: Mapping[str, Tensor], statistics: Mapping[str, tuple[Tensor, Tensor]]
+    ) -> dict[str, Tensor]:
+        """The copy's ``state`` by the network's own names.
+
+        ``statistics`` are mean and variance, ``[C]`` each, of what comes in the copy to where the network has a batch
+        normalisation, by its name. What was folded into a convolution may stay there.
+        """
 
 
 def trainable(artifact: Artifact, photographs: Iterable[Frame]) -> Detector:
@@ -32,6 +40,8 @@ def trainable(artifact: Artifact, photographs: Iterable[Frame]) -> Detector:
 
     Batch normalisation, which was folded away, normalises again, by the statistics of ``photographs``: there should be
     some dozens, such as it will be trained on. What deployment never needed (biases before a normalisation) is zero.
+    It answers as the artifact does; or, where what was rounded there cannot be had without rounding, it does once it is
+    exported again, and before that differs by no more than rounding may change.
 
     Raises:
         ArtifactInvalid: Weights are missing under their names.
@@ -41,8 +51,12 @@ def trainable(artifact: Artifact, photographs: Iterable[Frame]) -> Detector:
     frozen = thaw(artifact)
     detector = models.create(artifact.contract.model, **artifact.contract.settings).eval()
     state, known, folded = detector.state_dict(), frozen.state_dict(), list(pairs(detector))
+    norms = [name for name, module in detector.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    frames = list(photographs)
+    statistics = _statistics(frozen, norms, frames)
     if isinstance(detector.net, Unsimplifiable):
-        net = detector.net.unsimplified(frozen.net.state_dict())
+        of_net = {name.removeprefix("net."): moments for name, moments in statistics.items()}
+        net = detector.net.unsimplified(frozen.net.state_dict(), of_net)
         known = {"calibration": frozen.calibration, **{f"net.{name}": value for name, value in net.items()}}
     biases = {norm: known.pop(f"{conv}.bias", None) for conv, norm in folded}
     of_norms = tuple(f"{norm}." for norm in biases)
@@ -57,13 +71,15 @@ def trainable(artifact: Artifact, photographs: Iterable[Frame]) -> Detector:
             raise _final(artifact, name)
     if known:
         raise _final(artifact, next(iter(known)))
-    frames = list(photographs)
-    statistics = _statistics(frozen, [conv for conv, _ in folded], frames)
-    for conv, norm in folded:
-        mean, variance = statistics[conv]
-        unfold(detector.get_submodule(norm), biases[norm], mean - biases[norm], variance)
+    for norm, bias in biases.items():
+        mean, variance = statistics[norm]
+        unfold(detector.get_submodule(norm), bias, mean - bias, variance)
+    rows = [gate.thawed_row(detector, artifact, frames)]
+    if parity.over_budget(rows):
+        again = freeze(detector)
+        rows = [gate.thawed_row(again, artifact, frames), parity.rounding_row(detector, again, frames[:1])]
     require(
-        [gate.thawed_row(detector, artifact, frames)],
+        rows,
         problem=f"what was made of {artifact.name} does not answer as it does",
         remedy="go on from the checkpoint that it was exported from; nothing was written",
     )
@@ -79,11 +95,11 @@ def _final(artifact: Artifact, name: str) -> BadSetting:
 
 
 def _statistics(
-    detector: Detector, convs: Sequence[str], photographs: Sequence[Frame]
+    detector: Detector, norms: Sequence[str], photographs: Sequence[Frame]
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Mean and variance of every channel of what these convolutions answer, ``[C]`` each."""
-    seen: dict[str, list[Tensor]] = {name: [] for name in convs}
-    hooks = [detector.get_submodule(name).register_forward_hook(partial(_moments, into=seen[name])) for name in convs]
+    """Mean and variance of every channel, ``[C]`` each, of what passes the identities in the places of ``norms``."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in norms}
+    hooks = [detector.get_submodule(name).register_forward_hook(partial(_moments, into=seen[name])) for name in norms]
     with torch.inference_mode():
         for frame in photographs:
             detector(torch.from_numpy(frame)[None])
@@ -93,7 +109,7 @@ def _statistics(
     return {name: (mean.float(), (square - mean**2).float()) for name, (mean, square) in found.items()}
 
 
-def _moments(conv: nn.Module, _: object, answer: Tensor, *, into: list[Tensor]) -> None:
+def _moments(norm: nn.Module, _: object, answer: Tensor, *, into: list[Tensor]) -> None:
     """Mean and mean square of every channel, float64: ``[2, C]``."""
     wide = answer.double()
     into.append(torch.stack([wide.mean((0, 2, 3)), wide.square().mean((0, 2, 3))]))

@@ -202,6 +202,57 @@ def test_simplified_keeps_the_floor_that_decides() -> None:
     torch.testing.assert_close(mask_of_less, mask, atol=1e-10, rtol=0)
 
 
+def trained_on(less: ManTraNet, x: torch.Tensor, **settings: object) -> ManTraNet:
+    """What a simplified copy is made into, with the statistics of its channels on ``x``."""
+    again = models.create("mantranet", **settings).net.double().eval()
+    with torch.no_grad():
+        (channels,) = less.local(x)
+    statistics = {"zpool.norm": (channels.mean((0, 2, 3)), channels.var((0, 2, 3), correction=0))}
+    again.load_state_dict(again.unsimplified(less.state_dict(), statistics))
+    return again
+
+
+@pytest.mark.parametrize("settings", SETTINGS[2:], ids=str)
+def test_unsimplified_answers_the_same_in_training_too(settings: dict[str, object], rng: np.random.Generator) -> None:
+    """With floors that decide in every other channel, and the very weights wherever Z-scores show them."""
+    net = network(**settings)
+    net.zpool.min_std.data[::2] = 1.0
+    x = unit(rng.integers(0, 256, (13, 10, 3), dtype=np.uint8))
+    again = trained_on(simplified(net), x, **settings)
+    weights = {name: value.clone() for name, value in again.state_dict().items()}
+    for name, value in net.state_dict().items():
+        if not name.startswith("zpool."):
+            torch.testing.assert_close(weights[name], value, atol=1e-12, rtol=0)
+    again.constrain()
+    for name, value in again.state_dict().items():
+        torch.testing.assert_close(weights[name], value, atol=1e-12, rtol=0)
+    with torch.no_grad():
+        masks = [each.rest(each.local(x))[1][0] for each in (net, again)]
+        deviations = again.moments(again.local(x))[1].sqrt()
+        masks.append(again.train().rest(again.local(x))[1][0])
+    for mask in masks[1:]:
+        torch.testing.assert_close(mask, masks[0], atol=1e-10, rtol=0)
+    assert set((deviations < again.zpool.floor)[0].tolist()) == {True, False}
+
+
+def test_unsimplified_halves_are_what_it_is_rounded_to_again(rng: np.random.Generator) -> None:
+    """Rounded each by itself, filters and their biases do not agree; by what it takes to make them, no half changes."""
+    settings = {"body": "lite", "channels": 16, "free": 20}
+    less = simplified(network(**settings))
+    with torch.no_grad():
+        for parameter in less.parameters():
+            parameter.copy_(parameter.half())
+    free, first = slice(0, 20), less.extractor.first
+    assert (first.bias + first.weight.sum((1, 2, 3)) / 2)[free].abs().min() > 1e-6
+    again = trained_on(less, unit(rng.integers(0, 256, (13, 10, 3), dtype=np.uint8)), **settings)
+    rounded = {name: parameter.half() for name, parameter in simplified(again).named_parameters()}
+    kept = {name: parameter.half() for name, parameter in less.named_parameters()}
+    bias = "extractor.first.bias"
+    assert torch.equal(rounded.pop(bias)[free], kept.pop(bias)[free])
+    assert not [name for name, value in kept.items() if not torch.equal(rounded[name], value)]
+    assert again.extractor.first.bayar.sum((2, 3)).abs().max() < 1e-6
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 90), (31, 31), (33, 47)])
 def test_any_size_and_the_score_is_the_mean(size: tuple[int, int], rng: np.random.Generator) -> None:
     detector = models.create("mantranet", body="table5").eval()

@@ -147,7 +147,7 @@ class Annotator(nn.Module):
         return simplified(self)
 
     @torch.no_grad()
-    def unsimplified(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def unsimplified(self, state: Mapping[str, Tensor], _: object) -> dict[str, Tensor]:
         """The ``state`` of a :func:`simplified` copy by the names here; edge and classes, which it lacks, stay fresh.
 
         Folded biases stand at their convolutions still (:func:`training.nn.folding.unfold`).

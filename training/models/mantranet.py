@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeVar
 
@@ -26,7 +27,7 @@ from kernels.zpool2d.functional import check_windows, statistics, zpool2d, zscor
 from training.nn.convlstm import ConvLSTM
 from training.nn.detector import Detector
 from training.nn.precision import full_precision
-from training.nn.residuals import SIDE
+from training.nn.residuals import SIDE, constrain_bayar
 from training.nn.vgg import BODIES, Extractor, SymmetricConv, inverse_length
 
 Step = TypeVar("Step")
@@ -199,6 +200,39 @@ class ManTraNet(nn.Module):
     def simplified(self) -> ManTraNet:
         """:func:`simplified`."""
         return simplified(self)
+
+    @torch.no_grad()
+    def unsimplified(
+        self, state: Mapping[str, Tensor], statistics: Mapping[str, tuple[Tensor, Tensor]]
+    ) -> dict[str, Tensor]:
+        """The ``state`` of a :func:`simplified` copy by the names here, under every constraint again.
+
+        Projections of unit length are normalised by ``statistics["zpool.norm"]``, mean and variance ``[C]`` of the
+        copy's channels, and the floors follow: Z-scores are the same with any.
+
+        In the copy a filter of the first layer and its bias say one thing twice. Rounded each by itself they disagree,
+        and no filter without a bias answers to the last bit as both do: one is given that is rounded to both again,
+        every number of it changed by the same small share.
+        """
+        known, first = dict(state), self.extractor.first
+        weight, bias = known.pop("extractor.first.weight") / 2, known.pop("extractor.first.bias")
+        free, bayar = weight[: len(first.free)], weight[-len(first.bayar) :].clone()
+        missing = -bias[: len(free)] - free.sum((1, 2, 3))
+        share = missing / free.abs().sum((1, 2, 3))
+        known["extractor.first.free"] = free + share[:, None, None, None] * free.abs()
+        constrain_bayar(bayar)
+        known["extractor.first.bayar"] = bayar
+        known["extractor.body.0.weight"] = known["extractor.body.0.weight"] * first.divisors[:, None, None]
+        length = known["adapt.weight"].flatten(1).norm(dim=1)
+        known["adapt.weight"] = known["adapt.weight"] / length[:, None, None, None]
+        mean, variance = statistics["zpool.norm"]
+        known["zpool.norm.running_mean"] = mean / length
+        variance = variance / length.square()
+        known["zpool.norm.running_var"] = variance
+        known["zpool.norm.num_batches_tracked"] = torch.tensor(0)
+        floor = known["zpool.min_std"] / (length * (variance + self.zpool.norm.eps).sqrt())
+        known["zpool.min_std"] = (floor - STD_FLOOR).clamp(min=0)
+        return known
 
 
 @torch.no_grad()
