@@ -1,7 +1,8 @@
 """What every test may ask for: the shared data folder, a seeded generator, a GPU; and what a skip is worth.
 
 ``REQUIRE_ALL=1`` turns every skip into a failure, except those for want of a GPU or of its compiler, those for want of
-a package index, and those for want of the data folder when none was named. ``REQUIRE_GPU=1`` does so for the GPU's.
+a package index, of a builder of containers or of a kernel that gives namespaces, and those for want of the data folder
+when none was named. ``REQUIRE_GPU=1`` does so for the GPU's.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ NO_DATA = "no shared data: pytest --shared-data=PATH names a folder with train/,
 NO_GPU = "no NVIDIA GPU on this machine"
 NO_NVCC = "no nvcc: "
 NO_INDEX = "no package index: "
-EXCUSED = (NO_DATA, NO_GPU, NO_NVCC, NO_INDEX)
+NO_BUILDER = "no builder of containers: "
+NO_NAMESPACES = "no user namespaces: "
+EXCUSED = (NO_DATA, NO_GPU, NO_NVCC, NO_INDEX, NO_BUILDER, NO_NAMESPACES)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
