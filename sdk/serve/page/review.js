@@ -129,7 +129,7 @@ async function model(id, record, result, place, frame) {
     panel.append(laid);
   }
   const facts = made("dl");
-  const levels = Object.entries(terms.thresholds).map(([rate, level]) => `${level.toFixed(4)} (${100 * rate} % of authentic)`);
+  const levels = Object.entries(terms.thresholds).map(([rate, level]) => `${level.toFixed(4)} (${100 * rate} % of authentic frames reach it)`);
   for (const [name, value] of [
     ["Verdict", `${result.verdict.name.replace("_", " ")}: ${result.verdict.reason}`],
     ["Score", result.score.toFixed(4)],
