@@ -94,7 +94,11 @@ def _on_ray(job: Job, parts: Sequence[Part], *, address: str) -> Iterator[dict[s
         raise MissingExtra("ray", extra="ray", purpose="work on a Ray cluster", why=str(error)) from error
     from sdk.integrations import ray as cluster
 
-    with ray.init(address=address, log_to_driver=False, logging_level="warning"):
+    # A machine that dies, or a worker, is told of by Ray on stdout, from a thread of its own.
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        ray.init(address=address, log_to_driver=False, logging_level="warning"),
+    ):
         yield from cluster.run(job, parts)
 
 

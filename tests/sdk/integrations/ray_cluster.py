@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on this machine: a back-fill that loses a node, then a deployment. A process of its own.
+"""A Ray cluster of three nodes on this machine: a back-fill that loses one, then a deployment. A process of its own.
 
     python -m tests.sdk.integrations.ray_cluster ARTIFACT SOURCE OUT
 
@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import io
 import json
+import os
 import socket
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections import Counter
 from pathlib import Path
 
 import ray
@@ -25,7 +26,7 @@ from pyarrow import parquet
 from ray import serve
 from ray.cluster_utils import Cluster
 
-from sdk.integrations import backfill
+from sdk import __main__ as cli
 from sdk.integrations import ray as on_ray
 
 MEMORY = 80 << 20
@@ -46,9 +47,10 @@ def post(data: bytes, *, port: int) -> tuple[int, dict]:
 
 
 def filled(cluster: Cluster, settings: dict, source: Path, out: Path) -> dict:
-    """Back-fill while a node is killed as soon as some parts are there."""
-    job, parts = backfill.planned(source, out, settings=settings)
-    (doomed,) = cluster.worker_nodes
+    """What ``imdl backfill --ray auto`` tells while a node is killed as soon as some parts are there."""
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    command = ["backfill", str(source), str(out), "--ray", "auto", *options]
+    doomed = min(cluster.worker_nodes, key=lambda node: node.node_id)
     killed: dict[str, int] = {}
 
     def kill() -> None:
@@ -59,13 +61,17 @@ def filled(cluster: Cluster, settings: dict, source: Path, out: Path) -> dict:
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    rows = Counter()
-    for each in on_ray.run(job, parts, workers=2):
-        rows.update(each)
+    first = verb(command)
     killer.join(PATIENCE)
     assert not killer.is_alive(), "the node was not removed"
-    left = len(backfill.planned(source, out, settings=settings)[1])
-    return {"parts": len(parts), "killed_after": killed["after"], "left": left, **rows}
+    return {"killed_after": killed["after"], "first": first, "again": verb(command)}
+
+
+def verb(command: list[str]) -> dict:
+    """What a verb prints on stdout: JSON, and nothing else."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert cli.main(command) == 0
+    return json.loads(said.getvalue())
 
 
 def alive() -> int:
@@ -84,7 +90,7 @@ def mapped(settings: dict, source: Path) -> list[dict]:
         fn_constructor_kwargs={"column": "bytes", "settings": settings},
         batch_size=3,
         compute=ray.data.ActorPoolStrategy(size=1),
-        num_cpus=0.5,  # one CPU is all there is
+        num_cpus=0.5,  # two CPUs are all there is
     )
     return found.take_all()
 
@@ -126,11 +132,13 @@ def main() -> None:
     start = time.monotonic()
     cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **node()})
     try:
-        cluster.add_node(**node())
-        print(f"{time.monotonic() - start:.1f} s: two nodes", file=sys.stderr)
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+        for _ in range(2):
+            cluster.add_node(**node())
+        print(f"{time.monotonic() - start:.1f} s: three nodes", file=sys.stderr)
+        os.environ["RAY_ADDRESS"] = cluster.address
         told = {"backfill": filled(cluster, settings, source, out)}
         print(f"{time.monotonic() - start:.1f} s: back-filled", file=sys.stderr)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
         told["mapped"] = mapped(settings, source)
         print(f"{time.monotonic() - start:.1f} s: mapped", file=sys.stderr)
         files = [path.read_bytes() for path in sorted((source.parent / "serving").iterdir())]
