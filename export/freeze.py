@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from export import parity
 from training import models
@@ -51,13 +51,44 @@ def doubled(net: nn.Module) -> nn.Module:
 
     For deployment in bf16, which holds whole grey levels exactly and fractions of them to half a level: given whole
     levels and the fractions beside them, a convolution that cancels contents and keeps traces of a few levels (as
-    high-pass filters do) loses nothing. The first convolution is the only one with three input channels.
+    high-pass filters do) loses nothing.
     """
     copied = copy.deepcopy(net)
-    (first,) = (m for m in copied.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3)
+    ((_, first),) = _on_pixels(copied)
     first.weight = nn.Parameter(torch.cat([first.weight, first.weight], dim=1), requires_grad=False)
     first.in_channels = 6
     return copied
+
+
+class Exact(nn.Module):
+    """A convolution in float32, whatever the precision around it: its answers alone are rounded."""
+
+    def __init__(self, conv: nn.Conv2d, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.conv, self.dtype = conv.float(), dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float32 ``[N, C, H, W]`` to what the convolution makes of it, in ``dtype``."""
+        return self.conv(x).to(self.dtype)
+
+
+def lowered(frozen: Detector, dtype: torch.dtype) -> Detector:
+    """A copy with its network in ``dtype``, but for the first convolution, which sees the pixels in float32.
+
+    Traces are a few grey levels. Pixels over 255 are half a level off in bf16 and a sixteenth in fp16, and weights that
+    cancel contents do so no longer when they are rounded; what comes of it is most of what a lower precision changes in
+    a heatmap, and one layer is little work. The score's own two numbers stay float32 as well.
+    """
+    copied = copy.deepcopy(frozen).to(dtype)
+    copied.calibration = frozen.calibration.clone()
+    ((name, first),) = _on_pixels(frozen.net)
+    copied.net.set_submodule(name, Exact(copy.deepcopy(first), dtype))
+    return copied
+
+
+def _on_pixels(net: nn.Module) -> list[tuple[str, nn.Conv2d]]:
+    """The first convolution, which is the only one with three input channels, and its name."""
+    return [(name, m) for name, m in net.named_modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3]
 
 
 def fresh(model: str, photographs: Sequence[NDArray[np.uint8]]) -> Detector:

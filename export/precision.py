@@ -1,11 +1,11 @@
 """Evidence about fp16: activations really rounded, and how close each layer comes to the largest half float.
 
-A CPU runtime given an fp16 graph computes in float32 and proves nothing; ``torch.half`` rounds after every operator.
+A CPU runtime given an fp16 graph computes in float32 and proves nothing; half tensors in torch are rounded after every
+operator. The first convolution stays in float32, as in engines.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from export.freeze import lowered
 from export.parity import frames
 from sdk.contract import ParityRow
 from training.nn.detector import Detector
@@ -56,8 +57,7 @@ def half_rows(frozen: Detector, photographs: Sequence[NDArray[np.uint8]]) -> tup
 
     The last row's ``max_abs_heatmap`` is that activation over fp16's largest number: 1 and more is an overflow.
     """
-    half = copy.deepcopy(frozen).half()
-    half.calibration = frozen.calibration  # the score's own two numbers stay float32, as in the graph
+    half = lowered(frozen, torch.float16)
     rows, peaks = [], {}
     for index, frame in enumerate(frames(photographs, [SIZE] * len(photographs))):
         batch = torch.from_numpy(frame)[None]

@@ -2,13 +2,13 @@
 
     python -m export aotinductor ARTIFACT --device cuda --precision fp16 --frame 1080x1920
 
-Preprocessing is in the package, frames go up as they are. Convolutions run channels last; sizes that are fixed let
-Inductor choose kernels for them, a range of sizes is one package for all.
+Preprocessing is in the package, frames go up as they are, and the first convolution sees them in float32
+(:func:`export.freeze.lowered`). Convolutions run channels last; sizes that are fixed let Inductor choose kernels for
+them, a range of sizes is one package for all.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import tempfile
 import time
@@ -24,6 +24,7 @@ from export import parity
 from export.engines import gate
 from export.engines.gate import Run
 from export.engines.thaw import thaw
+from export.freeze import lowered
 from export.parity import Frame
 from sdk.artifact import Artifact
 from sdk.backends import aotinductor
@@ -98,7 +99,7 @@ def compiled(
     options: Mapping[str, object] | None = None,
 ) -> bytes:
     """The package's bytes."""
-    module = OnePiece(_typed(frozen, DTYPES[precision]), profile.working_size or 0).to(device).eval()
+    module = OnePiece(lowered(frozen, DTYPES[precision]), profile.working_size or 0).to(device).eval()
     module = module.to(memory_format=torch.channels_last)
     # 2 is the least that torch does not take for a constant; one frame still runs.
     count = 1 if profile.batch == 1 else 2
@@ -122,18 +123,11 @@ def _judged(
     profile: Profile,
 ) -> list[ParityRow]:
     """The gate's rows about a package; :class:`sdk.errors.ParityFailed` where it does not pass."""
-    run = _runner(content, device=device, precision=precision)
+    run = _runner(content, device=device)
     rows = gate.rows(run, frozen, photographs, backend="aotinductor", precision=precision, profile=profile)
     parity.require(rows)
     gate.require_auc(run, frozen, pairs, profile=profile)
     return rows
-
-
-def _typed(frozen: Detector, dtype: torch.dtype) -> Detector:
-    """A copy in ``dtype``; the score's own two numbers stay float32."""
-    typed = copy.deepcopy(frozen).to(dtype)
-    typed.calibration = frozen.calibration.clone()
-    return typed
 
 
 def _axes(profile: Profile) -> tuple[dict[int, object]] | None:
@@ -148,9 +142,9 @@ def _axes(profile: Profile) -> tuple[dict[int, object]] | None:
     return (axes,) if axes else None
 
 
-def _runner(content: bytes, *, device: str, precision: str) -> Run:
+def _runner(content: bytes, *, device: str) -> Run:
     """Frames through the package as the backend runs it."""
-    engine = aotinductor.Package(content, device=device, precision=precision)
+    engine = aotinductor.Package(content, device=device)
 
     def run(frame: Frame, _working_size: int) -> tuple[object, float]:
         found = engine.start({"frame": frame[None]}).result()

@@ -10,13 +10,13 @@ they are nodes, and the engines are built of these.
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from onnx import inliner
 
 from export import artifact as files
@@ -25,6 +25,7 @@ from export.engines import gate
 from export.engines.gate import Run
 from export.engines.graphs import engine_graphs, with_plugins
 from export.engines.thaw import thaw
+from export.freeze import lowered
 from export.parity import Frame
 from export.weights import FILE as WEIGHTS
 from export.weights import SharedWeights
@@ -77,12 +78,8 @@ def export(
 
 
 def typed(frozen: Detector, precision: str) -> Detector:
-    """``frozen`` in f32 or fp16; the score's own two numbers stay float32."""
-    if precision == "f32":
-        return frozen
-    half = copy.deepcopy(frozen).half()
-    half.calibration = frozen.calibration
-    return half
+    """``frozen`` in f32, or :func:`export.freeze.lowered` to fp16."""
+    return frozen if precision == "f32" else lowered(frozen, torch.float16)
 
 
 def build(

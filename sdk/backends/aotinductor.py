@@ -106,7 +106,7 @@ class _Session:
     """The packages of one artifact in one precision on one device."""
 
     def __init__(self, artifact: Artifact, precision: str, device: str) -> None:
-        self._precision, self._device = precision, device
+        self._device = device
         self.parallel = 3 if device == "cuda" else 1  # on a CPU a package runs one frame after the other
         wanted = key(artifact, precision, Profile(working_size=0), target=target(device))
         self._shelf = kept.Shelf(Cache(), wanted, verb=f"aotinductor {artifact.contract.name} --device {device}")
@@ -133,16 +133,15 @@ class _Session:
                 raise AnalyzerClosed("the session was closed during an analysis", remedy="close the Analyzer later")
             digest = entry.key.digest
             if digest not in self._packages:
-                self._packages[digest] = Package(entry.read(), device=self._device, precision=self._precision)
+                self._packages[digest] = Package(entry.read(), device=self._device)
             return self._packages[digest]
 
 
 class Package:
     """A package that was loaded. Any number of threads may use it; on a GPU runs overlap, each on its own stream."""
 
-    def __init__(self, content: bytes, *, device: str, precision: str) -> None:
+    def __init__(self, content: bytes, *, device: str) -> None:
         self._torch = _torch()
-        self._precision = precision
         self._on_cuda = device == "cuda"
         with tempfile.TemporaryDirectory(prefix="imdl-aotinductor.") as folder:
             file = Path(folder) / "model.pt2"
@@ -162,7 +161,7 @@ class Package:
         """Queue one run on a stream of its own; on a CPU it is done when this returns."""
         with self._lock:
             slot = self._idle.pop() if self._idle else None
-        slot = slot or Slot(self._torch, self._run, on_cuda=self._on_cuda, exact=self._precision == "f32")
+        slot = slot or Slot(self._torch, self._run, on_cuda=self._on_cuda)
         # One at a time: a package has one set of buffers. On a GPU this is the time to queue, not to compute.
         with self._lock:
             slot.start(feeds["frame"])
@@ -190,8 +189,8 @@ class Running:
 class Slot:
     """Buffers and a stream: one run at a time, as a captured graph from the second frame of a shape on."""
 
-    def __init__(self, torch: Any, run: Any, *, on_cuda: bool, exact: bool) -> None:  # noqa: ANN401  torch has no types
-        self._torch, self._run, self._exact = torch, run, exact
+    def __init__(self, torch: Any, run: Any, *, on_cuda: bool) -> None:  # noqa: ANN401  torch has no types
+        self._torch, self._run = torch, run
         self._stream = torch.cuda.Stream() if on_cuda else None
         self._seen: list[tuple[int, ...]] = []
         self._graphs: dict[tuple[int, ...], tuple[Any, Any, Any] | None] = {}
@@ -269,8 +268,8 @@ class Slot:
         return pinned.copy_(value, non_blocking=True)
 
     def _arithmetic(self) -> contextlib.AbstractContextManager[object]:
-        """float32 without TF32, which keeps 10 bits of mantissa, which nobody asked for."""
-        if not self._exact or self._stream is None:
+        """float32 without TF32, which keeps 10 bits of mantissa, which nobody asked for; first layers are float32."""
+        if self._stream is None:
             return contextlib.nullcontext()
         context: contextlib.AbstractContextManager[object] = self._torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=False, allow_tf32=False

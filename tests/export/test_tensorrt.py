@@ -171,9 +171,11 @@ def test_one_piece_answers_as_the_model_does(small_mantranet, small_graphs, phot
 def test_answers_are_float32_and_arithmetic_is_what_is_written(small_graphs, precision):
     model = onnx.load(small_graphs[precision][0])
     assert {output.type.tensor_type.elem_type for output in model.graph.output} == {onnx.TensorProto.FLOAT}
-    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    weights = {kinds[node.input[1]] for node in model.graph.node if node.op_type == "Conv" and node.input[1] in kinds}
-    assert weights == {onnx.TensorProto.FLOAT16 if precision == "fp16" else onnx.TensorProto.FLOAT}
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    convs = [weights[node.input[1]] for node in model.graph.node if node.op_type == "Conv" and node.input[1] in weights]
+    on_pixels, others = ({w.data_type for w in convs if (w.dims[1] == 3) == first} for first in (True, False))
+    assert on_pixels == {onnx.TensorProto.FLOAT}
+    assert others == {onnx.TensorProto.FLOAT16 if precision == "fp16" else onnx.TensorProto.FLOAT}
     assert not model.functions
 
 

@@ -87,5 +87,5 @@ class Detector(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the parameters, to which the pixels are cast."""
+        """Precision of the first parameters, which pixels meet: what they are cast to."""
         return next(self.parameters()).dtype
