@@ -66,7 +66,7 @@ class Card:
             f"- Licence of the weights: {self.licence}; commercial use: {'yes' if self.commercial_use else 'no'}",
             f"- Trained on: {self.training_data}",
             f"- Working sizes measured: {sizes}; default {self.working_size or 'native'}",
-            f"- Precisions allowed: {', '.join(precisions)}",
+            precisions_line(precisions),
             *(
                 f"- Score that {float(rate):.0%} of authentic {kind} reach at {_size(size)}: {score:.4f}"
                 for size in self.working_sizes
@@ -94,3 +94,8 @@ class Card:
 
 def _size(working_size: int) -> str:
     return f"{working_size} px" if working_size else "native"
+
+
+def precisions_line(precisions: Sequence[str]) -> str:
+    """The card's line about them."""
+    return f"- Precisions allowed: {', '.join(precisions)}"

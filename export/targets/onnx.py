@@ -19,8 +19,8 @@ from export.graphs import stages, whole
 from export.weights import FILE as WEIGHTS
 from export.weights import SharedWeights
 from sdk.artifact import Artifact
-from sdk.contract import Contract, Graph, Passes, Step, Tensor, Thresholds, Tiling
-from training.card import Card
+from sdk.contract import Contract, Graph, ParityRow, Passes, Step, Tensor, Thresholds, Tiling
+from training.card import Card, precisions_line
 from training.nn.detector import Detector
 from training.synthesis.life import LOWEST_QUALITY
 from training.synthesis.sample import Sample
@@ -95,7 +95,8 @@ def export(
 def renew(before: Artifact, target: Path, *, photographs: Sequence[NDArray[np.uint8]]) -> Contract:
     """Write ``before`` with the graphs that this version makes of its weights to ``target``, which may be where it is.
 
-    Weights, card, thresholds and what precisions are allowed stay; other graphs than these (for engines, say) go.
+    Weights, card, thresholds and what precisions are allowed stay, but that fp16, of which all evidence is gathered
+    again, is allowed from now on where ``photographs`` bear it out. Other graphs than these (for engines, say) go.
     Returns the contract as written. Raises :class:`sdk.errors.ParityFailed` and writes nothing where the new graphs do
     not answer, on ``photographs``, as the torch model of these weights and, on the first two in every precision that a
     CPU has, as ``before`` does; :class:`sdk.errors.ArtifactInvalid` where ``target`` is something else.
@@ -103,11 +104,19 @@ def renew(before: Artifact, target: Path, *, photographs: Sequence[NDArray[np.ui
     artifact.writable(target)
     frozen = thaw(before)
     files, graphs = _files(frozen)
-    files["card.md"] = (before.path / "card.md").read_bytes()
-    contract = dataclasses.replace(
-        before.contract, graphs=graphs, plan=_plan(frozen, graphs), commit=artifact.commit(), sha256=_sha256(files)
-    )
     half, _ = precision.half_rows(frozen, photographs)
+    allowed = _with_fp16(before.contract.precisions, half)
+    card = (before.path / "card.md").read_text(encoding="utf-8")
+    card = card.replace(precisions_line(before.contract.precisions), precisions_line(allowed))
+    files["card.md"] = card.encode()
+    contract = dataclasses.replace(
+        before.contract,
+        graphs=graphs,
+        plan=_plan(frozen, graphs),
+        precisions=allowed,
+        commit=artifact.commit(),
+        sha256=_sha256(files),
+    )
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / contract.name
         artifact.write(draft, files, contract)
@@ -123,6 +132,11 @@ def renew(before: Artifact, target: Path, *, photographs: Sequence[NDArray[np.ui
     contract = dataclasses.replace(contract, parity=(*kept, *rows))
     artifact.write(target, files, contract)
     return contract
+
+
+def _with_fp16(allowed: tuple[str, ...], half: Sequence[ParityRow]) -> tuple[str, ...]:
+    """``allowed``, and fp16 as well where no row about it is over its budget."""
+    return allowed if "fp16" in allowed or parity.over_budget(half) else (*allowed, "fp16")
 
 
 def _files(frozen: Detector) -> tuple[dict[str, bytes], dict[str, Graph]]:

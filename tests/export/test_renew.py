@@ -13,6 +13,7 @@ from export.commands import main
 from export.targets import onnx
 from sdk import artifact
 from sdk.artifact import SHIPPED
+from sdk.contract import ParityRow
 from sdk.errors import ArtifactInvalid, ParityFailed, PrecisionUnavailable
 
 
@@ -41,6 +42,15 @@ def test_graphs_are_made_again_and_all_else_stays(exported, photographs, tmp_pat
     first, second = (sdk.load(place, precision="f32").analyze(frame) for place in (folder, tmp_path / "new"))
     assert abs(first.score - second.score) < 1e-5
     np.testing.assert_allclose(first.heatmap, second.heatmap, atol=1e-5)
+
+
+@pytest.mark.parametrize("heatmap", [0.01, 0.03])
+@pytest.mark.parametrize("allowed", [("f32", "bf16"), ("f32", "fp16")])
+def test_fp16_is_allowed_where_its_rows_keep_to_their_budget(allowed, heatmap):
+    judged = {"max_abs_heatmap": heatmap, "max_abs_score": 0.0, "budget": 0.02}
+    row = ParityRow(case="half", backend="torch", precision="fp16", size=(1, 1), **judged)
+    more = ("fp16",) if allowed == ("f32", "bf16") and heatmap < row.budget else ()
+    assert onnx._with_fp16(allowed, [row]) == (*allowed, *more)
 
 
 @pytest.mark.usefixtures("quick")
