@@ -30,8 +30,8 @@ TILES = {"height": 24, "width": 24, "extents": {}}
 def frozen() -> Detector:
     """As mag-lite ships: normalised by the frame; where by running statistics, these are folded before any export."""
     torch.manual_seed(0)
-    how = {"width": 8, "widest": 16, "depth": 3, "classes": 2}
-    detector = models.create("mag-lite", **how, refined=2, of_the_frame=True)
+    how = {"width": 8, "widest": 16, "depth": 3, "refined": 2, "classes": 2}
+    detector = models.create("mag-lite", **how, stem=0)
     for norm in (part for part in detector.modules() if isinstance(part, FrameNorm)):
         norm.weight.data.uniform_(0.5, 2)
     return freeze(detector)

@@ -154,13 +154,13 @@ def test_less_work_gives_the_same_answer(name: str, refined: int, stem: int, of_
 
 def test_the_first_layer_is_exact_on_tiles() -> None:
     torch.manual_seed(0)
-    net = models.create("mag-lite", **SMALL).double().eval().net
+    net = models.create("mag-lite", **SMALL, stem=0).double().eval().net
     halo, align = net.reach
     x = torch.rand(1, 3, 32, 45, dtype=torch.float64)
     tile = net.local(x[:, :, :, 16 - halo :])[0][..., halo // 2 :]
     torch.testing.assert_close(tile, net.local(x)[0][..., 16 // 2 :])
     assert align // 2 == 2  # the stride that a contract reads from it
-    assert models.create("mag-lite", **SMALL, stem=4).net.reach is None
+    assert models.create("mag-lite", **SMALL).net.reach is None
 
 
 def test_the_score_is_the_heatmap_weighted_by_itself() -> None:
@@ -196,7 +196,7 @@ def test_retouching_is_a_blend() -> None:
 
 def test_traces_begin_as_high_pass_filters_and_stay() -> None:
     torch.manual_seed(0)
-    first = models.create("mag-lite").net.unet.first
+    first = models.create("mag-lite", stem=0, of_the_frame=False).net.unet.first
     weight = first.conv.weight
     assert not weight.requires_grad
     sums = weight.sum((1, 2, 3)).abs()
@@ -223,25 +223,25 @@ def test_config_refuses(settings: dict[str, object], message: str) -> None:
 
 def test_refinements_are_silent_at_first_and_weights_without_them_go_on_with_them(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    plain = models.create("mag-lite", **SMALL)
+    plain = models.create("mag-lite", **SMALL, refined=0)
     checkpoints.save(tmp_path / "plain.pt", "mag-lite", plain)
-    refined = models.create("mag-lite", **SMALL, refined=3)
+    refined = models.create("mag-lite", **SMALL)
     refined.load_state_dict(checkpoints.fitting(tmp_path / "plain.pt", refined, model="mag-lite"))
     frame = torch.randint(0, 256, (1, 37, 50, 3), dtype=torch.uint8)
     for a, b in zip(plain.eval()(frame), refined.eval()(frame), strict=True):
         assert torch.equal(a, b)
-    assert len(refined.net.unet.refinements) == 3
+    assert len(refined.net.unet.refinements) == 4
     for part in refined.net.unet.refinements:
         nn.init.ones_(part.change[-1].weight)
     assert not torch.equal(plain(frame)[0], refined(frame)[0])
     checkpoints.save(tmp_path / "refined.pt", "mag-lite", refined)
-    with pytest.raises(ValueError, match="trained with refined=3, not 0\n  -> ask for the same"):
+    with pytest.raises(ValueError, match="trained with refined=4, not 0\n  -> ask for the same"):
         checkpoints.fitting(tmp_path / "refined.pt", plain, model="mag-lite")
 
 
 def test_normalised_by_the_frame_training_and_test_answer_alike_and_frames_do_not_meet() -> None:
     torch.manual_seed(0)
-    detector = models.create("mag-lite", **SMALL, refined=2, stem=4, of_the_frame=True).double()
+    detector = models.create("mag-lite", **SMALL).double()
     assert not any(isinstance(part, nn.BatchNorm2d) for part in detector.modules())
     x = torch.rand(2, 3, 32, 48, dtype=torch.float64)
     together = detector.train().net.annotate(x)

@@ -87,7 +87,12 @@ class Config:
         return 1 + self.edge + self.classes
 
 
-VARIANTS = {"mag-lite": {"width": 24, "widest": 128, "depth": 6, "dropout": 0.0, "traces": True}}
+VARIANTS = {
+    "mag-lite": {
+        "width": 24, "widest": 128, "depth": 6, "dropout": 0.0, "traces": True, "refined": 4, "stem": 16,
+        "of_the_frame": True,
+    }
+}  # fmt: skip
 """Models of their own that are settings of this one; not the paper's."""
 
 
