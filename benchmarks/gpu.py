@@ -111,14 +111,16 @@ def steps(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, s
     made.append(
         Step(name="throughput of PyTorch", command=theirs, lacking=no_gpu + no_torch, limit_s=200, reserved_s=60)
     )
-    no_nvcc = () if there["nvcc"] else ("nvcc was not found",)
+    no_nvcc = () if there["nvcc"] else tuple(cuda_library.missing()) or ("no nvcc",)
     built = (python, "-m", "kernels", "cuda")
     made.append(Step(name="kernels", command=built, lacking=no_gpu + no_nvcc, limit_s=240))
     # A test that is skipped has shown nothing.
-    where = ("tests/kernels", "tests/sdk/test_cuda_arrays.py", "tests/training/test_fit.py")
-    tests = ("env", "REQUIRE_GPU=1", python, "-m", "pytest", "-q", "-m", "gpu", *where)
+    tests = ("env", "REQUIRE_GPU=1", python, "-m", "pytest", "-q", "-m", "gpu")
     no_card = no_gpu if options.device == "cuda" else ("they need a GPU",)
-    made.append(Step(name="tests on the GPU", command=tests, lacking=no_card + no_nvcc, limit_s=120))
+    kernels = (*tests, "tests/kernels")
+    made.append(Step(name="kernels' tests", command=kernels, lacking=no_card + no_nvcc, limit_s=120))
+    others = (*tests, "tests/sdk/test_cuda_arrays.py", "tests/training/test_fit.py")
+    made.append(Step(name="other tests on the GPU", command=others, lacking=no_card, limit_s=60))
     return made
 
 

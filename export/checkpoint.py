@@ -40,8 +40,8 @@ def trainable(artifact: Artifact, photographs: Iterable[Frame]) -> Detector:
 
     Batch normalisation, which was folded away, normalises again, by the statistics of ``photographs``: there should be
     some dozens, such as it will be trained on. What deployment never needed (biases before a normalisation) is zero.
-    It answers as the artifact does; or, where what was rounded there cannot be had without rounding, it does once it is
-    exported again, and before that differs by no more than rounding may change.
+    It answers as the artifact does; or, of a network that says it was ``rounded_apart``, it does once it is exported
+    again, and before that differs by no more than rounding may change.
 
     Raises:
         ArtifactInvalid: Weights are missing under their names.
@@ -75,7 +75,7 @@ def trainable(artifact: Artifact, photographs: Iterable[Frame]) -> Detector:
         mean, variance = statistics[norm]
         unfold(detector.get_submodule(norm), bias, mean - bias, variance)
     rows = [gate.thawed_row(detector, artifact, frames)]
-    if parity.over_budget(rows):
+    if parity.over_budget(rows) and getattr(detector.net, "rounded_apart", False):
         again = freeze(detector)
         rows = [gate.thawed_row(again, artifact, frames), parity.rounding_row(detector, again, frames[:1])]
     require(

@@ -20,6 +20,7 @@ from export.weights import FILE as WEIGHTS
 from export.weights import SharedWeights
 from sdk.artifact import Artifact
 from sdk.contract import Contract, Graph, ParityRow, Passes, Step, Tensor, Thresholds, Tiling
+from sdk.errors import ArtifactInvalid
 from training.card import Card, precisions_line
 from training.nn.detector import Detector
 from training.synthesis.life import LOWEST_QUALITY
@@ -107,8 +108,10 @@ def renew(before: Artifact, target: Path, *, photographs: Sequence[NDArray[np.ui
     half, _ = precision.half_rows(frozen, photographs)
     allowed = _with_fp16(before.contract.precisions, half)
     card = (before.path / "card.md").read_text(encoding="utf-8")
-    card = card.replace(precisions_line(before.contract.precisions), precisions_line(allowed))
-    files["card.md"] = card.encode()
+    told = precisions_line(before.contract.precisions)
+    if told not in card:
+        raise ArtifactInvalid(f"the card of {before.name} has no line {told!r}", remedy="export it anew, with its card")
+    files["card.md"] = card.replace(told, precisions_line(allowed)).encode()
     contract = dataclasses.replace(
         before.contract,
         graphs=graphs,

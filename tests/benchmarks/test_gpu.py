@@ -56,12 +56,12 @@ def test_all_that_is_there_races(shipped):
     command = planned(shipped, there)["throughput"].command
     raced = command[command.index("--backend") + 1 : command.index("--precision")]
     assert raced == ("aotinductor", "tensorrt", "onnxruntime")
-    assert command[command.index("--precision") + 1 : command.index("--size")] == ("bf16", "f32")
-    for lacking, expected in (({"tensorrt": ""}, ("bf16", "f32")), ({"onnxruntime on CUDA": ""}, ("bf16", "f32"))):
+    assert command[command.index("--precision") + 1 : command.index("--size")] == ("fp16", "f32")
+    for lacking, expected in (({"tensorrt": ""}, ("fp16", "f32")), ({"onnxruntime on CUDA": ""}, ("fp16",))):
         command = planned(shipped, there | lacking)["throughput"].command
         assert command[command.index("--precision") + 1 : command.index("--size")] == expected
     command = planned(shipped, HERE)["throughput"].command
-    assert command[command.index("--precision") + 1 : command.index("--size")] == ("bf16",)
+    assert command[command.index("--precision") + 1 : command.index("--size")] == ("fp16",)
 
 
 @pytest.mark.parametrize("name", artifact.models())
@@ -82,14 +82,15 @@ def test_every_command_of_the_suite_is_one_that_exists_and_asks_for_what_the_mod
                 read = throughput.parser().parse_args(list(step.command[3:]))
                 assert (read.device, read.only) == (device, ["torch" if "PyTorch" in step_name else "imdl"])
             else:
-                assert step_name in {"kernels", "tests on the GPU"}
+                assert step_name in {"kernels", "kernels' tests", "other tests on the GPU"}
                 continue
             assert set(read.precision) <= set(shipped.contract.precisions)
 
 
 def test_every_test_that_needs_a_gpu_is_run(shipped, repository):
-    command = planned(shipped, HERE)["tests on the GPU"].command
-    chosen = [repository / part for part in command if part.startswith("tests/")]
+    suite = planned(shipped, HERE)
+    commands = (suite["kernels' tests"].command, suite["other tests on the GPU"].command)
+    chosen = [repository / part for command in commands for part in command if part.startswith("tests/")]
     marked = re.compile(r"^(@|\w+ = )pytest\.mark\.gpu\b", re.MULTILINE)
     files = [file for file in (repository / "tests").rglob("test_*.py") if marked.search(file.read_text("utf-8"))]
     needing = [file for file in files if file.name != "test_conftest.py"]  # which has one in a string
@@ -99,11 +100,12 @@ def test_every_test_that_needs_a_gpu_is_run(shipped, repository):
 
 def test_the_default_is_the_fastest_that_a_model_is_allowed_and_another_is_refused_at_once(shipped):
     """Analyses in a precision that the model was not shown to bear are refused: a whole race would be empty."""
-    allowed = dataclasses.replace(shipped.contract, precisions=("f32", "bf16", "fp16"))
-    assert gpu.precisions(dataclasses.replace(shipped, contract=allowed), None) == ["fp16"]
-    assert gpu.precisions(shipped, None) == ["bf16"]
+    assert gpu.precisions(shipped, None) == ["fp16"]
+    coarser = dataclasses.replace(shipped.contract, precisions=("f32", "bf16"))
+    coarser = dataclasses.replace(shipped, contract=coarser)
+    assert gpu.precisions(coarser, None) == ["bf16"]
     with pytest.raises(PrecisionUnavailable, match=r"was not shown to keep its accuracy in fp16[\s\S]*f32, bf16"):
-        gpu.precisions(shipped, ["bf16", "fp16"])
+        gpu.precisions(coarser, ["bf16", "fp16"])
 
 
 def test_a_failure_and_a_delay_stop_nothing_else_and_the_budget_holds():

@@ -55,7 +55,7 @@ def test_fractions_of_a_level_reach_the_first_convolution():
     assert float(detector.local(stripes)[0][0, 0, 4, 4]) == 0
 
 
-@pytest.mark.parametrize("model", [name for name in models.names() if name.endswith("-lite")])
+@pytest.mark.parametrize("model", models.names())
 def test_every_model_meets_pixels_in_float32(model):
     """Which needs its first parameters to be those of the convolution on pixels."""
     with torch.device("meta"):

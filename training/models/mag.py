@@ -47,7 +47,7 @@ class Config:
     dropout: float = 0.5
     """Share of the innermost maps that is dropped in training."""
     traces: bool = False
-    """Whether the first convolution is mostly fixed high-pass filters; not the paper's (mag-lite)."""
+    """Whether the first convolution, of the stem where there is one, has fixed high-pass filters; not the paper's."""
     refined: int = 0
     """How many sizes, from half of the frame's down, have two more convolutions each; not the paper's (mag-lite)."""
     stem: int = 0
@@ -98,6 +98,9 @@ VARIANTS = {
 
 class Annotator(nn.Module):
     """G_A: mask, edge and class maps; input float ``[N, 3, H, W]`` in [0, 1], any H and W."""
+
+    rounded_apart = True
+    """Sums of the weights that are merged are rounded one by one: no weights have quite these sums."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()

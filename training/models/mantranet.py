@@ -122,6 +122,9 @@ class ZPool(nn.Module):
 class ManTraNet(nn.Module):
     """Extractor, projection, Z-scores, far-to-near analysis; input float ``[N, 3, H, W]`` in [0, 1], any H and W."""
 
+    rounded_apart = True
+    """Filters and biases of the first layer are rounded one by one: no weights without biases answer quite so."""
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config

@@ -35,7 +35,7 @@ TRACES = 0.75
 
 
 class First(nn.Module):
-    """The outermost step down: 4x4, stride 2, on pixels in [0, 1] which it brings to [-1, 1].
+    """The outermost step down: 4x4, stride 2, on what the net is given, which it brings from [0, 1] to [-1, 1].
 
     With :func:`see_traces` three quarters of the filters are second differences that stay as they are, and every
     channel is normalised: traces of a few grey levels are otherwise lost beside contents of a hundred.
@@ -53,7 +53,7 @@ class First(nn.Module):
 
 
 class Range(nn.Module):
-    """Pixels in [0, 1] to [-1, 1]."""
+    """What lies in [0, 1], as pixels do, to [-1, 1]."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``2 x - 1``."""

@@ -225,7 +225,7 @@ def fit(
     }
     detector = models.create(name, **options)
     classes = Classes(photographs, detector.net.config.classes)
-    if detector.net.config.stem:
+    if detector.net.config.stem and detector.net.config.traces:
         gsrnet.start(detector.net.stem[0].weight)
     if recipe.weights is not None:
         detector.load_state_dict(checkpoints.fitting(recipe.weights, detector, model=name))
