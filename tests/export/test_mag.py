@@ -1,10 +1,11 @@
-"""MAG as an artifact: frames of any size and tiles of them answer as torch does, with the mask's work alone."""
+"""MAG as an artifact: frames of any size answer as torch does, with the mask's work alone; in tiles without a stem."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -23,15 +24,14 @@ from training.nn.deeplab import FrameNorm
 from training.nn.detector import Detector
 
 SIZES = ((1, 1), (33, 90), (96, 64))
-TILES = {"height": 24, "width": 24, "extents": {}}
 
 
 @pytest.fixture(scope="module")
 def frozen() -> Detector:
-    """As mag-lite ships: normalised by the frame; where by running statistics, these are folded before any export."""
+    """As mag-lite ships; running statistics, where there are some instead, are folded before any export."""
     torch.manual_seed(0)
-    how = {"width": 8, "widest": 16, "depth": 3, "refined": 2, "classes": 2}
-    detector = models.create("mag-lite", **how, stem=0)
+    how = {"width": 8, "widest": 16, "depth": 3, "refined": 2, "stem": 5, "classes": 2}
+    detector = models.create("mag-lite", **how)
     for norm in (part for part in detector.modules() if isinstance(part, FrameNorm)):
         norm.weight.data.uniform_(0.5, 2)
     return freeze(detector)
@@ -39,15 +39,11 @@ def frozen() -> Detector:
 
 @pytest.fixture(scope="module")
 def folder(frozen: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artifact, its tiles as small as can be."""
+    """The artifact."""
     files, graphs = target._files(frozen)
     contract = target._contract(frozen, name="small", model="mag-lite", card=Card(working_size=0), graphs=graphs)
-    plan = tuple(
-        dataclasses.replace(step, tiling=dataclasses.replace(step.tiling, **TILES)) if step.tiling else step
-        for step in contract.plan
-    )
     written = tmp_path_factory.mktemp("artifacts") / "small"
-    artifact.write(written, files, dataclasses.replace(contract, plan=plan, sha256=target._sha256(files)))
+    artifact.write(written, files, dataclasses.replace(contract, sha256=target._sha256(files)))
     return written
 
 
@@ -56,7 +52,7 @@ def folder(frozen: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_answers_as_torch_does(folder: Path, frozen: Detector, backend: str, working_size: int) -> None:
     rng = np.random.default_rng(1)
     with sdk.load(folder, backend=backend, precision="f32", working_size=working_size) as analyzer:
-        assert [step.graph for step in analyzer.artifact.contract.plan if step.tiling] == ["local"]
+        assert not any(step.tiling for step in analyzer.artifact.contract.plan)
         for size in SIZES:
             frame = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
             with torch.inference_mode():
@@ -65,6 +61,12 @@ def test_it_answers_as_torch_does(folder: Path, frozen: Detector, backend: str, 
             assert np.ptp(analysis.heatmap) > 0.01 or size == (1, 1)
             assert np.abs(analysis.heatmap - heatmap[0].numpy()).max() < 2e-5
             assert analysis.score == pytest.approx(float(score), abs=2e-5)
+
+
+def test_without_a_stem_the_first_step_down_is_tiled() -> None:
+    small = freeze(models.create("mag-lite", width=4, widest=4, depth=2, refined=0, stem=0))
+    first, _ = target._body(small, {"local": SimpleNamespace(outputs=[SimpleNamespace(name="l0")])})
+    assert (first.graph, first.tiling.halo, first.tiling.align, first.tiling.strides) == ("local", 4, 4, {"l0": 2})
 
 
 def test_the_whole_graph_answers_as_torch_does(folder: Path, frozen: Detector) -> None:
