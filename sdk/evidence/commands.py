@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from sdk.errors import BadSetting, DecodeFailed, EvidenceInvalid
 
 if TYPE_CHECKING:
+    from sdk.evidence.replay import Replayed
+
     Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
 SAME, DIFFERENT, FAILED = 0, 1, 2
@@ -67,31 +69,41 @@ def verify(args: argparse.Namespace) -> int:
 
 
 def replay(args: argparse.Namespace) -> int:
-    """Make the examination of a record again and tell whether the score matches: one line for each model.
+    """Make the examination of a record again and tell whether all that comes out is what the record says.
 
-    Exit code: 2 if it cannot be made, else 1 if a score does not match, else 0.
+    One line for each model: what `differs`, and what was left `unchecked` and why. Scores and heatmaps may differ as
+    far as the artifact's gate found. No file can tell when and where a record was made: imdl verify --key.
+
+    Exit code: 2 if it cannot be made, else 1 if something differs or is unchecked, else 0.
     """
-    from sdk.evidence.record import loads
-    from sdk.evidence.replay import replay as again
-
-    found = again(loads(_one(args.record)), args.file.read_bytes(), artifacts=_paths(args.model))
+    _, found = _again(args)
     for each in found:
         print(json.dumps(each.to_dict()))
     return SAME if all(each.matches for each in found) else DIFFERENT
 
 
 def report(args: argparse.Namespace) -> int:
-    """Write a page about a record and its file that needs no other file: the same page whenever it is made."""
-    from sdk.evidence.record import loads
-    from sdk.evidence.replay import replay as again
+    """Write a page about a record and its file that needs no other file: the same page whenever it is made.
+
+    The examination is made again, and the page begins with what differs. Exit code: as that of imdl replay.
+    """
     from sdk.evidence.report import page
 
-    text = _one(args.record)
-    found = again(loads(text), args.file.read_bytes(), artifacts=_paths(args.model))
+    text, found = _again(args)
     out = args.out or args.record.with_suffix(".html")
-    out.write_text(page(text, found), encoding="utf-8")
+    out.write_bytes(page(text, found).encode("utf-8", "backslashreplace"))
     print(out)
     return SAME if all(each.matches for each in found) else DIFFERENT
+
+
+def _again(args: argparse.Namespace) -> tuple[str, list[Replayed]]:
+    """The text of a record and its replay."""
+    from sdk.evidence.record import loads
+    from sdk.evidence.replay import replay as again
+    from sdk.policy_file import find
+
+    text, policies = _one(args.record), [find(policy) for policy in args.policy or []]
+    return text, again(loads(text), _content(args.file), artifacts=_paths(args.model), policies=policies)
 
 
 def capacity(args: argparse.Namespace) -> int:
@@ -127,6 +139,7 @@ def add(verbs: Verbs, verb: Callable[[Verbs, Callable[[argparse.Namespace], int]
         repeating.add_argument("record", type=Path, metavar="RECORD", help="file with one record")
         repeating.add_argument("file", type=Path, metavar="FILE", help="the file that was examined")
         repeating.add_argument("--model", action="append", metavar="NAME=PATH", help="an artifact that does not ship")
+        repeating.add_argument("--policy", action="append", metavar="PATH", help="a policy that does not ship")
         if repeating.get_default("run") is report:
             repeating.add_argument("--out", type=Path, metavar="HTML", help="default: beside the record")
     planning = verb(verbs, capacity)
