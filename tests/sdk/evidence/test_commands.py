@@ -71,11 +71,72 @@ def test_records_are_chained_and_signed_and_verified(imdl, files, toy_path, poli
     _, lines, _ = imdl("record", files / "dim.png", files / "bright.png", *options)
     (files / "all.jsonl").write_text("\n".join(lines))
     status, (answer,), _ = imdl("verify", files / "all.jsonl", "--key", key_path.with_name("public.pem"))
-    assert (status, json.loads(answer)) == (0, {"records": 2, "last": record.digest(lines[1])})
+    told = {"records": 2, "signed": 2, "last": record.digest(lines[1]), "checked": ["chain", "signatures"]}
+    assert (status, json.loads(answer)) == (0, told)
     (files / "all.jsonl").write_text(lines[1])
     status, _, words = imdl("verify", files / "all.jsonl")
     assert status == 1
     assert "does not follow" in words
+    assert "--previous SHA256 names the record before" in words
+    previous = json.loads(lines[1])["previous"]
+    assert imdl("verify", files / "all.jsonl", "--previous", previous)[0] == 0
+
+
+def test_verify_says_what_it_did_not_check(imdl, files, recorded, toy_path, policy_path, key_path):
+    status, (answer,), words = imdl("verify", recorded)
+    assert (status, json.loads(answer)["checked"]) == (0, ["chain"])
+    assert "not checked: who wrote the records: none is signed" in words
+    assert "not checked: whether records came before the first: --previous" in words
+    _, (text,), _ = imdl("record", files / "dim.png", "--model", toy_path, "--policy", policy_path, "--sign", key_path)
+    (files / "signed.json").write_text(text)
+    words = imdl("verify", files / "signed.json")[2]
+    assert "not checked: signatures, which 1 of 1 bear: give the public key, --key public.pem" in words
+    words = imdl("verify", files / "signed.json", "--key", key_path.with_name("public.pem"))[2]
+    assert words == "not checked: " + "\nnot checked: ".join(
+        ("whether records came before the first: --previous says after which it has to come",
+         "whether the end was cut off: compare `last` with what you know of it\n")
+    )  # fmt: skip
+    status, _, words = imdl("verify", recorded, "--key", key_path.with_name("public.pem"))
+    assert (status, "record 1: the record is not signed" in words) == (1, True)
+
+
+def test_a_key_that_is_missing_or_of_another_kind_is_told(imdl, recorded, key_path, tmp_path):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    pem, info = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    (tmp_path / "ec.pem").write_bytes(ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(pem, info))
+    for key, problem in {
+        tmp_path / "none.pem": "none.pem cannot be read: No such file or directory\n  -> openssl genpkey",
+        key_path: "holds a private key, and checking takes the public one\n  -> openssl pkey -in",
+        tmp_path / "ec.pem": "holds a key of another kind: ",
+    }.items():
+        status, lines, words = imdl("verify", recorded, "--key", key)
+        assert (status, lines) == (2, [])
+        assert problem in words
+    status, _, words = imdl("record", recorded, "--sign", key_path.with_name("public.pem"))
+    assert (status, "holds a public key, and signing takes the private one" in words) == (2, True)
+
+
+@pytest.mark.parametrize("kind", ["none", "folder", "empty"])
+@pytest.mark.parametrize("verb", ["verify", "replay", "report", "capacity"])
+def test_what_is_no_file_of_records_is_told_in_a_line(imdl, recorded, tmp_path, verb, kind):
+    given = tmp_path / kind
+    if kind == "folder":
+        given.mkdir()
+    elif kind == "empty":
+        given.touch()
+    more = {"verify": (), "capacity": ("--target", "1", "--p99", "1000")}.get(verb, (recorded.with_suffix(".png"),))
+    status, lines, words = imdl(verb, given, *more)
+    assert (status, lines) == (2, [])
+    assert (words.count("\n"), "\n  -> give " in words) == (2, True)
+
+
+def test_a_digest_and_a_page_that_cannot_be_are_told(imdl, recorded, means, tmp_path):
+    status, _, words = imdl("verify", recorded, "--previous", "abc")
+    assert (status, "--previous abc is no SHA-256\n  -> give its 64" in words) == (2, True)
+    status, _, words = imdl("report", recorded, recorded.with_suffix(".png"), *means, "--out", tmp_path)
+    assert (status, "cannot be written: Is a directory\n  -> name another file" in words) == (2, True)
 
 
 @pytest.fixture
