@@ -93,6 +93,20 @@ def test_the_classifier_learns_and_its_extractor_is_taken_over(narrow: str, phot
     torch.testing.assert_close(detector.net.extractor.last.weight, content["state"]["extractor.last.weight"])
 
 
+def test_the_first_step_resumes_exactly(
+    narrow: str, photographs: Path, tmp_path: Path, interrupted: Callable[[float], AbstractContextManager[None]]
+) -> None:
+    mantranet.fit("mantranet-imc", tmp_path / "whole", recipe(photographs), settings(), body=narrow)
+    with interrupted(0.5):
+        mantranet.fit("mantranet-imc", tmp_path / "parts", recipe(photographs), settings(), body=narrow)
+    assert checkpoints.read(tmp_path / "parts" / "checkpoint.pt")["progress"]["step"] == 2
+    mantranet.fit("mantranet-imc", tmp_path / "parts", recipe(photographs), settings(), body=narrow)
+    whole, parts = (checkpoints.read(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
+    assert (whole["progress"]["step"], parts["progress"]["step"]) == (4, 4)
+    for kept in ("state", "average", "optimiser"):
+        torch.testing.assert_close(parts[kept], whole[kept], rtol=0, atol=0)
+
+
 def test_sparse_decisions_are_those_of_their_pixels(narrow: str) -> None:
     classifier = mantranet.fresh_classifier(Config(body=narrow)).double()
     frame = torch.randint(0, 256, (2, 13, 10, 3), dtype=torch.uint8)
