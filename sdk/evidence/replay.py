@@ -269,7 +269,7 @@ def _settle_reading(
             ]
     said, says = then["metadata"], now["metadata"]
     if said is None:
-        return tuple(found)
+        return (*found, *(["metadata not read -> not compared"] if then.get("video") is None else []))
     readers = said["reader"], says["reader"]
     found += [
         f"{name} {readers[0][name]} -> {readers[1][name]}"

@@ -75,7 +75,7 @@ def test_a_policy_that_makes_no_sense_is_refused(read, old, new, problem):
 
 def test_every_fault_of_a_policy_is_named_at_once(read):
     text = TEXT.replace("version = 7", "version = 0").replace("agree = 2", "agre = 3").replace("0.9 }", "0.4 }")
-    with pytest.raises(BadSetting) as told:
+    with pytest.raises(BadSetting, match="3 faults in the policy") as told:
         read(text)
     assert str(told.value) == (
         "3 faults in the policy:\n  no setting in a policy named 'agre': did you mean 'agree'?"

@@ -225,6 +225,12 @@ def test_what_cannot_be_checked_does_not_match(imdl, recorded, toy_path):
     assert told["unchecked"] == [f"decision: no policy at hand has the SHA-256 {sha256}; give it: --policy PATH"]
 
 
+def test_metadata_that_the_record_has_none_of_are_told_not_to_be_compared(imdl, recorded, means):
+    recorded.write_text(record.dumps(record.loads(recorded.read_text()) | {"metadata": None}))
+    _, (line,), _ = imdl("replay", recorded, recorded.with_suffix(".png"), *means)
+    assert json.loads(line)["elsewhere"] == ["metadata not read -> not compared"]
+
+
 def test_replay_refuses_another_file_and_another_artifact(imdl, recorded, toy_path, files):
     status, _, words = imdl("replay", recorded, files / "dim.png", "--model", f"toy={toy_path}")
     assert (status, "of another file" in words) == (2, True)
