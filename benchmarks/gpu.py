@@ -117,8 +117,8 @@ def steps(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, s
     # A test that is skipped has shown nothing.
     tests = ("env", "REQUIRE_GPU=1", python, "-m", "pytest", "-q", "-m", "gpu")
     no_card = no_gpu if options.device == "cuda" else ("they need a GPU",)
-    kernels = (*tests, "tests/kernels")
-    made.append(Step(name="kernels' tests", command=kernels, lacking=no_card + no_nvcc, limit_s=120))
+    kernels = (*tests, "tests/kernels", "tests/export/test_aotinductor_plugins.py")
+    made.append(Step(name="kernels' tests", command=kernels, lacking=no_card + no_nvcc, limit_s=180))
     others = (*tests, "tests/sdk/test_cuda_arrays.py", "tests/training/test_fit.py")
     made.append(Step(name="other tests on the GPU", command=others, lacking=no_card, limit_s=60))
     return made

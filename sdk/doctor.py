@@ -12,8 +12,9 @@ from pathlib import Path
 from kernels import cuda_library, library
 from sdk import artifact, backends, decoding_process
 from sdk.backends import onnxruntime
+from sdk.engines import aoti_operators
 from sdk.engines.cache import Cache
-from sdk.errors import SdkError
+from sdk.errors import DeviceUnavailable, SdkError
 
 PACKAGES = (
     "imdl-sdk",
@@ -76,16 +77,18 @@ def native() -> list[str]:
 
 
 def plugins() -> list[str]:
-    """The library of plugins that is here for TensorRT, and every engine that holds plugins: of this one, or another.
+    """The library of plugins that is here for TensorRT, and every engine with plugins: of a library here, or another.
 
-    Nothing where there is neither: engines do without.
+    To packages of AOTInductor plugins are operators that they call. Nothing where there is neither: engines do without.
     """
     file = library.plugins()
     here = artifact.digest(file) if file else ""
     told = [f"plugins for TensorRT: {file.name}, SHA-256 {here}"] if file else []
-    for entry in (entry for entry in Cache().entries() if entry.plugins):
+    entries = [entry for entry in Cache().entries() if entry.plugins]
+    found = {here, *(_operators() if entries else [])}
+    for entry in entries:
         short = entry.key.digest[:12]
-        fits = "which is here" if entry.key.plugins == here else f"which is not here: imdl cache rm {short}"
+        fits = "which is here" if entry.key.plugins in found else f"which is not here: imdl cache rm {short}"
         told.append(f"engine {short} of {entry.facts.get('model', '?')} has plugins of {entry.plugins}, {fits}")
     return told
 
@@ -118,6 +121,15 @@ def warnings() -> list[str]:
             "openvino brought openvino-telemetry, which reports every import of openvino to Google Analytics; imdl-sdk "
             "imports openvino without it, other programs do not: pip uninstall openvino-telemetry, nothing needs it"
         )
+    return found
+
+
+def _operators() -> list[str]:
+    """SHA-256 of the libraries with operators that packages of AOTInductor call, for the CPU and for a GPU."""
+    found = []
+    for device in backends.DEVICES:
+        with contextlib.suppress(DeviceUnavailable):
+            found.append(aoti_operators.loaded(device).sha256)
     return found
 
 

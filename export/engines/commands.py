@@ -14,6 +14,7 @@ from export.targets import aotinductor, tensorrt
 from sdk import artifact as artifacts
 from sdk.artifact import SHIPPED, Artifact
 from sdk.engines import gpu, trt
+from sdk.engines.aoti_backend import Kind
 from sdk.engines.profile import LARGEST, SMALLEST, Profile, Sides
 from sdk.errors import ArtifactInvalid, SdkError
 
@@ -52,7 +53,8 @@ def to_aotinductor(args: argparse.Namespace) -> int:
     """Compile an artifact with the torch that is here, for this machine's CPU or GPU, for frames of given sizes."""
     found = find(args.artifact)
     photographs, pairs = args.read_photographs(args.photographs), gate.evaluation(args.evaluation)
-    for precision in precisions(args, found):
+    offered = Kind(plugins=args.plugins).precisions(args.device)
+    for precision in args.precision or [one for one in precisions(args, found) if one in offered]:
         print(f"compiling {found.name} in {precision} for {profile(args).text()}: this takes minutes", file=sys.stderr)
         entry, rows = aotinductor.export(
             found,
@@ -61,6 +63,7 @@ def to_aotinductor(args: argparse.Namespace) -> int:
             profile=profile(args),
             photographs=photographs,
             evaluation=pairs,
+            plugins=args.plugins,
         )
         print("\n".join(parity.text(row) for row in rows), file=sys.stderr)
         print(entry.key.digest)
@@ -122,12 +125,12 @@ def add(verbs: argparse._SubParsersAction, *, photographs: Path, read: Photograp
         verb.add_argument("--smallest", type=sides, default=SMALLEST, metavar="HxW", help="least sides, px")
         verb.add_argument("--largest", type=sides, default=LARGEST, metavar="HxW", help="greatest sides, px")
         verb.add_argument("--batch", type=int, default=1, help="greatest number of frames at once")
+        verb.add_argument("--plugins", action="store_true", help="with our operators, of a library that was built")
         verb.set_defaults(run=run, read_photographs=read, working_size=None)
         if run is to_tensorrt:
             offered = ["f32", "fp16"]
             verb.add_argument("--out", type=Path, help="folder of the artifact (default: where it is)")
             verb.add_argument("--no-build", action="store_true", help="write the graphs only")
-            verb.add_argument("--plugins", action="store_true", help="our operators inside the engines, as plugins")
         else:
             offered = ["f32", "bf16", "fp16"]
             verb.add_argument("--device", choices=["cpu", "cuda"], default="cuda")

@@ -4,11 +4,13 @@
 
 Preprocessing is in the package, frames go up as they are, and the first convolution sees them in float32
 (:func:`export.freeze.lowered`). Convolutions run channels last; sizes that are fixed let Inductor choose kernels for
-them, a range of sizes is one package for all.
+them, a range of sizes is one package for all. With ``--plugins`` it calls our operators where the native library for
+the device has them; without, it needs nothing of ours to run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 import time
@@ -26,12 +28,15 @@ from export.engines.gate import Run
 from export.engines.thaw import thaw
 from export.freeze import lowered
 from export.parity import Frame
+from kernels import torch_nodes
 from sdk.artifact import Artifact
-from sdk.backends import aotinductor
 from sdk.contract import ParityRow
+from sdk.engines.aoti_backend import Kind
+from sdk.engines.aoti_operators import Operators
+from sdk.engines.aoti_run import Package
 from sdk.engines.cache import Cache, Entry
 from sdk.engines.profile import Profile
-from sdk.errors import SdkError
+from sdk.errors import BadSetting, SdkError
 from training.nn.detector import Detector
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -58,18 +63,25 @@ def export(
     profile: Profile,
     photographs: Sequence[Frame],
     evaluation: Sequence[gate.Pair] = (),
+    plugins: bool = False,
     options: Mapping[str, object] | None = None,
 ) -> tuple[Entry, list[ParityRow]]:
     """Compile ``artifact`` for ``profile``, pass the parity gate, keep the package in the cache; both are returned.
 
-    One that is kept already is not compiled again, but judged. ``options`` are Inductor's. Raises
-    :class:`sdk.errors.ParityFailed`, and keeps nothing, where the package answers differently from the model;
-    :class:`sdk.errors.BadSetting`, before it is compiled, where no frame of ``evaluation`` is one for it.
+    One that is kept already is not compiled again, but judged. With ``plugins`` it calls our operators. ``options`` are
+    Inductor's. Raises :class:`sdk.errors.ParityFailed`, and keeps nothing, where the package answers differently from
+    the model; :class:`sdk.errors.BadSetting`, before it is compiled, where no frame of ``evaluation`` is one for it, or
+    no operator of ours is for it to call in this precision on ``device``; :class:`sdk.errors.DeviceUnavailable` where
+    the library that has them is not here.
     """
+    kind = Kind(plugins=plugins)
     profile = dataclasses.replace(profile, working_size=profile.working_size or 0)
     pairs = gate.fitting(evaluation, profile)
-    key = aotinductor.key(artifact, precision, profile, target=aotinductor.target(device))
-    cache, settings = Cache(), {"device": device, "precision": precision}
+    if precision not in kind.precisions(device):
+        raise BadSetting(f"operators of ours for {device} are not in {precision}", remedy="leave out --plugins")
+    operators = kind.operators(device)
+    key = kind.key(artifact, precision, profile, device=device)
+    cache, settings = Cache(), {"device": device, "precision": precision, "operators": operators}
     with cache.building(key):
         found = cache.find(key)
         kept = found if found and found.problem() is None else None
@@ -87,6 +99,7 @@ def export(
             raise
         worst = max(max(row.max_abs_heatmap, row.max_abs_score) for row in rows)
         facts = {"model": artifact.name, "seconds": seconds, "device": device, "worst difference": worst}
+        facts |= {"plugins": operators.file} if operators else {}
         return kept or cache.put(key, content, facts=facts), rows
 
 
@@ -96,9 +109,10 @@ def compiled(
     device: str,
     precision: str,
     profile: Profile,
+    operators: Operators | None = None,
     options: Mapping[str, object] | None = None,
 ) -> bytes:
-    """The package's bytes."""
+    """The package's bytes; it calls ``operators``, or :class:`sdk.errors.BadSetting` is raised where it would not."""
     module = OnePiece(lowered(frozen, DTYPES[precision]), profile.working_size or 0).to(device).eval()
     module = module.to(memory_format=torch.channels_last)
     # 2 is the least that torch does not take for a constant; one frame still runs.
@@ -106,7 +120,10 @@ def compiled(
     frame = torch.zeros(count, *profile.usual, 3, dtype=torch.uint8, device=device)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         warnings.simplefilter("ignore")  # torch warns about its own internals
-        program = torch.export.export(module, (frame,), dynamic_shapes=_axes(profile), strict=False)
+        with torch_nodes.called() if operators else contextlib.nullcontext():
+            program = torch.export.export(module, (frame,), dynamic_shapes=_axes(profile), strict=False)
+        if operators and not any(str(node.target).startswith("forensics.") for node in program.graph.nodes):
+            raise BadSetting(f"no operator of the model is in {operators.file}", remedy="leave out --plugins")
         file = Path(folder) / "model.pt2"
         torch._inductor.aoti_compile_and_package(program, package_path=str(file), inductor_configs=dict(options or {}))
         return file.read_bytes()
@@ -121,10 +138,11 @@ def _judged(
     device: str,
     precision: str,
     profile: Profile,
+    operators: Operators | None,
 ) -> list[ParityRow]:
     """The gate's rows about a package; :class:`sdk.errors.ParityFailed` where it does not pass."""
-    run = _runner(content, device=device)
-    rows = gate.rows(run, frozen, photographs, backend="aotinductor", precision=precision, profile=profile)
+    run, backend = _runner(content, device=device, operators=operators), Kind(plugins=bool(operators)).name
+    rows = gate.rows(run, frozen, photographs, backend=backend, precision=precision, profile=profile)
     parity.require(rows)
     gate.require_auc(run, frozen, pairs, profile=profile)
     return rows
@@ -142,9 +160,9 @@ def _axes(profile: Profile) -> tuple[dict[int, object]] | None:
     return (axes,) if axes else None
 
 
-def _runner(content: bytes, *, device: str) -> Run:
+def _runner(content: bytes, *, device: str, operators: Operators | None) -> Run:
     """Frames through the package as the backend runs it."""
-    engine = aotinductor.Package(content, device=device)
+    engine = Package(content, device=device, operators=operators)
 
     def run(frame: Frame, _working_size: int) -> tuple[object, float]:
         found = engine.start({"frame": frame[None]}).result()

@@ -19,6 +19,9 @@ from export.targets import aotinductor as target
 from sdk import artifact
 from sdk.backends import aotinductor
 from sdk.contract import ParityRow
+from sdk.engines import aoti_backend
+from sdk.engines.aoti_backend import Kind
+from sdk.engines.aoti_run import Package
 from sdk.engines.cache import Cache
 from sdk.engines.profile import Profile
 from sdk.errors import DeviceUnavailable, ParityFailed
@@ -90,7 +93,7 @@ def test_the_sdk_runs_it_at_any_size_of_its_range(exported, rng):
 
 @pytest.mark.slow
 def test_threads_share_a_package_and_answers_are_their_own(package, rng):
-    engine = aotinductor.Package(package, device="cpu")
+    engine = Package(package, device="cpu")
     frames = [rng.integers(0, 256, (1, 48, 64, 3), dtype=np.uint8) for _ in range(12)]
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda frame: engine.start({"frame": frame}).result(), frames))
@@ -157,12 +160,12 @@ def test_without_a_package_the_reason_says_how_to_compile_one(loaded):
 
 
 def test_without_torch_the_reason_is_that(loaded, monkeypatch):
-    monkeypatch.setattr(aotinductor, "_version", lambda: None)
+    monkeypatch.setattr(aoti_backend, "_version", lambda: None)
     assert aotinductor.reasons_against(loaded, device="cpu") == ["torch is not installed"]
 
 
 def test_a_package_of_another_torch_or_cpu_says_so(loaded, monkeypatch):
-    key = aotinductor.key(loaded, "f32", PROFILE, target=aotinductor.target("cpu"))
+    key = Kind(plugins=False).key(loaded, "f32", PROFILE, device="cpu")
     Cache().put(dataclasses.replace(key, version="2.11.0+cu130"), b"1")
     Cache().put(dataclasses.replace(key, target="x86_64 00000000"), b"1")
     (reason,) = aotinductor.reasons_against(loaded, device="cpu")
@@ -172,4 +175,4 @@ def test_a_package_of_another_torch_or_cpu_says_so(loaded, monkeypatch):
 
 def test_bytes_that_are_no_package_are_refused_in_words():
     with pytest.raises(DeviceUnavailable, match="cannot load a package"):
-        aotinductor.Package(b"not a package", device="cpu")
+        Package(b"not a package", device="cpu")

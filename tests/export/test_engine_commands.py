@@ -84,12 +84,14 @@ def test_each_precision_is_compiled_for_the_device_that_was_named(home, monkeypa
     compiled = []
 
     def export(found, **settings):
-        compiled.append((settings["device"], settings["precision"], settings["profile"]))
+        compiled.append((settings["device"], settings["precision"], settings["plugins"], settings["profile"]))
         return SimpleNamespace(key=SimpleNamespace(digest="abc")), []
 
     monkeypatch.setattr(aotinductor, "export", export)
-    command = ["aotinductor", "mine", "--device", "cpu", "--frame", "64x64", "--precision", "bf16", "fp16"]
-    assert commands.main(command) == 0
+    command = ["aotinductor", "mine", "--device", "cpu", "--frame", "64x64"]
+    assert commands.main([*command, "--precision", "bf16", "fp16"]) == 0
     profile = Profile.only(64, 64, working_size=0)
-    assert compiled == [("cpu", "bf16", profile), ("cpu", "fp16", profile)]
+    assert compiled == [("cpu", "bf16", False, profile), ("cpu", "fp16", False, profile)]
     assert capsys.readouterr().out == "abc\nabc\n"
+    assert commands.main([*command, "--plugins"]) == 0
+    assert compiled[2:] == [("cpu", "f32", True, profile)]  # the one precision of our operators there

@@ -1,10 +1,12 @@
-"""A detector of two convolutions, with all that is around a network: what is compiled in seconds."""
+"""Detectors that are compiled in seconds: two convolutions, with all that is around a network, and a ManTra-Net."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from export.freeze import freeze
+from training import models
 from training.nn.detector import Detector
 
 
@@ -34,3 +36,9 @@ def detector() -> Detector:
         parameter.copy_(parameter.half().float())
     made.calibration.copy_(torch.tensor([2.0, -0.5]))
     return made
+
+
+def mantranet() -> Detector:
+    """ManTra-Net with the narrowest body and fresh weights, as an artifact holds it."""
+    torch.manual_seed(3)
+    return freeze(models.create("mantranet-lite", channels=4))

@@ -53,7 +53,9 @@ def only_runtimes(monkeypatch):
 
 def test_the_folder_is_the_registry(monkeypatch):
     monkeypatch.undo()
-    assert backends.by_preference() == ["tensorrt", "tensorrt_plugins", "openvino", "aotinductor", "onnxruntime"]
+    assert backends.by_preference() == [
+        "tensorrt", "tensorrt_plugins", "openvino", "aotinductor", "aotinductor_plugins", "onnxruntime"
+    ]  # fmt: skip
     with pytest.raises(UnknownName, match="did you mean 'openvino'"):
         backends.get("openvno")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sdk import dlpack
-from sdk.backends import aotinductor
+from sdk.engines import aoti_run
 from tests.sdk.engines.simulated_torch import Torch
 from tests.sdk.engines.test_tensorrt import expected, frames, on_gpu
 
@@ -18,13 +18,13 @@ from tests.sdk.engines.test_tensorrt import expected, frames, on_gpu
 @pytest.fixture
 def torch(device, monkeypatch):
     made = Torch(device)
-    monkeypatch.setattr(aotinductor, "_torch", lambda: made)
+    monkeypatch.setattr(aoti_run, "_torch", lambda: made)
     return made
 
 
 @pytest.fixture
 def package(torch):
-    return aotinductor.Package(b"compiled", device="cuda")
+    return aoti_run.Package(b"compiled", device="cuda")
 
 
 def heatmap(package, frame) -> np.ndarray:
@@ -59,11 +59,11 @@ def test_frames_that_recur_are_replayed_as_a_graph(package, device, rng):
 
 
 def test_graphs_of_shapes_that_came_long_ago_are_let_go(package, device, rng):
-    for height in range(8, 8 + aotinductor.GRAPHS + 1):
+    for height in range(8, 8 + aoti_run.GRAPHS + 1):
         for frame in frames(rng, 2, height, 16):
             np.testing.assert_array_equal(heatmap(package, frame), expected(frame))
     (slot,) = package._idle
-    assert [shape[1] for shape in slot._graphs] == list(range(9, 9 + aotinductor.GRAPHS))
+    assert [shape[1] for shape in slot._graphs] == list(range(9, 9 + aoti_run.GRAPHS))
 
 
 def test_what_cannot_be_captured_runs_all_the_same_and_is_tried_once(package, device, rng, caplog):
