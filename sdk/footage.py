@@ -66,7 +66,7 @@ class Footage:
     def add(self, moments: Mapping[str, Moment], findings: Mapping[str, Finding]) -> None:
         """Count one frame, that every model has looked at."""
         decision = self.policy.decide(findings, content=self.content)
-        moment, analyses = next(iter(moments.values())), _analyses(moments)
+        moment, analyses = next(iter(moments.values())), analyses_of(moments)
         scores = {name: each.score for name, each in analyses.items()}
         still = Still(moment.index, moment.time_s, decision.action, scores)
         self.frames[decision.action] += 1
@@ -140,7 +140,7 @@ def watch(
             for moments in _abreast(streams):
                 findings = {
                     name: Finding.of(each, analyzers[name].artifact.contract, is_video=True)
-                    for name, each in _analyses(moments).items()
+                    for name, each in analyses_of(moments).items()
                 }
                 for each in (footage, shadow) if shadow else (footage,):
                     each.add(moments, findings)
@@ -161,7 +161,7 @@ def _abreast(streams: Mapping[str, Iterator[Moment]]) -> Iterator[dict[str, Mome
         yield dict(zip(streams, moments, strict=True))
 
 
-def _analyses(moments: Mapping[str, Moment]) -> dict[str, Analysis]:
+def analyses_of(moments: Mapping[str, Moment]) -> dict[str, Analysis]:
     """By model; every moment of a video has one, as a frame that fails ends it."""
     return {name: each.analysis for name, each in moments.items() if each.analysis is not None}
 

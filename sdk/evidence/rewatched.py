@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdk.errors import EvidenceInvalid, LimitExceeded, SdkError
 from sdk.evidence.allowance import near
-from sdk.footage import Footage, Still, Watched, watch
+from sdk.footage import Footage, Still, Watched, analyses_of, watch
 
 if TYPE_CHECKING:
     from sdk.analyzer import Analyzer
@@ -32,7 +32,7 @@ class _Marked(Footage):
         """Count one frame."""
         Footage.add(self, moments, findings)
         if next(iter(moments.values())).index == self.mark:
-            self.marked = {name: each.analysis for name, each in moments.items()}
+            self.marked = analyses_of(moments)
         limits = [limit for limit in (self.policy.at(self.content).review, self.policy.at(self.content).block) if limit]
         self.close += any(
             abs(each.score - level) <= self.tolerance
