@@ -29,8 +29,8 @@ SUFFIXES = {
     ".webp",
 }
 """What is analysed of a folder; a file that is named is analysed whatever its suffix."""
-_MOVING = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
-"""Control characters, ends of lines, and what turns the direction of a text."""
+_MOVING = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\udc80-\\udc9f]")
+"""Control characters, also as bytes that are no text, ends of lines, and what turns the direction of a text."""
 SUFFIXES_TOLD = 8
 """Kinds of skipped files that are named, the most frequent ones."""
 

@@ -54,7 +54,10 @@ def to_aotinductor(args: argparse.Namespace) -> int:
     found = find(args.artifact)
     photographs, pairs = args.read_photographs(args.photographs), gate.evaluation(args.evaluation)
     offered = Kind(plugins=args.plugins).precisions(args.device)
-    for precision in args.precision or [one for one in precisions(args, found) if one in offered]:
+    asked = args.precision or [one for one in precisions(args, found) if one in offered]
+    if refused := [one for one in asked if one not in offered] or ([] if asked else ["any precision of the model"]):
+        raise aotinductor.without_operators(args.device, " or ".join(refused))
+    for precision in asked:
         print(f"compiling {found.name} in {precision} for {profile(args).text()}: this takes minutes", file=sys.stderr)
         entry, rows = aotinductor.export(
             found,

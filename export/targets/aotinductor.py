@@ -78,7 +78,7 @@ def export(
     profile = dataclasses.replace(profile, working_size=profile.working_size or 0)
     pairs = gate.fitting(evaluation, profile)
     if precision not in kind.precisions(device):
-        raise BadSetting(f"operators of ours for {device} are not in {precision}", remedy="leave out --plugins")
+        raise without_operators(device, precision)
     operators = kind.operators(device)
     key = kind.key(artifact, precision, profile, device=device)
     cache, settings = Cache(), {"device": device, "precision": precision, "operators": operators}
@@ -101,6 +101,11 @@ def export(
         facts = {"model": artifact.name, "seconds": seconds, "device": device, "worst difference": worst}
         facts |= {"plugins": operators.file} if operators else {}
         return kept or cache.put(key, content, facts=facts), rows
+
+
+def without_operators(device: str, precision: str) -> BadSetting:
+    """The error where a package was to call operators of ours that are not there."""
+    return BadSetting(f"operators of ours for {device} are not in {precision}", remedy="leave out --plugins")
 
 
 def compiled(

@@ -92,6 +92,10 @@ class Recording:
         if self._container is None:
             return
         try:
+            if isinstance(error, RunFailed):  # nothing more can be written, and nothing of it is kept
+                with contextlib.suppress(OSError):
+                    self._container.close()
+                return
             with self._told():
                 self._container.mux(self._stream.encode(None))
                 self._container.close()

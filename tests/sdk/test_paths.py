@@ -19,6 +19,7 @@ def touch(*paths: Path) -> None:
 
 def test_a_name_moves_nothing_on_a_terminal():
     assert shown("a\n\x1b[31m\x9b\u202eb.jpg") == r"a\n\x1b[31m\x9b\u202eb.jpg"
+    assert shown("a\udc9b31m") == r"a\udc9b31m"  # a byte that is no text, and moves the cursor of some terminals
     assert shown("two\nlines\r", lines=True) == "two\nlines\\r"
     for name in ("photo (1).jpg", "\u5199\u771f\u3000\u4e00.jpg", "\udcff.jpg", "a\\b.jpg"):
         assert shown(name) == name
