@@ -28,7 +28,7 @@ from training.nn.convlstm import ConvLSTM
 from training.nn.detector import Detector
 from training.nn.precision import full_precision
 from training.nn.residuals import SIDE, constrain_bayar
-from training.nn.vgg import BODIES, Extractor, SymmetricConv, inverse_length
+from training.nn.vgg import BLOCKS, BODIES, Extractor, SymmetricConv, inverse_length
 
 Step = TypeVar("Step")
 
@@ -50,6 +50,10 @@ class Config:
 
     body: Literal["released", "table5", "lite"] = "released"
     """Widths of the extractor (see the module)."""
+    halvings: int = 0
+    """How often the extractor halves the frame, 0 to 2; ours, and 0 in the paper. Traces, Z-scores and the mask are
+    those of every second or fourth row and column then, windows reach twice or four times as far, and a frame costs a
+    fraction."""
     channels: int = 64
     """Channels to which its traces are projected, and in which anomalies are looked for."""
     free: int = 4
@@ -72,6 +76,8 @@ class Config:
         if not re.fullmatch(r"\d+(-\d+)*", self.windows):
             raise ValueError(f"windows is {self.windows!r}\n  -> write sides in px with dashes: '7-15-31'")
         check_windows(self.sides)
+        if not 0 <= self.halvings <= len(BLOCKS):
+            raise ValueError(f"halvings is {self.halvings}\n  -> use 0, as in the paper, 1 or {len(BLOCKS)}")
         if self.channels < 1:
             raise ValueError(f"channels is {self.channels}\n  -> use at least 1, 64 in the released model")
         if self.free < 1:
@@ -83,7 +89,7 @@ class Config:
         return tuple(int(side) for side in self.windows.split("-"))
 
 
-VARIANTS = {"mantranet-lite": {"body": "lite", "channels": 16}}
+VARIANTS = {"mantranet-lite": {"body": "lite", "channels": 32, "halvings": 2}}
 """Models of their own that are settings of this one."""
 
 
@@ -128,7 +134,7 @@ class ManTraNet(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.extractor = Extractor(config.body, config.free, bounded=config.bounded)
+        self.extractor = Extractor(config.body, config.free, bounded=config.bounded, halvings=config.halvings)
         self.adapt = nn.Conv2d(self.extractor.features, config.channels, 1, bias=False)
         self.zpool = ZPool(config)
         self.lstm = ConvLSTM(config.channels, UNITS, KERNEL)
@@ -151,11 +157,11 @@ class ManTraNet(nn.Module):
     @property
     def reach(self) -> tuple[int, int]:
         """Halo and alignment, px of the frame, with which :meth:`local` is exact on tiles."""
-        return self.extractor.halo, 2
+        return self.extractor.halo, 2 * self.extractor.stride
 
     @property
     def answer_halo(self) -> int:
-        """Halo, px, with which :meth:`answer` is exact on tiles of the map that :meth:`local` makes.
+        """Halo, pixels of the map that :meth:`local` makes, with which :meth:`answer` is exact on tiles of it.
 
         A step reaches over half its window (the frame's has none on a tile) and one kernel, one kernel more for each
         step after it, and the head's.
@@ -178,7 +184,7 @@ class ManTraNet(nn.Module):
             return self.adapt(raw) * inverse_length(raw)
 
     def rest(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Class logits ``[N, 2]`` and mask logits ``[N, 1, H, W]``."""
+        """Class logits ``[N, 2]`` and mask logits ``[N, 1, h, w]`` of the map's size: the frame's, or a fraction."""
         mask = self.head(self.lstm(self.zpool(maps[0])))
         return self.conclude(mask), [mask]
 
@@ -228,6 +234,7 @@ class ManTraNet(nn.Module):
         known["extractor.body.0.weight"] = known["extractor.body.0.weight"] * first.divisors[:, None, None]
         length = known["adapt.weight"].flatten(1).norm(dim=1)
         known["adapt.weight"] = known["adapt.weight"] / length[:, None, None, None]
+        length = length * known.pop("zpool.norm.factors")
         mean, variance = statistics["zpool.norm"]
         known["zpool.norm.running_mean"] = mean / length
         variance = variance / length.square()
@@ -248,7 +255,8 @@ def simplified(net: ManTraNet) -> ManTraNet:
 
     Normalisation goes: Z-scores do not change with scale and shift, so it is enough to lower the floor by the scale.
     For the same reason a channel may be scaled by a power of two, which brings floors far below one to where float16
-    can hold them.
+    can hold them. That comes after the traces' length, which is at least that of their projection: no channel exceeds
+    its scale, where before it float16 would overflow.
     """
     copied = copy.deepcopy(net).eval()
     extractor, zpool = copied.extractor, copied.zpool
@@ -261,17 +269,28 @@ def simplified(net: ManTraNet) -> ManTraNet:
     extractor.range = nn.Identity()
     floor = zpool.floor * (zpool.norm.running_var + zpool.norm.eps).sqrt()
     scale = torch.exp2(torch.log2(SMALLEST_FLOOR / floor).ceil().clamp(min=0))
-    copied.adapt.weight.mul_(scale[:, None, None, None])
-    copied.zpool = FoldedZPool(zpool.config, floor * scale)
+    copied.zpool = FoldedZPool(zpool.config, scale, floor * scale)
     return copied
 
 
-class FoldedZPool(ZPool):
-    """:class:`ZPool` of channels that need no normalisation, with the whole floor as its parameter."""
+class Scale(nn.Module):
+    """``[N, C, H, W]`` by one factor for every channel, ``[C]``."""
 
-    def __init__(self, config: Config, floor: Tensor) -> None:
+    def __init__(self, factors: Tensor) -> None:
+        super().__init__()
+        self.factors = nn.Parameter(factors)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scaled channels."""
+        return x * self.factors[:, None, None]
+
+
+class FoldedZPool(ZPool):
+    """:class:`ZPool` of channels that need no normalisation but ``scale``, with the whole floor as its parameter."""
+
+    def __init__(self, config: Config, scale: Tensor, floor: Tensor) -> None:
         super().__init__(config)
-        self.norm = nn.Identity()
+        self.norm = Scale(scale)
         self.min_std = nn.Parameter(floor)
 
     @property
