@@ -40,6 +40,8 @@ STD_FLOOR = 1e-6
 """Added to the learned floor under the deviation."""
 SMALLEST_FLOOR = 2.0**-10
 """To this a floor is scaled up, with its channel, where weights are stored as halves (:func:`simplified`)."""
+HEADROOM = 2.0**-6
+"""By so much traces are smaller in a simplified network than as they were learned."""
 PROBABILITY_FLOOR = 1e-6
 """A mean probability is kept this far from 0 and 1 where its logit is taken."""
 
@@ -170,6 +172,11 @@ class ManTraNet(nn.Module):
         steps = [half + (len(halves) - index) * (KERNEL // 2) for index, half in enumerate(halves)]
         return max(steps) + KERNEL // 2
 
+    @property
+    def headroom(self) -> float:
+        """What traces are multiplied by in a simplified copy."""
+        return 1.0 if self.extractor.bounded else HEADROOM
+
     def local(self, x: Tensor) -> list[Tensor]:
         """Traces of unit length projected to fewer channels."""
         return [self.project(self.extractor.raw(x))]
@@ -231,7 +238,9 @@ class ManTraNet(nn.Module):
         known["extractor.first.free"] = free + share[:, None, None, None] * free.abs()
         constrain_bayar(bayar)
         known["extractor.first.bayar"] = bayar
-        known["extractor.body.0.weight"] = known["extractor.body.0.weight"] * first.divisors[:, None, None]
+        headroom = self.headroom
+        known["extractor.body.0.weight"] = known["extractor.body.0.weight"] * first.divisors[:, None, None] / headroom
+        known |= {name: bias / headroom for name, bias in known.items() if _is_of_traces(name)}
         length = known["adapt.weight"].flatten(1).norm(dim=1)
         known["adapt.weight"] = known["adapt.weight"] / length[:, None, None, None]
         length = length * known.pop("zpool.norm.factors")
@@ -245,6 +254,11 @@ class ManTraNet(nn.Module):
         return known
 
 
+def _is_of_traces(name: str) -> bool:
+    """Whether the parameter ``name`` is a bias of the extractor after its first layer."""
+    return name.startswith("extractor.") and name.endswith(".bias")
+
+
 @torch.no_grad()
 def simplified(net: ManTraNet) -> ManTraNet:
     """A copy for inference that answers the same with less.
@@ -252,6 +266,9 @@ def simplified(net: ManTraNet) -> ManTraNet:
     The range of the pixels and all filters of the first layer become one convolution with a bias. SRM's are in whole
     numbers there, and the next layer divides: twelfths, rounded where weights are stored as halves, would let a fifth
     of a grey level of contents through.
+
+    Traces are brought down by a power of two with the first weights and all biases after them, which their division by
+    their length undoes: those of saturated frames overflow in float16 as they were learned. tanh would not let it pass.
 
     Normalisation goes: Z-scores do not change with scale and shift, so it is enough to lower the floor by the scale.
     For the same reason a channel may be scaled by a power of two, which brings floors far below one to where float16
@@ -262,7 +279,10 @@ def simplified(net: ManTraNet) -> ManTraNet:
     extractor, zpool = copied.extractor, copied.zpool
     divisors = extractor.first.divisors
     weight = extractor.first.weight * divisors[:, None, None, None]
-    extractor.body[0].weight.div_(divisors[:, None, None])
+    headroom = net.headroom
+    extractor.body[0].weight.div_(divisors[:, None, None]).mul_(headroom)
+    for conv in (*extractor.body, extractor.last):
+        conv.bias.mul_(headroom)
     extractor.first = SymmetricConv(3, len(weight), SIDE).to(weight)
     extractor.first.weight.copy_(2 * weight)
     extractor.first.bias.copy_(-weight.sum((1, 2, 3)))
