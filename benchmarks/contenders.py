@@ -34,8 +34,8 @@ HOST_STAGES = ("decode", "result")
 OUTPUTS = ["heatmap", "score"]
 SETTINGS = {"working_size": np.array(0, np.int64), "min_score": np.array(0.0, np.float32)}
 """What our graph takes beside the frame: its own size, any score."""
-NEVER = 2.0
-"""A score that no frame reaches."""
+HARDLY = 1.0
+"""A score that next to no frame reaches."""
 DETECTOR, PLAIN, FACTS = "detector.pt", "plain.onnx", "facts.json"
 """Files of :mod:`benchmarks.torch_side`: the torch model, its plain export, what is known about it."""
 

@@ -134,6 +134,18 @@ def cuda() -> ctypes.CDLL | None:
         return None
 
 
+def reason_against() -> str | None:
+    """Why there is no library, in one sentence; None where there is one."""
+    file = FOLDER / NAME
+    if not file.is_file():
+        return "not built: python -m kernels cuda builds it in a checkout"
+    try:
+        ctypes.CDLL(str(file))
+    except OSError as error:
+        return f"{file.name} does not load: {error}"
+    return None
+
+
 def offered() -> dict[str, str]:
     """Every operator that is in the library here, in words; whether there is a GPU is another question."""
     loaded = cuda()

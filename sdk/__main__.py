@@ -248,8 +248,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SdkError as error:
         print("\n  -> ".join(options.in_words(error)), file=sys.stderr)
         return FAILED
-    except OSError as error:  # an overlay that cannot be written
-        print(error, file=sys.stderr)
+    except OSError as error:  # an overlay that cannot be written, or whatever else is named
+        name = readable(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else ""
+        problem = f"{name}: {error.strerror}" if name and error.strerror else readable(error)
+        print(f"{problem}\n  -> check the path, and who may read and write there", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

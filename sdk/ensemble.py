@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sdk.recipe import Recipe
     from sdk.results import Analysis
 
-NEVER = 2.0
-"""A score that no frame reaches: a model that it is asked of does not localise."""
+HARDLY = 1.0
+"""A score that next to no frame reaches: a model that it is asked of does not localise."""
 
 
 class Ensemble(Analyzer):
@@ -106,10 +106,9 @@ class Ensemble(Analyzer):
                 break
             for place in range(ran, stage.size):
                 name, began = self.terms.members[place].name, time.perf_counter()
-                localises = min_score < NEVER and self.terms.localises(place)
                 answers = self.analyzers[name].analyze_batch(
                     [inputs[index] for index in asked],
-                    min_score=0.0 if localises else NEVER,
+                    min_score=0.0 if self.terms.localises(place) else HARDLY,
                     progress=of_model(name, progress),
                 )
                 for index, answer in zip(asked, answers, strict=True):

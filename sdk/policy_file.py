@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
@@ -41,6 +41,12 @@ def read(path: Path) -> Policy:
         return _policy(tomllib.loads(data.decode()), hashlib.sha256(data).hexdigest())
     except ValueError as error:
         raise BadSetting(f"policy {path} is not TOML: {error}", remedy=_EXAMPLE) from error
+
+
+def by_digest(sha256: str, paths: Iterable[Path] = ()) -> Policy | None:
+    """The policy whose file has that SHA-256, of those that ship and those at ``paths``; None if none of them has."""
+    policies = map(read, [*paths, *sorted(SHIPPED.glob("*.toml"))])
+    return next((policy for policy in policies if policy.sha256 == sha256), None)
 
 
 def _policy(values: dict[str, Any], sha256: str) -> Policy:

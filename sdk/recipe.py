@@ -60,7 +60,7 @@ class Recipe:
 
 
 def as_score(name: str, value: object) -> float:
-    """A number of any kind, NumPy's too, as a float; above 1 is allowed, and no frame reaches it.
+    """A number of any kind, NumPy's too, as a float in [0, 1].
 
     Raises:
         BadSetting: what no score can be compared with.
@@ -69,7 +69,7 @@ def as_score(name: str, value: object) -> float:
         number = float(value) if isinstance(value, Real) else math.nan
     except OverflowError:
         number = math.inf
-    _check(name, value, Real, "a number in [0, 1]", is_right=0 <= number < math.inf)
+    _check(name, value, Real, "a number in [0, 1]", is_right=0 <= number <= 1)
     return number
 
 

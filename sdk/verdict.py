@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from sdk.content import FAR, content
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -54,6 +56,11 @@ def judge(
     shares = levels.video if is_video else levels.photographs
     if not shares:
         return Verdict("inconclusive", "which scores authentic frames of video reach was not measured")
+    return by_shares(score, shares)
+
+
+def by_shares(score: float, shares: Mapping[str, float]) -> Verdict:
+    """What ``score`` means where the scores are known that 1 % and 5 % of authentic frames reach."""
     strong, weak = shares["0.01"], shares["0.05"]
     if score >= strong:
         return Verdict("manipulated", f"score {told(score, 'reaches', strong)}, as 1 % of authentic frames do")

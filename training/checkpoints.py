@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from training import keras_weights
-from training.errors import UnknownName
+from training.errors import ForeignWeights, UnknownName
 from training.models import create
 from training.nn.detector import Detector
 
@@ -72,12 +72,20 @@ def load_published(model: str, files: Iterable[Path], **settings: object) -> Det
     PSCC-Net's is loaded with ``layout="released"``, which its weights were trained with. ManTra-Net's five Keras files
     look alike but for their free filters, which are counted here: the first four need ``windows="7-15-31-63"`` among
     the ``settings``, the very first ``bounded=True`` too, the last one (index 4) nothing.
+
+    Raises:
+        ForeignWeights: The files are of something else.
     """
+    files = list(files)
     if model not in PUBLISHED:
         raise UnknownName("model with a published checkpoint", model, PUBLISHED)
-    found, state = PUBLISHED[model](list(files))
+    found, state = PUBLISHED[model](files)
     detector = create(model, **{**found, **settings})
-    detector.net.load_state_dict(state, strict=True)
+    try:
+        detector.net.load_state_dict(state, strict=True)
+    except RuntimeError as error:  # names or shapes, each told
+        names = ", ".join(map(str, files))
+        raise ForeignWeights(names, model, str(error), remedy="give all files of the published checkpoint") from error
     return detector
 
 
@@ -91,7 +99,11 @@ def _psccnet(files: list[Path]) -> Published:
 def _mantranet(files: list[Path]) -> Published:
     if len(files) != 1:
         raise ValueError(f"ManTra-Net's weights are one file, got {len(files)}\n  -> give one of its .h5 files")
-    state = keras_weights.to_torch(keras_weights.read(files[0]), MANTRANET)
+    weights = keras_weights.read(files[0])
+    why = keras_weights.mismatch(weights, MANTRANET)
+    if why:
+        raise ForeignWeights(files[0], "mantranet", why, remedy="give the whole model's weights, as published")
+    state = keras_weights.to_torch(weights, MANTRANET)
     state["zpool.norm.num_batches_tracked"] = torch.tensor(0)
     return {"free": len(state["extractor.first.free"])}, state
 
@@ -114,18 +126,42 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def load(file: Path, *, model: str | None = None) -> Detector:
-    """A checkpoint of ours, onto the CPU: ``{"model": name, "settings": {...}, "state": {...}}``.
+    """A checkpoint of ours, onto the CPU: ``{"model": name, "settings": {...}, "state": {...}}``; or ManTra-Net's .h5.
 
-    ``model``, where it is given, is the name that the checkpoint has to bear: psccnet-lite is not psccnet.
+    ``model``, where it is given, is the name that the checkpoint has to bear: psccnet-lite is not psccnet. A Keras file
+    is taken for the released ManTra-Net of index 4; those of 2 and 3, which look the same, need more windows
+    (:func:`load_published`).
+
+    Raises:
+        ForeignWeights: A Keras file of something else.
+        ValueError: No checkpoint, or one of another model.
     """
+    if file.suffix in keras_weights.SUFFIXES:
+        _check_model(file, "mantranet", wanted=model)
+        return _last_released(file)
     content = read(file)
     missing = sorted({"model", "settings", "state"} - set(content))
     if missing:
         raise ValueError(f"{file} lacks {missing}\n  -> give a checkpoint written by python -m training fit")
-    if model not in {None, content["model"]}:
-        raise ValueError(f"{file} holds weights of {content['model']}, not of {model}\n  -> name {content['model']}")
+    _check_model(file, content["model"], wanted=model)
     detector = create(content["model"], **content["settings"])
     detector.load_state_dict(content["state"], strict=True)
+    return detector
+
+
+def _check_model(file: Path, model: str, *, wanted: str | None) -> None:
+    if wanted not in {None, model}:
+        raise ValueError(f"{file} holds weights of {model}, not of {wanted}\n  -> name {model}")
+
+
+def _last_released(file: Path) -> Detector:
+    detector = load_published("mantranet", [file])
+    free, last = detector.settings["free"], create("mantranet").settings["free"]
+    if free != last:
+        raise ValueError(
+            f"{file} has {free} free filters: it is of an earlier release, whose windows no file tells\n"
+            "  -> load_published of training.checkpoints takes them, and save of the same makes a checkpoint"
+        )
     return detector
 
 

@@ -199,7 +199,9 @@ def _fit_options(verb: argparse.ArgumentParser) -> None:
 
 
 def _evaluate_options(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--checkpoint", type=Path, help="ema.pt of a run; without it baselines alone")
+    verb.add_argument(
+        "--checkpoint", type=Path, help="ema.pt of a run, or ManTra-Net's .h5; without it baselines alone"
+    )
     verb.add_argument("--working-size", type=int, help="long side, px; 0 is native; without it the card's")
     verb.add_argument("--count", type=int, default=500, help="samples, where there is no --data")
     evaluation.options(verb)

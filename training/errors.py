@@ -16,6 +16,13 @@ class UnknownName(ValueError):
         super().__init__(f"no {kind} named {name!r}\n  -> {hint}")
 
 
+class ForeignWeights(ValueError):
+    """A file of weights that are not, or not all, those of the model that was asked for."""
+
+    def __init__(self, file: object, model: str, why: str, *, remedy: str) -> None:
+        super().__init__(f"{file} holds no weights of {model}: {why}\n  -> {remedy}")
+
+
 class CodecMissing(ValueError):
     """A coder that synthesis draws is not installed."""
 

@@ -8,7 +8,7 @@ the session had met the name before. Only these last two parts count here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -17,11 +17,15 @@ from torch import Tensor
 Key = tuple[str, str]
 """Layer and name: ``("b1c2", "kernel")``."""
 
+SUFFIXES = (".h5", ".hdf5")
+"""How such files are named."""
+NAMED = 3
+"""So many of the weights that are missing or foreign are named."""
 _SCOPE = re.compile(r"^(.*?)(?:_\d+)?$")
 
 
 def read(file: Path) -> dict[Key, Tensor]:
-    """Every weight of ``file`` in float32, as stored; raises ValueError where it is no HDF5 file or names repeat."""
+    """Every array of numbers in ``file`` as float32; raises ValueError where it is no HDF5 file or names repeat."""
     import h5py  # only for those who have such a file
 
     found: dict[Key, Tensor] = {}
@@ -29,6 +33,8 @@ def read(file: Path) -> dict[Key, Tensor]:
     def visit(path: str, item: h5py.Group | h5py.Dataset) -> None:
         *_, scope, name = ["", *path.split("/")]
         if not isinstance(item, h5py.Dataset) or "optimizer_weights" in path:
+            return
+        if item.shape is None or item.dtype.kind not in "iuf":  # a word, a record, nothing: no weight
             return
         key = (_SCOPE.match(scope)[1], name.removesuffix(":0"))
         if key in found:
@@ -45,15 +51,18 @@ def read(file: Path) -> dict[Key, Tensor]:
     return found
 
 
+def mismatch(weights: Mapping[Key, Tensor], names: Iterable[Key]) -> str:
+    """What ``weights`` lack of ``names`` and what they have besides, in words; empty where they have these alone."""
+    wanted = set(names)
+    missing, foreign = (_told(keys) for keys in (wanted - weights.keys(), weights.keys() - wanted))
+    return "; ".join(filter(None, (missing and f"it lacks {missing}", foreign and f"it has {foreign} besides")))
+
+
 def to_torch(weights: Mapping[Key, Tensor], names: Mapping[Key, str]) -> dict[str, Tensor]:
     """``weights`` under our ``names``, kernels turned from ``[h, w, inputs, outputs]`` to ``[outputs, inputs, h, w]``.
 
-    Raises ValueError where a weight is missing or has no name of ours.
+    :func:`mismatch` says beforehand whether every one is there.
     """
-    both = (names.keys() - weights.keys(), weights.keys() - names.keys())
-    missing, foreign = (sorted("/".join(key) for key in keys) for keys in both)
-    if missing or foreign:
-        raise ValueError(f"the file lacks {missing} and has {foreign}\n  -> give the weights of the whole model")
     return {ours: _turned(weights[key]) for key, ours in names.items()}
 
 
@@ -63,3 +72,8 @@ def _turned(weight: Tensor) -> Tensor:
     if weight.shape[:3] == (1, 1, 1):  # a vector over channels
         return weight.flatten()
     return weight.permute(3, 2, 0, 1).contiguous()
+
+
+def _told(keys: Iterable[Key]) -> str:
+    names = sorted("/".join(key) for key in keys)
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

@@ -27,8 +27,8 @@ SEED = 40_009
 """Seed of the samples that ensembles are fitted on; neither training's nor that of any other validation."""
 GRID = 1 << 16
 """Pixels of a heatmap that are kept at most; of larger ones every second (third, ...) row and column."""
-SCORE_ONLY = 2.0
-"""As ``min_score``: no frame reaches it, and none is localised."""
+SCORE_ONLY = 1.0
+"""As ``min_score``: next to no frame reaches it, and is localised."""
 HALVES = (0, 1)
 
 

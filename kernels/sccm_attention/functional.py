@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from kernels.sccm_attention import torch_op
+
 QUERY_BLOCKS = 4
 """The spatial branch handles its queries in this many blocks, so that memory stays flat. Divides every N there is:
 N is (grid / 4)^2 or (grid / 8)^2 and the grid a multiple of 32."""
@@ -20,6 +22,9 @@ def sccm_attention(
     """:func:`.reference.sccm_attention`; logits and softmax in float32 whatever the inputs' precision."""
     if torch.onnx.is_in_onnx_export():
         return _node(theta, phi, g)
+    if torch_op.serves(theta, phi, g):
+        both: tuple[Tensor, Tensor] = torch.ops.forensics.sccm_attention(theta, phi, g)
+        return both
     with _full_precision(theta.device.type):
         values = g.transpose(1, 2)
         spatial = [

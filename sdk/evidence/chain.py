@@ -58,7 +58,10 @@ def check_signature(record: Mapping[str, Any], key: Ed25519PublicKey) -> None:
     if not isinstance(signature, dict) or signature.get("algorithm") != ALGORITHM:
         raise EvidenceInvalid("the record is not signed", remedy="trust it as far as where you have it from")
     if signature.get("key") != key_id(key):
-        raise EvidenceInvalid("the record was signed with another key", remedy=f"its key is {signature.get('key')}")
+        raise EvidenceInvalid(
+            f"the record was signed with another key, {signature.get('key')}",
+            remedy=f"give that one; SHA-256 of the one that was given is {key_id(key)}",
+        )
     signed = dumps({name: value for name, value in record.items() if name != "signature"})
     try:
         key.verify(bytes.fromhex(str(signature.get("value"))), signed.encode())
@@ -76,8 +79,10 @@ def check_chain(texts: Iterable[str], *, previous: str | None = None) -> str | N
     """
     for number, text in enumerate(texts, 1):
         if loads(text).get("previous") != previous:
+            start = ", or the file begins within a chain: --previous SHA256 names the record before" * (number == 1)
             raise EvidenceInvalid(
-                f"record {number} does not follow the one before it", remedy="one was changed, left out or put in"
+                f"record {number} does not follow the one before it",
+                remedy=f"one was changed, left out or put in{start}",
             )
         previous = digest(text)
     return previous

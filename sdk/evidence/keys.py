@@ -20,12 +20,19 @@ def private(path: Path) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    data = _read(path)
+    if b"PUBLIC KEY-----" in data:
+        raise EvidenceInvalid(f"{path} holds a public key, and signing takes the private one", remedy=_REMEDY)
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise EvidenceInvalid(f"{path} cannot be read as a private key: {error}", remedy=_REMEDY) from error
+        key = serialization.load_pem_private_key(data, password=None)
+    except TypeError as error:
+        raise EvidenceInvalid(
+            f"{path} is encrypted", remedy=f"openssl pkey -in {path} -out plain.pem, which its owner alone may read"
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise EvidenceInvalid(f"{path} cannot be read as a private key: {_first(error)}", remedy=_REMEDY) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise EvidenceInvalid(f"{path} is not an Ed25519 key", remedy=_REMEDY)
+        raise EvidenceInvalid(f"{path} holds a key of another kind: {type(key).__name__}", remedy=_REMEDY)
     return key
 
 
@@ -36,13 +43,31 @@ def public(path: Path) -> Ed25519PublicKey:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    data = _read(path)
+    if b"PRIVATE KEY-----" in data:
+        raise EvidenceInvalid(
+            f"{path} holds a private key, and checking takes the public one",
+            remedy=f"openssl pkey -in {path} -pubout -out public.pem",
+        )
     try:
-        key = serialization.load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise EvidenceInvalid(f"{path} cannot be read as a public key: {error}", remedy=_REMEDY) from error
+        key = serialization.load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise EvidenceInvalid(f"{path} cannot be read as a public key: {_first(error)}", remedy=_REMEDY) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise EvidenceInvalid(f"{path} is not an Ed25519 key", remedy=_REMEDY)
+        raise EvidenceInvalid(f"{path} holds a key of another kind: {type(key).__name__}", remedy=_REMEDY)
     return key
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EvidenceInvalid(f"the key {path} cannot be read: {error.strerror}", remedy=_REMEDY) from error
+
+
+def _first(error: Exception) -> str:
+    """The first sentence of an error: the others are about web pages."""
+    return str(error).partition(". ")[0]
 
 
 def _need_cryptography() -> None:

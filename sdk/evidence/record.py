@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -86,7 +87,7 @@ def dumps(record: Mapping[str, object]) -> str:
 def loads(text: str | bytes) -> dict[str, Any]:
     """A record from its text; only the parts that this module's readers rely on are checked."""
     try:
-        record = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        record = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise EvidenceInvalid(f"a record is not JSON: {error}", remedy=_REMEDY) from error
     schema = record.get("schema") if isinstance(record, dict) else None
@@ -148,8 +149,18 @@ def runtime() -> Record:
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
+        "processor": _processor(),
         "packages": {package: version for package in PACKAGES if (version := installed(package))},
     }
+
+
+def _processor() -> str:
+    """The model of this machine's processor, if the system tells: others add up in another order."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not on Linux
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def heatmap_digest(analysis: Analysis) -> str | None:
@@ -166,8 +177,12 @@ def _once(members: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _no_number(name: str) -> None:
+def _no_number(name: str) -> NoReturn:
     raise EvidenceInvalid(f"a record is not JSON: {name} is no number", remedy=_REMEDY)
+
+
+def _finite(text: str) -> float:
+    return float(text) if math.isfinite(float(text)) else _no_number(text)
 
 
 def _is_whole(model: object) -> bool:

@@ -86,7 +86,10 @@ def clients(brokers: str, *, group: str, properties: Mapping[str, str] | None = 
 
 def properties(path: Path) -> dict[str, str]:
     """The file of properties at ``path``: NAME=VALUE on a line, # before a remark, as Kafka's own tools read it."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{path} cannot be read: {error}", remedy="give a file of NAME=VALUE lines") from error
     pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
     if wrong := [name for name, equals, _ in pairs if not equals]:
         raise BadSetting(f"{path} has a line that is no property: {wrong[0]}", remedy="write NAME=VALUE")

@@ -42,6 +42,8 @@ def consume(args: argparse.Namespace) -> int:
 
     if not args.video_seconds > 0:
         raise BadSetting(f"--video-seconds is {args.video_seconds}", remedy="give more than 0")
+    if args.idle is not None and not 0 < args.idle < float("inf"):
+        raise BadSetting(f"--idle is {args.idle}", remedy="give more than 0, or leave it out")
     signer = Signer.read(args.sign) if args.sign else None
     bounds = kafka.Bounds(**{field.name: getattr(args, field.name) for field in dataclasses.fields(kafka.Bounds)})
     given = brokers.properties(args.properties) if args.properties else {}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from sdk.errors import EvidenceInvalid
+from sdk.errors import BadSetting, EvidenceInvalid
 from sdk.evidence.chain import Signer, seal
 from sdk.evidence.record import Record, digest, dumps, loads
 from sdk.integrations import locks
@@ -58,7 +58,12 @@ class Lines:
 
     def __init__(self, path: Path, *, signer: Signer | None = None) -> None:
         self._signer = signer
-        self._file = path.open("a+b")
+        try:
+            self._file = path.open("a+b")
+        except OSError as error:
+            raise BadSetting(
+                f"{path} cannot be written: {error.strerror}", remedy="name a file in a folder that exists"
+            ) from error
         try:
             locks.hold(self._file, f"another process writes {path}", remedy="give each consumer a file of its own")
             self._known, self._previous = self._read(path)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sdk import sources
 from sdk.analyzer import Analyzer, load
-from sdk.errors import BadSetting, UnknownName
+from sdk.batches import OF_THE_CALL
+from sdk.errors import BadSetting, SdkError, UnknownName
 from sdk.frames import Color
 from sdk.inputs import Input
 from sdk.source import Captured, Matrix, Settings
@@ -41,6 +42,7 @@ def stream(
     *,
     keep: Keep = "all",
     color: Color = "rgb",
+    decoder: str | None = None,
     matrix: Matrix = "bt601",
     limits: VideoLimits | None = None,
 ) -> Stream:
@@ -55,10 +57,13 @@ def stream(
             those that come while another is analysed, so that the answer is about now. A file's frames then come at
             their times.
         color: channel order of arrays in an iterable.
+        decoder: name and version of what made these arrays, for results to name.
         matrix: colour matrix of a video that names none; "bt601" is what training's video went through.
         limits: what a video may cost before it is refused.
 
-    A damaged source is an error here, after every frame before the damage was given.
+    A damaged source is an error here, after every frame before the damage was given. Of a folder, or an iterable of
+    paths or bytes, every file is a source of its own: one that cannot be analysed is a moment with its error, and the
+    stream goes on.
     """
     for kind, name, known in (
         ("way to keep frames", keep, ("all", "latest")),
@@ -72,7 +77,8 @@ def stream(
     if not isinstance(limits, VideoLimits | None):
         raise BadSetting(f"limits is {limits!r}", remedy="give sdk.VideoLimits(...), or None")
     sources.kind(source)
-    return Stream(source, analyzer, keep=keep, settings=Settings(color=color, matrix=matrix, limits=limits))
+    settings = Settings(color=color, decoder=decoder, matrix=matrix, limits=limits)
+    return Stream(source, analyzer, keep=keep, settings=settings)
 
 
 class Stream:
@@ -122,9 +128,16 @@ class _Started:
     future: Future[Analysis]
 
     def moment(self) -> Moment:
-        """Wait for the analysis."""
+        """Wait for the analysis; an error is part of the moment if it is about one file among others."""
+        analysis = failure = None
+        try:
+            analysis = self.future.result()
+        except SdkError as error:
+            if not _is_a_file(self.captured) or isinstance(error, OF_THE_CALL):
+                raise
+            failure = error
         return Moment(
-            index=self.index, time_s=self.captured.time_s, dropped=self.dropped, analysis=self.future.result()
+            index=self.index, time_s=self.captured.time_s, dropped=self.dropped, analysis=analysis, error=failure
         )
 
 
@@ -155,7 +168,7 @@ def _in_order(
 
     What ends the source is raised after all that was started.
     """
-    captured = _taken(sources.read(source, settings), analyzer, settings.color)
+    captured = _taken(sources.read(source, settings), analyzer, settings)
     numbered: Iterator[tuple[int, Captured]]
     if keep == "latest":
         numbered = newest = Latest(captured)
@@ -189,7 +202,7 @@ def _in_order(
         raise failure
 
 
-def _taken(captured: Generator[Captured], analyzer: Analyzer, color: Color) -> Generator[Captured]:
+def _taken(captured: Generator[Captured], analyzer: Analyzer, settings: Settings) -> Generator[Captured]:
     """Frames of a video, copied before the next is asked for: decoders write that one where this one was.
 
     A file is left for a lane to decode.
@@ -199,13 +212,23 @@ def _taken(captured: Generator[Captured], analyzer: Analyzer, color: Color) -> G
             picture = one.picture
             if isinstance(picture, bytearray | memoryview):
                 picture = bytes(picture)
-            elif not isinstance(picture, Input | str | os.PathLike | bytes):
-                picture = dataclasses.replace(analyzer.read(picture, color=color), is_video=True)
+            elif not _is_a_file(one) and not isinstance(picture, Input):
+                taken = analyzer.read(picture, color=settings.color, decoder=settings.decoder)
+                picture = dataclasses.replace(taken, is_video=True)
             yield dataclasses.replace(one, picture=picture)
+
+
+def _is_a_file(captured: Captured) -> bool:
+    """Whether it is a still image that came as a file, of which the next knows nothing; no frame of a video."""
+    if isinstance(captured.picture, Input):
+        return not captured.picture.is_video
+    return captured.error is not None or isinstance(captured.picture, str | os.PathLike | bytes)
 
 
 def _analysis(analyzer: Analyzer, captured: Captured) -> Analysis:
     """The analysis of one frame, by the thresholds for what it is."""
+    if captured.error is not None:
+        raise captured.error
     analysis = analyzer.analyze(captured.picture)
     if captured.damage:
         verdict = Verdict("inconclusive", f"the decoder had to repair this frame: {captured.damage}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -12,9 +13,11 @@ import torch
 
 import sdk
 from export import artifact
+from export.commands import main
 from export.freeze import freeze
 from export.targets import onnx as target
 from sdk import passes
+from tests.training import test_keras_weights as keras
 from training import models
 from training.card import Card
 from training.nn.detector import Detector
@@ -96,3 +99,23 @@ def test_moments_do_not_depend_on_the_pieces(rng: np.random.Generator) -> None:
     found = gathered.arrays()
     np.testing.assert_allclose(found["mean"], exact.mean((1, 2)), rtol=1e-12)
     np.testing.assert_allclose(found["variance"], exact.var((1, 2)), rtol=1e-9)
+
+
+def test_the_command_takes_the_authors_keras_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What follows a checkpoint of ours follows theirs: the same call with another detector."""
+    asked = []
+    monkeypatch.setattr(
+        target, "export", lambda *given, **how: asked.append((*given, how)) or SimpleNamespace(parity=[])
+    )
+    written = keras.write(tmp_path / "weights.h5", keras.published_layout(4))
+    command = ["onnx", "mantranet", "--out", str(tmp_path / "artifact"), "--checkpoint"]
+    assert main([*command, str(tmp_path / "weights.h5")]) == 0
+    ((detector, folder, how),) = asked
+    assert (folder, how["model"], "weights" in how["required"]) == (tmp_path / "artifact", "mantranet", True)
+    head = detector.net.head.weight.detach().numpy()
+    np.testing.assert_array_equal(head, written["pred/kernel"].transpose(3, 2, 0, 1))
+    keras.write(tmp_path / "other.h5", {"dense": {"kernel": (3, 4)}})
+    assert main([*command, str(tmp_path / "other.h5")]) == 2
+    assert "other.h5 holds no weights of mantranet: it lacks " in capsys.readouterr().err

@@ -80,8 +80,11 @@ def test_the_command_builds_the_cuda_library_or_says_what_is_missing(monkeypatch
     assert capsys.readouterr().out == f"{tmp_path / cuda_library.NAME}\n"
 
 
-def test_a_library_that_is_not_there_is_none(monkeypatch, tmp_path):
+def test_a_library_that_is_not_there_or_does_not_load_is_none_and_says_why(monkeypatch, tmp_path):
     monkeypatch.setattr(cuda_library, "FOLDER", tmp_path)
     cuda_library.cuda.cache_clear()
     assert cuda_library.cuda() is None
+    assert cuda_library.reason_against() == "not built: python -m kernels cuda builds it in a checkout"
+    (tmp_path / cuda_library.NAME).write_bytes(b"no library")
+    assert str(cuda_library.reason_against()).startswith("_cuda.so does not load: ")
     cuda_library.cuda.cache_clear()

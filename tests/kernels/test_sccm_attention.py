@@ -15,14 +15,17 @@ from onnx.reference import ReferenceEvaluator
 
 from kernels.sccm_attention import functional, lowering, reference
 from kernels.testing import assert_parity
+from sdk.backends import openvino
 
 Inputs = tuple[np.ndarray, np.ndarray, np.ndarray]
-SHAPES = [(1, 3, 4), (2, 5, 8), (1, 18, 64), (2, 144, 16)]
+SHAPES = [(1, 3, 4), (2, 5, 8), (1, 18, 64), (2, 144, 16), (1, 144, 256), (1, 288, 256)]
+"""The last two are PSCC-Net's own, at the coarser scales of psccnet-lite."""
+KINDS = {np.float32: TensorProto.FLOAT, np.float16: TensorProto.FLOAT16}
 
 
-def model() -> onnx.ModelProto:
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", "C", "N"]) for name in ("theta", "phi", "g")]
-    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("spatial", "channel")]
+def model(kind: int) -> onnx.ModelProto:
+    values = [helper.make_tensor_value_info(name, kind, ["B", "C", "N"]) for name in ("theta", "phi", "g")]
+    results = [helper.make_tensor_value_info(name, kind, None) for name in ("spatial", "channel")]
     node = helper.make_node(lowering.NAME, ["theta", "phi", "g"], ["spatial", "channel"], domain=lowering.DOMAIN)
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid(lowering.DOMAIN, 1)]
     graph = helper.make_graph([node], "sccm", values, results)
@@ -38,15 +41,25 @@ def run_torch(inputs: Inputs) -> list[np.ndarray]:
 
 
 def run_onnx(inputs: Inputs) -> list[np.ndarray]:
-    return ReferenceEvaluator(model()).run(None, feeds(inputs))
+    return ReferenceEvaluator(model(KINDS[inputs[0].dtype.type])).run(None, feeds(inputs))
+
+
+def inlined(inputs: Inputs) -> bytes:
+    return inliner.inline_local_functions(model(KINDS[inputs[0].dtype.type])).SerializeToString()
 
 
 def run_onnxruntime(inputs: Inputs) -> list[np.ndarray]:
-    content = inliner.inline_local_functions(model()).SerializeToString()
-    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, feeds(inputs))
+    session = onnxruntime.InferenceSession(inlined(inputs), providers=["CPUExecutionProvider"])
+    return session.run(None, feeds(inputs))
 
 
-IMPLEMENTATIONS = {"torch": run_torch, "onnx": run_onnx, "onnxruntime": run_onnxruntime}
+def run_openvino(inputs: Inputs) -> list[np.ndarray]:
+    core = openvino.runtime().Core()
+    compiled = core.compile_model(core.read_model(inlined(inputs)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return list(compiled(feeds(inputs)).values())
+
+
+IMPLEMENTATIONS = {"torch": run_torch, "onnx": run_onnx, "onnxruntime": run_onnxruntime, "openvino": run_openvino}
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
@@ -56,6 +69,26 @@ def test_matches_reference(name: str, shape: tuple[int, ...], rng: np.random.Gen
     expected = reference.sccm_attention(*(array.astype(np.float64) for array in inputs))
     for actual, truth in zip(IMPLEMENTATIONS[name](inputs), expected, strict=True):
         assert_parity(actual, truth, op="sccm_attention", precision="fp32")
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_halves_in_and_out_are_float32_between(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    inputs = tuple(rng.standard_normal(shape).astype(np.float16) for _ in range(3))
+    expected = reference.sccm_attention(*(array.astype(np.float64) for array in inputs))
+    for actual, truth in zip(IMPLEMENTATIONS[name](inputs), expected, strict=True):
+        assert actual.dtype == np.float16
+        assert_parity(actual, truth, op="sccm_attention", precision="fp16")
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_logits_beyond_the_range_of_halves_stay_finite(name: str, rng: np.random.Generator) -> None:
+    theta, phi = (np.sign(rng.standard_normal((1, 32, 16))).astype(np.float16) * 128 for _ in range(2))
+    assert (theta.astype(np.float32).transpose(0, 2, 1) @ phi.astype(np.float32)).max() > np.finfo(np.float16).max
+    inputs = (theta, phi, rng.standard_normal((1, 32, 16)).astype(np.float16))
+    expected = reference.sccm_attention(*(array.astype(np.float64) for array in inputs))
+    for actual, truth in zip(IMPLEMENTATIONS[name](inputs), expected, strict=True):
+        assert_parity(actual, truth, op="sccm_attention", precision="fp16")
 
 
 def test_logits_of_hundreds_stay_finite_and_exact(rng: np.random.Generator) -> None:

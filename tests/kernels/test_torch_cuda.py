@@ -13,9 +13,11 @@ import torch
 from kernels import cuda_library
 from kernels.sccm_attention import reference as sccm_reference
 from kernels.sccm_attention import torch_cuda as sccm
+from kernels.sccm_attention import torch_op as sccm_op
 from kernels.testing import assert_parity
 from kernels.zpool2d import reference as zpool_reference
 from kernels.zpool2d import torch_cuda as zpool
+from kernels.zpool2d import torch_op as zpool_op
 from tests.kernels import cuda_on_cpu, test_sccm_attention_cuda, test_zpool2d_cuda
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -90,6 +92,37 @@ def test_sccm_attention(device, built, shape, precision, rng):
         assert_parity(wide(actual), expected, op="sccm_attention", precision=precision)
     again = sccm.sccm_attention(library, *inputs)
     assert all(torch.equal(a, b) for a, b in zip(outputs, again, strict=True))
+
+
+def test_as_operators_of_torch_they_are_the_same(device, built, monkeypatch, rng):
+    """On a GPU by their names; without one the functions that those call, which take the library that is here."""
+    x, floor = drawn((1, 2, 20, 24), "fp32", device, rng), torch.linspace(1e-5, 2, 2, device=device)
+    inputs = [drawn((1, 18, 64), "fp32", device, rng) for _ in range(3)]
+    zpool2d, attention = zpool_op.zpool2d_on_gpu, sccm_op.sccm_attention
+    if device == "cuda":
+        zpool2d, attention = torch.ops.forensics.zpool2d, torch.ops.forensics.sccm_attention
+    loaded = built(test_zpool2d_cuda.SOURCE)
+    if device == "cpu":
+        cuda_on_cpu.choose(loaded)
+    monkeypatch.setattr(cuda_library, "cuda", lambda: loaded)
+    z = zpool2d(x, floor, [3, 7], magnitude=True)
+    assert torch.equal(z, zpool.zpool2d(loaded, x, floor, windows=(3, 7)))
+    attending = built(test_sccm_attention_cuda.SOURCE)
+    if device == "cpu":
+        cuda_on_cpu.choose(attending)
+    monkeypatch.setattr(cuda_library, "cuda", lambda: attending)
+    for actual, expected in zip(attention(*inputs), sccm.sccm_attention(attending, *inputs), strict=True):
+        assert torch.equal(actual, expected)
+
+
+def test_operators_without_the_library_say_what_builds_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(cuda_library, "FOLDER", tmp_path)
+    monkeypatch.setattr(cuda_library, "cuda", lambda: None)
+    words = r"is not available: not built: .*\n  -> python -m kernels cuda"
+    with pytest.raises(ValueError, match=f"forensics::zpool2d {words}"):
+        zpool_op.zpool2d_on_gpu(torch.ones(1, 1, 4, 4), torch.ones(1), [3], magnitude=True)
+    with pytest.raises(ValueError, match=f"forensics::sccm_attention {words}"):
+        sccm_op.sccm_attention(*[torch.ones(1, 3, 4)] * 3)
 
 
 def test_what_has_no_kernel_is_refused_with_a_reason_and_a_remedy(on_cpu):

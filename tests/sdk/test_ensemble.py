@@ -94,7 +94,7 @@ def test_below_min_score_there_is_no_heatmap(folder, bright):
         score = both.analyze(bright).score
         assert both.analyze(bright, min_score=score).localised
         assert not both.analyze(bright, min_score=np.nextafter(score, 1)).localised
-        assert not both.analyze(bright, min_score=5.0).localised
+        assert not both.analyze(bright, min_score=1.0).localised
 
 
 def test_a_model_whose_heatmap_has_no_weight_does_not_localise(folder, bright, monkeypatch):
@@ -111,7 +111,7 @@ def test_a_model_whose_heatmap_has_no_weight_does_not_localise(folder, bright, m
                 ),
             )
         both.analyze(bright)
-    assert asked == {"first": 2.0, "second": 0.0}
+    assert asked == {"first": 1.0, "second": 0.0}
 
 
 def test_other_weights_than_it_was_made_with_are_refused(folder):

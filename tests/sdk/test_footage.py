@@ -103,25 +103,41 @@ def test_a_video_is_examined_the_same_each_time(analyzer, policy, clip):
     assert first == second
 
 
-def test_a_video_is_replayed_and_reported(analyzer, policy, clip, path):
-    text = seal(Examiner([analyzer], policy(0.1)).examine(clip))
-    (again,) = replay(record.loads(text), clip, artifacts={"toy": path})
-    assert (again.matches, again.identical) == (True, True)
+def test_a_video_is_replayed_and_reported(analyzer, policy, clip, path, tmp_path):
+    text = seal(Examiner([analyzer], policy(0.1), policy(0.1)).examine(clip))
+    means = {"artifacts": {"toy": path}, "policies": [tmp_path / "policy.toml"]}
+    (again,) = replay(record.loads(text), clip, **means)
+    assert (again.matches, again.identical, again.differs, again.unchecked) == (True, True, (), ())
     shown = page(text, [again])
     assert "0.16 s (frame 4, score 0.90" in shown
     assert "<td>manipulated</td>" in shown
     assert "<th>Authentic frames</th><td>1% of them from 0.3000, 5% of them from 0.2000</td>" in shown
     changed = json.loads(text)
     changed["video"]["models"]["toy"]["verdicts"]["manipulated"] = 1
-    (again,) = replay(record.loads(record.dumps(changed)), clip, artifacts={"toy": path})
-    assert (again.matches, again.identical) == (True, False)
-    changed["video"]["models"]["toy"]["spans"][0]["frames"] = "<script>"  # a record may come from anybody
+    (again,) = replay(record.loads(record.dumps(changed)), clip, **means)
+    assert (again.matches, again.identical) == (False, False)
+    assert again.differs == ("video.models.toy.verdicts.manipulated: 1 in the record, 2 now",)
+    changed["decision"]["reasons"] = ["<script>"]  # a record may come from anybody
     assert "<script" not in page(record.dumps(changed), [again])
     changed["video"]["worst"][0]["frame"] = 10
     with pytest.raises(EvidenceInvalid, match="has no frame 10"):
-        replay(record.loads(record.dumps(changed)), clip, artifacts={"toy": path})
+        replay(record.loads(record.dumps(changed)), clip, **means)
     with pytest.raises(EvidenceInvalid, match="not whole: video"):
         record.loads(record.dumps(changed | {"video": {"frames": 3, "worst": [], "models": {}}}))
+
+
+def test_a_video_of_which_the_end_was_cut_from_the_record_does_not_match(analyzer, policy, clip, path, tmp_path):
+    examiner = Examiner([analyzer], policy(0.1))
+    whole, start = json.loads(seal(examiner.examine(clip))), json.loads(seal(examiner.examine(clip)))
+    start["video"]["frames"] = 4
+    (again,) = replay(start, clip, artifacts={"toy": path}, policies=[tmp_path / "policy.toml"])
+    assert again.differs == ("video.frames: 4 in the record, 10 now",)
+    limit = {"type": "LimitExceeded", "problem": "late", "remedy": "none"}
+    (again,) = replay(whole | {"error": limit}, clip, artifacts={"toy": path}, policies=[tmp_path / "policy.toml"])
+    assert again.unchecked == ("error: no replay can tell what limit ended the examination",)
+    (again,) = replay(whole, clip, artifacts={"toy": path})
+    assert (again.differs, again.matches) == ((), False)
+    assert [each.partition(":")[0] for each in again.unchecked] == ["decision", "video"]
 
 
 def test_what_was_found_before_a_limit_counts_beside_the_limit(analyzer, policy, clip, path):

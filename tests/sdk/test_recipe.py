@@ -30,6 +30,8 @@ from tests.sdk import toy
         ({"min_score": "a"}, r"min_score is 'a'\n  -> give a number in \[0, 1\]"),
         ({"min_score": float("nan")}, "min_score is nan"),
         ({"min_score": -0.1}, r"min_score is -0\.1"),
+        ({"min_score": 1.5}, r"min_score is 1\.5\n  -> give a number in \[0, 1\]"),
+        ({"min_score": np.nextafter(1, 2)}, "min_score is "),
         ({"min_score": True}, r"min_score is True\n  -> give a number in \[0, 1\]"),
         ({"min_score": np.True_}, r"min_score is np\.True_\n  -> give a number in \[0, 1\]"),
         ({"min_score": np.float32("nan")}, r"min_score is np\.float32\(nan\)\n  -> give a number"),
@@ -43,7 +45,7 @@ def test_refused(setting, words):
         Recipe(**{"model": None, **setting})
 
 
-@pytest.mark.parametrize("setting", [{"working_size": 0}, {"working_size": SMALLEST}, {"threads": 1}, {"min_score": 2}])
+@pytest.mark.parametrize("setting", [{"working_size": 0}, {"working_size": SMALLEST}, {"threads": 1}, {"min_score": 1}])
 def test_accepted(setting):
     assert {name: getattr(Recipe(model=None, **setting), name) for name in setting} == setting
 
@@ -61,6 +63,8 @@ def test_calls_check_what_they_are_given(tmp_path):
         assert not analyzer.analyze(frame, min_score=np.float32(0.99)).localised
         with pytest.raises(sdk.BadSetting, match="min_score is nan"):
             analyzer.analyze(frame, min_score=float("nan"))
+        with pytest.raises(sdk.BadSetting, match=r"min_score is 1\.5\n  -> give a number in \[0, 1\]"):
+            analyzer.analyze(frame, min_score=1.5)
         with pytest.raises(sdk.BadSetting, match="given one source\n  -> give a list"):
             analyzer.analyze_batch("photo.jpg")
         with pytest.raises(sdk.BadSetting, match="height is 0\n  -> give a whole number of pixels, 1 or more"):

@@ -16,7 +16,13 @@ from PIL import Image
 
 import sdk
 from sdk import sources
-from sdk.errors import BadFrame, BadSetting, DecodeFailed, DeviceUnavailable, UnknownName, UnsupportedImage
+from sdk.errors import (
+    BadFrame,
+    BadSetting,
+    DecodeFailed,
+    DeviceUnavailable,
+    UnknownName,
+)
 from sdk.inputs import Input
 from sdk.streaming import stream as streaming
 from tests.sdk.clips import Clip, fail, grey, interrupt, level, toy_of_video
@@ -115,14 +121,34 @@ def test_colour_order_is_that_of_arrays(analyzer):
     np.testing.assert_array_equal(moment.analysis.frame, frame)
 
 
-def test_a_folder_is_read_in_the_order_of_its_numbers(analyzer, tmp_path):
-    for number in (1, 2, 10, 100):
-        Image.fromarray(grey(10 + number)).save(tmp_path / f"frame-{number}.png")
-    (tmp_path / "notes.txt").write_text("no frame")
-    moments = list(sdk.stream(tmp_path, analyzer))
-    assert [level(moment) for moment in moments] == [11, 12, 20, 110]
-    assert {moment.time_s for moment in moments} == {None}
-    assert not sdk.stream(str(tmp_path), analyzer).summary.frames
+class Surface:
+    """A frame of a decoder that shows its memory and offers nothing else."""
+
+    def __init__(self, memory) -> None:
+        self.__array_interface__ = memory.__array_interface__
+
+
+def test_frames_that_show_their_memory_are_taken_over_and_their_decoder_is_told(analyzer):
+    def frames():
+        memory = np.empty((64, 64, 3), np.uint8)
+        for index in range(5):
+            memory[:] = grey(10 + index)
+            yield Surface(memory)
+
+    got = list(sdk.stream(frames(), analyzer, decoder="made 1.0"))
+    assert [level(moment) for moment in got] == list(range(10, 15))
+    assert {moment.analysis.runtime.decoder for moment in got} == {"none: tests.Surface, decoded by made 1.0"}
+
+
+def test_what_is_no_frame_by_protocol_is_refused(analyzer):
+    with pytest.raises(BadFrame, match=r"dtype float64\n  -> if its values are 0\.\.1"):
+        list(sdk.stream([Surface(np.zeros((4, 4, 3)))], analyzer))
+
+
+@pytest.mark.parametrize("decoder", ["", 9])
+def test_a_decoder_is_told_in_words(analyzer, decoder):
+    with pytest.raises(BadSetting, match=f"decoder is {decoder!r}\n  -> give name and version of what made the array"):
+        list(sdk.stream([grey(30)], analyzer, decoder=decoder))
 
 
 def test_a_stack_of_frames_is_an_iterable(analyzer):
@@ -219,11 +245,6 @@ def test_addresses_that_are_not_read_are_refused(analyzer):
 def test_paths_that_no_file_has_are_refused(analyzer, path, said):
     with pytest.raises(DecodeFailed, match=said):
         next(sdk.stream(path, analyzer))
-
-
-def test_a_folder_without_images_is_refused(analyzer, tmp_path):
-    with pytest.raises(UnsupportedImage, match="is a folder without images"):
-        next(sdk.stream(tmp_path, analyzer))
 
 
 def test_every_kind_of_source_says_what_it_claims():

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import cv2
 import h5py
 import numpy as np
 import pytest
 import torch
 
 from training import checkpoints, keras_weights
+from training.commands import main
+from training.errors import ForeignWeights
+from training.evaluation.predictors import Checkpoint
 
 Shapes = dict[str, dict[str, tuple[int, ...]]]
 
@@ -43,7 +47,8 @@ def write(file: Path, layers: Shapes, *, above: str = "", again: str = "") -> di
         for layer, weights in layers.items():
             group = root.require_group("Featex" if layer.startswith("b") and layer != "bnorm" else layer)
             for name, shape in weights.items():
-                written[f"{layer}/{name}"] = rng.random(shape, np.float32)
+                values = rng.random(shape, np.float32) / max(1, np.prod(shape[:-1]))  # so that answers stay finite
+                written[f"{layer}/{name}"] = values.astype(np.float32)
                 group[f"{layer}{again}/{name}:0"] = written[f"{layer}/{name}"]
     return written
 
@@ -87,8 +92,52 @@ def test_missing_and_foreign_weights_are_named(tmp_path: Path) -> None:
     layers["dense"] = {"kernel": (3, 4)}
     del layers["pred"]["bias"]
     write(tmp_path / "weights.h5", layers)
-    with pytest.raises(ValueError, match=re.escape("lacks ['pred/bias'] and has ['dense/kernel']\n  -> give the")):
+    told = "no weights of mantranet: it lacks pred/bias; it has dense/kernel besides\n  -> give the whole model's"
+    with pytest.raises(ForeignWeights, match=re.escape(told)):
         checkpoints.load_published("mantranet", [tmp_path / "weights.h5"])
+
+
+def test_weights_of_another_shape_are_told(tmp_path: Path) -> None:
+    write(tmp_path / "weights.h5", published_layout(4) | {"pred": {"kernel": (5, 5, 8, 1), "bias": (1,)}})
+    with pytest.raises(ForeignWeights, match=r"(?s)weights.h5 holds no weights of mantranet: .*head.weight.*-> give"):
+        checkpoints.load_published("mantranet", [tmp_path / "weights.h5"])
+
+
+def test_a_keras_file_is_a_checkpoint(tmp_path: Path) -> None:
+    write(tmp_path / "weights.h5", published_layout(4))
+    loaded = checkpoints.load(tmp_path / "weights.h5", model="mantranet")
+    expected = checkpoints.load_published("mantranet", [tmp_path / "weights.h5"]).state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
+    with pytest.raises(ValueError, match="weights of mantranet, not of psccnet\n  -> name mantranet"):
+        checkpoints.load(tmp_path / "weights.h5", model="psccnet")
+    write(tmp_path / "weights.h5", published_layout(20))
+    with pytest.raises(ValueError, match=r"has 20 free filters: .* whose windows no file tells\n  -> load_published"):
+        checkpoints.load(tmp_path / "weights.h5")
+
+
+def test_the_command_evaluates_a_keras_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames, rng = {}, np.random.default_rng(1)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for name in ("one", "two"):
+        frames[name] = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), frames[name])
+        cv2.imwrite(str(tmp_path / "masks" / f"{name}.png"), 255 * (np.indices((40, 48))[1] < 20).astype(np.uint8))
+    write(tmp_path / "weights.h5", published_layout(4))
+    options = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--threads", "1"]
+    assert main(["evaluate", "--checkpoint", str(tmp_path / "weights.h5"), *options]) == 0
+    assert "pixel_auc" in capsys.readouterr().out
+    answer = Checkpoint(tmp_path / "weights.h5").predict(frames["one"])
+    detector = checkpoints.load_published("mantranet", [tmp_path / "weights.h5"]).eval()
+    with torch.inference_mode():
+        heatmap, _ = detector(torch.from_numpy(frames["one"])[None])
+    np.testing.assert_allclose(answer.heatmap, heatmap[0].numpy(), atol=1e-6)
+    with h5py.File(tmp_path / "other.h5", "w") as content:
+        content["dense/dense/kernel:0"] = np.ones((3, 4), np.float32)
+        content["words"] = "no weights at all"
+        content["nothing"] = h5py.Empty("f")
+    assert main(["evaluate", "--checkpoint", str(tmp_path / "other.h5"), *options]) == 2
+    assert "other.h5 holds no weights of mantranet: it lacks " in capsys.readouterr().err
 
 
 def test_the_optimisers_state_is_left_aside_and_doubles_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import cv2
 import numpy as np
 import pytest
@@ -36,6 +38,13 @@ def test_nodes_per_level_are_the_figures(level: int, published: int, with_ours: 
     assert np.unique(numbers).tolist() == list(range(with_ours))
     assert (np.diff(numbers) >= 0).all()
     assert numbers[: len(PUBLISHED)].max() == published - 1
+
+
+def test_leaves_keep_their_order() -> None:
+    """The rows of a trained classifier are the leaves in this order: changed, every checkpoint would name others."""
+    named = "\n".join(f"{each.family}/{each.operation}/{'/'.join(map(str, each.parameters))}" for each in LEAVES)
+    digest = "ed37baefe9a641f0d0a2b2f1d3434a885df29ad18c7d7d5d63c16edb01b1faf5"
+    assert hashlib.sha256(named.encode()).hexdigest() == digest
 
 
 def test_every_manipulation_but_none_is_made_under_a_mask(monkeypatch) -> None:

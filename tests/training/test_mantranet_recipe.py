@@ -94,6 +94,20 @@ def test_the_classifier_learns_and_its_extractor_is_taken_over(narrow: str, phot
     torch.testing.assert_close(detector.net.extractor.last.weight, content["state"]["extractor.last.weight"])
 
 
+def test_the_first_step_resumes_exactly(
+    narrow: str, photographs: Path, tmp_path: Path, interrupted: Callable[[float], AbstractContextManager[None]]
+) -> None:
+    mantranet.fit("mantranet-imc", tmp_path / "whole", recipe(photographs), settings(), body=narrow)
+    with interrupted(0.5):
+        mantranet.fit("mantranet-imc", tmp_path / "parts", recipe(photographs), settings(), body=narrow)
+    assert checkpoints.read(tmp_path / "parts" / "checkpoint.pt")["progress"]["step"] == 2
+    mantranet.fit("mantranet-imc", tmp_path / "parts", recipe(photographs), settings(), body=narrow)
+    whole, parts = (checkpoints.read(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
+    assert (whole["progress"]["step"], parts["progress"]["step"]) == (4, 4)
+    for kept in ("state", "average", "optimiser"):
+        torch.testing.assert_close(parts[kept], whole[kept], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(("halvings", "every"), [(0, 4), (1, 2), (2, 1)])
 def test_sparse_decisions_are_those_of_their_pixels(narrow: str, halvings: int, every: int) -> None:
     classifier = mantranet.fresh_classifier(Config(body=narrow, halvings=halvings)).double()

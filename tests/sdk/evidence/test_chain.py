@@ -88,4 +88,6 @@ def test_a_file_that_is_no_key_is_refused(tmp_path, key_path):
     with pytest.raises(EvidenceInvalid, match="cannot be read as a private key"):
         chain.Signer.read(tmp_path / "no.pem")
     with pytest.raises(EvidenceInvalid, match="cannot be read as a public key"):
+        keys.public(tmp_path / "no.pem")
+    with pytest.raises(EvidenceInvalid, match="checking takes the public one"):
         keys.public(key_path)
