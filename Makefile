@@ -7,7 +7,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --co
 CXX_FILES = $(shell git ls-files '*.c' '*.cc' '*.cpp' '*.cu' '*.cuh' '*.h' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint native dist bench
+.PHONY: help demo test lint native nvcc dist bench
 
 help:  ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -27,6 +27,8 @@ lint: $(VENV)/.dev  ## ruff, mypy, import-linter, clang-format
 
 native: $(VENV)/.dev  ## operators in C++, which nothing needs; says what is missing where it cannot build them
 	@$(VENV)/bin/python -m kernels
+
+nvcc: $(VENV)/.nvcc  ## NVIDIA's compiler into the environment, for the tests of the CUDA sources
 
 dist: $(VENV)/.dev  ## wheel and source distribution into dist/
 	@$(VENV)/bin/python -m build --outdir dist >/dev/null
@@ -53,3 +55,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing what developing needs into $(VENV)" >&2
 	@$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.nvcc: pyproject.toml constraints.txt | $(VENV)/.dev
+	@echo "installing NVIDIA's compiler into $(VENV)" >&2
+	@$(PIP) --editable '.[nvcc]'
+	@touch $@

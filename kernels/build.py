@@ -106,7 +106,8 @@ def _pybind11() -> str:
 
 
 def _cmake_run(*arguments: str) -> None:
-    done = subprocess.run([_cmake() or "cmake", *arguments], capture_output=True, text=True, check=False)
+    command = [_cmake() or "cmake", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=cuda_library.environment())
     if done.returncode:
         raise CannotBuild(
             f"cmake {' '.join(arguments[:2])} failed:\n{done.stdout}{done.stderr}", remedy="read its last lines"

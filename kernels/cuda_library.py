@@ -153,13 +153,21 @@ def offered() -> dict[str, str]:
 
 
 def compiler() -> str | None:
-    """The nvcc on PATH, or where pip puts one."""
+    """The nvcc that pip put into this environment, which was asked for by version, or else that on PATH."""
     from_pip = str(Path(get_path("purelib"), "nvidia", "cu13", "bin"))
-    return shutil.which("nvcc") or shutil.which("nvcc", path=from_pip)
+    return shutil.which("nvcc", path=from_pip) or shutil.which("nvcc")
+
+
+def environment() -> dict[str, str]:
+    """What a linker is run with: pip puts CUDA's runtime into ``lib``, where the nvcc beside it does not look."""
+    found, known = compiler(), os.environ.get("LIBRARY_PATH")
+    folders = [*([str(Path(found).parents[1] / "lib")] if found else []), *([known] if known else [])]
+    return os.environ | ({"LIBRARY_PATH": os.pathsep.join(folders)} if folders else {})
 
 
 def _nvcc(*arguments: str) -> str:
-    done = subprocess.run([compiler() or "nvcc", *arguments], capture_output=True, text=True, check=False)
+    command = [compiler() or "nvcc", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     if done.returncode:
         raise CannotBuild(f"nvcc failed:\n{done.stdout}{done.stderr}", remedy="read its last lines")
     return done.stdout + done.stderr

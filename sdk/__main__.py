@@ -18,7 +18,7 @@ from sdk.errors import BadSetting, SdkError, UnknownName
 from sdk.evidence import commands as evidence
 from sdk.integrations import commands as integrations
 from sdk.overlay_mark import is_overlay
-from sdk.paths import Skipped, check_not_a_folder, expand, make, overlay_path
+from sdk.paths import Skipped, check_not_a_folder, expand, make, overlay_path, shown
 from sdk.pillow import readable
 from sdk.serve import commands as service
 from sdk.streaming import commands as streaming
@@ -47,7 +47,7 @@ def analyze(args: argparse.Namespace) -> int:
                 continue
             try:
                 check_not_a_folder(path)
-                analysis = analyzer.analyze(path, progress=bar.tiles(path.name, sys.stderr))
+                analysis = analyzer.analyze(path, progress=bar.tiles(shown(path.name), sys.stderr))
                 saved = analysis.save_overlay(overlay_path(args.save, path)) if args.save else None
             except (SdkError, OSError) as error:
                 status = FAILED
@@ -59,15 +59,15 @@ def analyze(args: argparse.Namespace) -> int:
                 print(json.dumps(line | {"overlay": str(saved)} if saved else line), flush=True)
                 continue
             for one, mark in by_model(analysis):
-                print(f"{one.verdict.name}\t{one.score:.3f}\t{path}{mark}", flush=True)
+                print(f"{one.verdict.name}\t{one.score:.3f}\t{shown(path)}{mark}", flush=True)
                 if one.verdict.name == "inconclusive":
                     print(f"{readable(str(path))}: {one.verdict.reason}", file=sys.stderr)
             for model, reason in failures(analysis).items():
-                print(f"failed\t-\t{path}\t{model}", flush=True)
+                print(f"failed\t-\t{shown(path)}\t{model}", flush=True)
                 told = "\n  -> ".join(options.in_words(reason))
-                print(f"{path}, {model}: {told}", file=sys.stderr)
+                print(f"{shown(path)}, {model}: {told}", file=sys.stderr)
     if skipped:
-        print(skipped, file=sys.stderr)
+        print(shown(str(skipped)), file=sys.stderr)
     return status
 
 
@@ -174,7 +174,7 @@ def print_failure(path: Path, error: SdkError | OSError, *, as_json: bool) -> No
         failure = {"type": type(error).__name__, "problem": problem, "remedy": remedy}
         print(json.dumps({"path": str(path), "error": failure}), flush=True)
         return
-    print(f"failed\t-\t{path}", flush=True)
+    print(f"failed\t-\t{shown(path)}", flush=True)
     name = readable(str(path))
     subject = "" if problem.startswith(name) else f"{name}: "
     print(f"{subject}{problem}\n  -> {remedy}", file=sys.stderr)
@@ -184,7 +184,7 @@ def progress(paths: Sequence[Path], terminal: TextIO) -> Iterator[Path]:
     """The paths; on a terminal with a bar below whatever else is printed."""
     for done, path in enumerate(paths):
         if terminal.isatty() and len(paths) > 1:
-            terminal.write(f"\r{bar.drawn(done / len(paths))} {done}/{len(paths)} {path.name[:40]:<40}\r")
+            terminal.write(f"\r{bar.drawn(done / len(paths))} {done}/{len(paths)} {shown(path.name)[:40]:<40}\r")
             terminal.flush()
         yield path
     if terminal.isatty() and len(paths) > 1:

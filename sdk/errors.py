@@ -96,6 +96,31 @@ class BadSetting(SdkError):
     """A setting has a value of a wrong type, or one out of its range."""
 
 
+class Faults:
+    """Errors about one thing, the ``subject``, that are told together: who mends one would only meet the next."""
+
+    def __init__(self, subject: str) -> None:
+        self._subject, self._found = subject, list[SdkError]()
+
+    def add(self, error: SdkError) -> None:
+        """Keep an error; the same one is told once."""
+        if str(error) not in map(str, self._found):
+            self._found.append(error)
+
+    def check(self, problem: str, remedy: str, *, holds: bool) -> None:
+        """Keep a :class:`BadSetting` unless something ``holds``."""
+        if not holds:
+            self.add(BadSetting(problem, remedy=remedy))
+
+    def tell(self) -> None:
+        """Raise what was found: a single error as it is, several as one."""
+        if len(self._found) == 1:
+            raise self._found[0]
+        if self._found:
+            lines = "".join(f"\n  {error.problem}: {error.remedy}" for error in self._found)
+            raise BadSetting(f"{len(self._found)} faults in {self._subject}:{lines}", remedy="mend them all")
+
+
 class AnalyzerClosed(SdkError):
     """An Analyzer was used after ``close()``."""
 

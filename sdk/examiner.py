@@ -17,11 +17,11 @@ import numpy as np
 
 from sdk import policy_file
 from sdk.analyzer import load
-from sdk.errors import AnalyzerClosed, BadSetting, LargePicture, SdkError
+from sdk.errors import AnalyzerClosed, BadSetting, Faults, LargePicture, SdkError
 from sdk.evidence import pictures, record
 from sdk.footage import REFUSALS, Footage, Watched, watch
 from sdk.metadata import MetadataReader
-from sdk.policy import Decision, Finding, Policy
+from sdk.policy import SEVERE, Decision, Finding, Policy, Threshold, Thresholds
 from sdk.signatures import HEAD, is_video
 
 if TYPE_CHECKING:
@@ -88,8 +88,13 @@ class Examiner:
         if len(self.analyzers) < len(analyzers):
             raise BadSetting("two of the models have one name", remedy="load each model once")
         self.policy, self.shadow = policy, shadow
+        faults = Faults("the policies")
         for each in (policy, shadow) if shadow else (policy,):
-            self._check(each)
+            try:
+                self._check(each)
+            except SdkError as error:
+                faults.add(error)
+        faults.tell()
 
     def examine(
         self,
@@ -189,15 +194,38 @@ class Examiner:
 
     def _check(self, policy: Policy) -> None:
         """Refuse a policy that could not judge what these models find."""
-        size = {name: analyzer.working_size for name, analyzer in self.analyzers.items()}
-        terms = {name: analyzer.artifact.contract.at(size[name]) for name, analyzer in self.analyzers.items()}
-        rates = {name: levels.photographs for name, levels in terms.items() if levels}
-        for content in policy.thresholds:
-            # Scores of 0 and an empty mask try every threshold without reaching any.
-            policy.decide({n: Finding(0.0, 0.0, "", rates.get(n, {})) for n in self.analyzers}, content=content)
-            moving = {n: Finding(0.0, 0.0, "", levels.video) for n, levels in terms.items() if levels and levels.video}
-            if len(moving) == len(self.analyzers):
-                policy.decide(moving, content=content)
+        faults = Faults(f"policy {policy.name} {policy.version}")
+        heard = [name for name in policy.models or sorted(self.analyzers) if name in self.analyzers]
+        if set(policy.models) - set(heard) or len(heard) < policy.agree:
+            try:
+                policy.decide(dict.fromkeys(self.analyzers, Finding(0.0, 0.0, "", {})))
+            except SdkError as error:
+                faults.add(error)
+        terms = {name: self.analyzers[name].artifact.contract.at(self.analyzers[name].working_size) for name in heard}
+        is_moving = all(levels and levels.video for levels in terms.values())
+        for name, levels in terms.items():
+            kinds = [levels.photographs if levels else {}, *([levels.video] if levels and is_moving else [])]
+            for content, limits in policy.thresholds.items():
+                for rates in kinds:
+                    self._check_levels(faults, f"{content}, {name}", limits, rates)
+        faults.tell()
+
+    def _check_levels(self, faults: Faults, of: str, limits: Thresholds, rates: Mapping[str, float]) -> None:
+        """Note what of ``limits`` a model with these ``rates`` has no score for, and block where it is lower."""
+        found = {}
+        for action in SEVERE:
+            threshold: Threshold | None = getattr(limits, action)
+            try:
+                if threshold is not None:
+                    found[action] = threshold.level(rates)
+            except BadSetting as error:
+                faults.add(error)
+        if len(found) == len(SEVERE):
+            faults.check(
+                f"{of}: block from {found['block']:.4f} lies below review from {found['review']:.4f}",
+                "block from a higher score",
+                holds=found["block"] >= found["review"],
+            )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 from sdk.errors import BadSetting, SdkError
 from sdk.limits import Limits
+from sdk.paths import shown
 
 LIMITS = {
     "bytes": "size of a file",
@@ -64,7 +65,7 @@ def working_size(text: str | None) -> int | None:
 
 def in_words(error: SdkError) -> tuple[str, str]:
     """Problem and remedy with the settings of Python written as the options of the command line."""
-    return _in_words(error.problem), _in_words(error.remedy)
+    return _in_words(shown(error.problem, lines=True)), _in_words(shown(error.remedy, lines=True))
 
 
 def _in_words(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import glob
 import os
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ SUFFIXES = {
     ".webp",
 }
 """What is analysed of a folder; a file that is named is analysed whatever its suffix."""
+_MOVING = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+"""Control characters, ends of lines, and what turns the direction of a text."""
 SUFFIXES_TOLD = 8
 """Kinds of skipped files that are named, the most frequent ones."""
 
@@ -90,6 +93,13 @@ def check_not_a_folder(path: Path) -> None:
             f"{path} is a folder without images",
             remedy=f"name the files, or give them a suffix that is known: {' '.join(sorted(SUFFIXES))}",
         )
+
+
+def shown(name: str | Path, *, lines: bool = False) -> str:
+    """A name on one line of a terminal, or a text with its ``lines``: what would move or colour it stands escaped."""
+    return _MOVING.sub(
+        lambda found: found[0] if lines and found[0] == "\n" else found[0].encode("unicode_escape").decode(), str(name)
+    )
 
 
 def make(folder: Path) -> None:

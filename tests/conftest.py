@@ -2,7 +2,7 @@
 
 ``REQUIRE_ALL=1`` turns every skip into a failure, except those for want of a GPU or of its compiler, those for want of
 a package index, of a builder of containers or of a kernel that gives namespaces, and those for want of the data folder
-when none was named. ``REQUIRE_GPU=1`` does so for the GPU's.
+when none was named. ``REQUIRE_GPU=1`` does so for the GPU's, ``REQUIRE_NVCC=1`` beside it for the compiler's.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _not_excused(report: pytest.TestReport | pytest.CollectReport) -> bool:
     reason = str(report.longrepr)
-    return report.skipped and not hasattr(report, "wasxfail") and not any(excuse in reason for excuse in EXCUSED)
+    excused = [excuse for excuse in EXCUSED if excuse != NO_NVCC or os.environ.get("REQUIRE_NVCC") != "1"]
+    return report.skipped and not hasattr(report, "wasxfail") and not any(excuse in reason for excuse in excused)
 
 
 def _fail(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -64,5 +64,10 @@ def test_where_all_is_required_only_gpu_nvcc_and_unnamed_data_skip(outcome):
     assert outcome(REQUIRE_ALL="1").startswith("1 failed, 1 passed, 3 skipped, 1 xfailed")
 
 
+@pytest.mark.skipif(not NO_GPU_HERE, reason="no NVIDIA GPU on this machine is what is tried here")
+def test_where_nvcc_was_installed_its_tests_may_not_skip(outcome):
+    assert outcome(REQUIRE_ALL="1", REQUIRE_NVCC="1").startswith("2 failed, 1 passed, 2 skipped, 1 xfailed")
+
+
 def test_a_named_folder_has_to_exist(outcome):
     assert "leave the option out" in outcome("--shared-data", "nowhere")

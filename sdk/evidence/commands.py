@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from sdk.errors import BadSetting, DecodeFailed, EvidenceInvalid
+from sdk.options import in_words
 
 if TYPE_CHECKING:
     from sdk.evidence.replay import Replayed
@@ -41,7 +42,7 @@ def record(args: argparse.Namespace) -> int:
             try:
                 data = _content(path)
             except DecodeFailed as error:
-                print(error, file=sys.stderr)
+                print("\n  -> ".join(in_words(error)), file=sys.stderr)
                 status = FAILED
                 continue
             found = examiner.examine(data, content=args.content)
@@ -75,7 +76,7 @@ def verify(args: argparse.Namespace) -> int:
                     check_signature(found, key)
         last = check_chain(texts, previous=previous)
     except EvidenceInvalid as error:
-        print(error, file=sys.stderr)
+        print("\n  -> ".join(in_words(error)), file=sys.stderr)
         return DIFFERENT
     checked = ["chain", "signatures"] if key else ["chain"]
     unchecked = [] if key else [_unsigned(signed, len(texts))]

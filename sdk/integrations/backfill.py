@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sdk.engines.cache import write
 from sdk.errors import BadSetting, DecodeFailed, MissingExtra
 from sdk.integrations import locks
 from sdk.integrations.rows import COLUMNS, AnalyzeBatch
+from sdk.overlay_mark import is_overlay
 from sdk.paths import Skipped, expand
 
 PLAN = "_plan.json"
@@ -104,9 +106,11 @@ def planned(
     """The job, and those of its parts that are not done; what is new in ``source`` since the last time is planned, too.
 
     Raises:
-        BadSetting: nothing is there to be analysed, ``out`` holds results of another model or other settings, or
-            another run has been cutting the source for too long.
+        BadSetting: nothing is there to be analysed, ``out`` is the source or holds it, or has results of another model
+            or other settings, or another run has been cutting the source for too long.
     """
+    _parquet()  # before anything is left behind
+    _check_apart(source, out)
     chosen = {**(settings or {})}
     model = artifact.read(artifact.find(chosen.get("model")))
     how = {"schema": SCHEMA, "artifact": model.digest, "column": column, "settings": _plain(chosen)}
@@ -119,6 +123,20 @@ def planned(
     of_paths = not parts[0].file
     job = Job(out=str(out.resolve()), column=PATH if of_paths else column, settings=chosen)
     return job, [part for part in parts if not (out / f"{part.name}.parquet").is_file()]
+
+
+def _check_apart(source: Path, out: Path) -> None:
+    """Refuse a source that is not there, and results in its place or around it."""
+    if not source.exists() and not any(path.is_file() for path in expand([str(source)], Skipped())):
+        raise BadSetting(f"{source} holds nothing to analyse: it does not exist", remedy="check the path")
+    if out.exists() and not out.is_dir():
+        raise BadSetting(f"{out} is no folder", remedy="name a folder for the results, which may be a new one")
+    given, place = source.resolve(), out.resolve()
+    if source.is_dir() and (place == given or place in given.parents):
+        raise BadSetting(
+            f"the results would go into {out}, which {'is' if place == given else 'holds'} the source",
+            remedy="name another folder for the results: beside the source, or in it",
+        )
 
 
 def _cut(source: Path, out: Path, how: Mapping[str, object]) -> list[Part]:
@@ -170,9 +188,10 @@ def _read(file: Path, how: Mapping[str, object]) -> list[Part]:
 
 
 def _new(source: Path, known: Sequence[Part], out: Path) -> Iterator[Part]:
-    """Parts of what no part has yet; results that lie within the source are none of it."""
+    """Parts of what no part has yet. Results that lie within the source are none of it, nor are overlays."""
     tables = sorted(source.rglob("*.parquet")) if source.is_dir() else [source] * (source.suffix == ".parquet")
-    tables = [table for table in tables if out.resolve() not in table.resolve().parents]
+    is_result = functools.partial(_is_result, source.resolve(), functools.cache(_is_of_results), out.resolve())
+    tables = [table for table in tables if not is_result(table.resolve())]
     number = len(known)
     if tables:
         seen = {(part.file, part.row_group) for part in known}
@@ -184,11 +203,22 @@ def _new(source: Path, known: Sequence[Part], out: Path) -> Iterator[Part]:
                     number += 1
         return
     old = {path for part in known for path in part.paths}
-    paths = [str(path.resolve()) for path in expand([str(source)], Skipped()) if path.is_file()]
-    fresh = sorted(set(paths) - old)
+    paths = [path.resolve() for path in expand([str(source)], Skipped()) if path.is_file()]
+    named = {str(path) for path in paths if not is_result(path)}
+    fresh = [path for path in sorted(named - old) if not is_overlay(Path(path))]
     for start in range(0, len(fresh), FILES):
         yield Part(name=f"part-{number:06d}", paths=tuple(fresh[start : start + FILES]))
         number += 1
+
+
+def _is_result(source: Path, holds_results: Callable[[Path], bool], out: Path, file: Path) -> bool:
+    """Whether a file of ``source`` lies in a folder of results, ``out`` or that of another run."""
+    within = [folder for folder in file.parents if folder == source or source in folder.parents]
+    return any(folder == out or holds_results(folder) for folder in within)
+
+
+def _is_of_results(folder: Path) -> bool:
+    return (folder / PLAN).is_file()
 
 
 def _batches(part: Part, column: str) -> Iterable[dict[str, Any]]:

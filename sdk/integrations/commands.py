@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sdk import options
-from sdk.errors import BadSetting, MissingExtra
+from sdk.errors import BadSetting, MissingExtra, RunFailed
 
 if TYPE_CHECKING:
     from sdk.integrations.backfill import Job, Part
@@ -78,6 +78,8 @@ def backfill(args: argparse.Namespace) -> int:
     from sdk.integrations.backfill import planned, run
 
     settings = options.settings(args) | _named(args)
+    if args.ray:
+        _ray()  # before a plan is left behind
     if args.ray and args.threads is None:
         settings["threads"] = 1  # a process for each CPU of the cluster
     job, parts = planned(args.source, args.out, column=args.column, settings=settings)
@@ -90,18 +92,28 @@ def backfill(args: argparse.Namespace) -> int:
 
 
 def _on_ray(job: Job, parts: Sequence[Part], *, address: str) -> Iterator[dict[str, int]]:
+    ray = _ray()
+    from sdk.integrations import ray as cluster
+
+    # A machine that dies, or a worker, is told of by Ray on stdout, from a thread of its own.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            joined = ray.init(address=address, log_to_driver=False, logging_level="warning")
+        except ConnectionError as error:
+            raise RunFailed(
+                f"no Ray cluster is reached at {address}: {' '.join(str(error).split())}",
+                remedy="start one, ray start --head, or name its address: --ray HOST:PORT",
+            ) from error
+        with joined:
+            yield from cluster.run(job, parts)
+
+
+def _ray() -> Any:  # noqa: ANN401  it has no types
     try:
         import ray
     except ImportError as error:
         raise MissingExtra("ray", extra="ray", purpose="work on a Ray cluster", why=str(error)) from error
-    from sdk.integrations import ray as cluster
-
-    # A machine that dies, or a worker, is told of by Ray on stdout, from a thread of its own.
-    with (
-        contextlib.redirect_stdout(sys.stderr),
-        ray.init(address=address, log_to_driver=False, logging_level="warning"),
-    ):
-        yield from cluster.run(job, parts)
+    return ray
 
 
 def _named(args: argparse.Namespace) -> dict[str, Any]:

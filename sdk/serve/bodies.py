@@ -14,6 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from sdk.errors import ServiceRefused
+from sdk.pillow import readable
 from sdk.signatures import HEAD, is_video
 
 if TYPE_CHECKING:
@@ -70,9 +71,16 @@ async def received(
     Of one that is too large the error names jobs, whose pictures may have ``of_jobs`` bytes, if that is not 0.
 
     Raises:
-        ServiceRefused: it is too large (413), too slow (408), empty, not a form with a file or a video where none is
-            expected (422), or there is no room for it now (429).
+        ServiceRefused: it is compressed for the way (415), too large (413), too slow (408), empty, not a form with a
+            file or a video where none is expected (422), or there is no room for it now (429).
     """
+    coding = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
+    if coding not in ("", "identity"):
+        raise ServiceRefused(
+            f"the upload comes with Content-Encoding {readable(coding, most=LONGEST)!r}",
+            remedy="send the file's own bytes, uncompressed, without that header",
+            status=415,
+        )
     longest = max(max_bytes, max_video_bytes or 0)
     is_form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data"
     envelope = ENVELOPE if is_form else 0

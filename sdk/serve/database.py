@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -178,6 +179,12 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     The log, which grows with the largest upload, is cut back to ``LOG_BYTES`` once it was carried over.
     """
+
+    @event.listens_for(engine, "do_connect")
+    def _connecting(_: Dialect, __: object, given: Sequence[Any], ___: object) -> None:
+        # A new file is for its owner alone: uploads wait in it. SQLite gives its log and index the same mode.
+        with suppress(OSError):  # which SQLite tells of, or opens all the same: it is there
+            os.close(os.open(given[0], os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _: object) -> None:  # noqa: ANN401  a class of the driver

@@ -200,7 +200,7 @@ def _csv(found: Iterator[Decided]) -> Iterator[str]:
 
 
 def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
 
 
 def _json_lines(found: Iterator[Decided]) -> Iterator[str]:

@@ -187,7 +187,9 @@ class Service:
 def only_server(file: Path) -> Iterator[None]:
     """Be the only server of the database in ``file``; the end of the process gives it back, however it ends."""
     try:
-        lock = file.with_name(f"{file.name}.lock").open("ab")  # which no child inherits
+        place = file.with_name(f"{file.name}.lock")
+        place.touch(mode=0o600)
+        lock = place.open("ab")  # which no child inherits
     except OSError as error:
         raise BadSetting(
             f"the database {file} cannot be used: {error.strerror}",

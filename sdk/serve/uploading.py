@@ -37,6 +37,7 @@ _REFUSALS: Responses = {
     401: {"model": Refusal, "description": "No valid key."},
     408: {"model": Refusal, "description": "The upload did not arrive in time."},
     413: {"model": Refusal, "description": "The upload is larger than is taken; `remedy` says whether as a job it is."},
+    415: {"model": Refusal, "description": "The body has a Content-Encoding: send it uncompressed."},
     422: {"model": Refusal, "description": "The request makes no sense as it is."},
     429: {"model": Refusal, "description": "Too much at once; the header Retry-After says when to come again."},
     503: {"model": Refusal, "description": "The service is starting, ending, or was failed by its machine."},

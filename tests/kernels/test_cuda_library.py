@@ -1,8 +1,12 @@
-"""The CUDA sources compile for every architecture within a committed budget of registers, and spill none."""
+"""The CUDA sources compile for every architecture within a committed budget of registers, and spill none.
+
+The budget is of the compiler in constraints.txt; others divide registers otherwise.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -69,6 +73,21 @@ def test_without_nvcc_a_build_says_what_to_do(monkeypatch):
     monkeypatch.setattr(cuda_library.shutil, "which", lambda name, path=None: None)
     with pytest.raises(CannotBuild, match="cannot be built\n  -> no nvcc: pip install"):
         cuda_library.install()
+
+
+def test_the_nvcc_of_the_environment_goes_before_that_on_path(monkeypatch, tmp_path):
+    from_pip, on_path = tmp_path / "nvidia" / "cu13" / "bin" / "nvcc", tmp_path / "elsewhere" / "nvcc"
+    monkeypatch.setattr(cuda_library, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setenv("PATH", str(on_path.parent))
+    monkeypatch.setenv("LIBRARY_PATH", "known")
+    assert cuda_library.compiler() is None
+    assert cuda_library.environment() == os.environ
+    for nvcc in (on_path, from_pip):
+        nvcc.parent.mkdir(parents=True)
+        nvcc.touch(mode=0o755)
+        assert cuda_library.compiler() == str(nvcc)
+    folders = f"{tmp_path / 'nvidia' / 'cu13' / 'lib'}{os.pathsep}known"
+    assert cuda_library.environment() == os.environ | {"LIBRARY_PATH": folders}
 
 
 def test_the_command_builds_the_cuda_library_or_says_what_is_missing(monkeypatch, capsys, tmp_path):

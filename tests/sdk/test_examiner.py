@@ -50,8 +50,23 @@ def test_a_policy_that_could_not_judge_is_refused_at_once(pair, policy):
         Examiner(pair, policy('models = ["third"]\n[thresholds.default]'))
     with pytest.raises(BadSetting, match="was not measured"):
         Examiner(pair, policy("[thresholds.default]\n[thresholds.claim]\nreview = { false_alarms = 0.3 }"))
+    with pytest.raises(BadSetting, match=r"default, second: block from 0\.5000 lies below review from 0\.6000"):
+        Examiner(pair, policy("[thresholds.default]\nreview = { false_alarms = 0.05 }\nblock = { score = 0.5 }"))
     with pytest.raises(BadSetting, match="have one name"):
         Examiner([pair[0], pair[0]], policy("[thresholds.default]"))
+
+
+def test_every_fault_of_policies_is_named_at_once(pair, policy):
+    first = policy('models = ["third", "toy"]\n[thresholds.default]\nreview = { false_alarms = 0.3 }')
+    other = policy("[thresholds.default]\nreview = { false_alarms = 0.05 }\nblock = { score = 0.5 }")
+    with pytest.raises(BadSetting, match="faults in the policies:\n") as told:
+        Examiner(pair, first, other)
+    for words in (
+        "wants 1 of third, toy, and only toy, second was run",
+        "0.3 of authentic photographs",
+        "default, toy",
+    ):
+        assert words in str(told.value)
 
 
 def test_a_content_type_that_only_the_policy_on_trial_lacks_turns_nothing_away(pair, policy, picture):

@@ -60,6 +60,15 @@ def test_a_folder_is_its_images_and_a_glob_is_expanded(imdl, photographs):
     assert [Path(line.split("\t")[2]).name for line in lines] == ["a.png", "a.jpg"]
 
 
+def test_a_name_forges_no_line_and_moves_no_terminal(imdl, photographs):
+    hostile = photographs / "a\nmanipulated\t1.000\t\x1b[2Jb.png"
+    (photographs / "b.png").rename(hostile)
+    _, lines, words = imdl("analyze", hostile, hostile.with_name("x\x1b[2J.png"))
+    assert len(lines) == 2
+    assert lines[0].endswith(r"a\nmanipulated\t1.000\t\x1b[2Jb.png")
+    assert "\x1b" not in "".join(lines) + words
+
+
 def test_a_glob_walks_into_folders_and_names_no_file_twice(imdl, photographs):
     for pattern in ("*", "**", "**/*"):
         _, lines, _ = imdl("analyze", f"{photographs}/{pattern}")

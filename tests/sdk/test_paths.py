@@ -8,13 +8,20 @@ from pathlib import Path
 import pytest
 
 from sdk.errors import UnsupportedImage
-from sdk.paths import SUFFIXES_TOLD, Skipped, check_not_a_folder, expand, images, overlay_path
+from sdk.paths import SUFFIXES_TOLD, Skipped, check_not_a_folder, expand, images, overlay_path, shown
 
 
 def touch(*paths: Path) -> None:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+
+
+def test_a_name_moves_nothing_on_a_terminal():
+    assert shown("a\n\x1b[31m\x9b\u202eb.jpg") == r"a\n\x1b[31m\x9b\u202eb.jpg"
+    assert shown("two\nlines\r", lines=True) == "two\nlines\\r"
+    for name in ("photo (1).jpg", "\u5199\u771f\u3000\u4e00.jpg", "\udcff.jpg", "a\\b.jpg"):
+        assert shown(name) == name
 
 
 def test_a_folder_is_its_images_and_the_rest_is_counted(tmp_path):

@@ -57,6 +57,7 @@ def test_every_change_of_the_file_is_another_policy(read):
         ("version = 7", "version = true", "version is True"),
         ("agree = 2", "agree = 3", "agree is 3 of 2 models"),
         ('models = ["a", "b"]', 'models = "a"', "models is 'a'"),
+        ('models = ["a", "b"]', 'models = ["a", "a"]', "models names a twice"),
         ("[thresholds.default]", "[thresholds.other]", r"no \[thresholds.default\]"),
         ("minimum_area = 0.001", "minimum_area = 1.5", "minimum_area of claim is 1.5"),
         ("{ score = 0.9 }", "0.9", "block of claim is 0.9"),
@@ -70,6 +71,17 @@ def test_every_change_of_the_file_is_another_policy(read):
 def test_a_policy_that_makes_no_sense_is_refused(read, old, new, problem):
     with pytest.raises(BadSetting, match=problem):
         read(TEXT.replace(old, new))
+
+
+def test_every_fault_of_a_policy_is_named_at_once(read):
+    text = TEXT.replace("version = 7", "version = 0").replace("agree = 2", "agre = 3").replace("0.9 }", "0.4 }")
+    with pytest.raises(BadSetting) as told:
+        read(text)
+    assert str(told.value) == (
+        "3 faults in the policy:\n  no setting in a policy named 'agre': did you mean 'agree'?"
+        "\n  version is 0: give a whole number from 1 up"
+        "\n  block of claim lies below review: block from a higher score\n  -> mend them all"
+    )
 
 
 @pytest.mark.parametrize(

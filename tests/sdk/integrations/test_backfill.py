@@ -103,6 +103,34 @@ def test_results_within_the_source_are_not_analysed(tmp_path, settings, files):
     assert filled(source, source / "results", settings) == 0
 
 
+def test_results_of_other_runs_and_overlays_within_the_source_are_not_analysed(tmp_path, settings, files):
+    source = folder_of(tmp_path / "photos", files[:2])
+    assert filled(source, source / "results", settings) == 2
+    with sdk.load(**settings) as analyzer:
+        analyzer.analyze(files[0]).save_overlay(source / "0.overlay.png")
+    assert filled(source, source / "others", settings) == 2
+    assert filled(source, tmp_path / "elsewhere", settings) == 2
+    with pytest.raises(BadSetting, match="nothing to analyse"):
+        filled(source / "results", tmp_path / "again", settings)
+
+
+@pytest.mark.parametrize(("out", "how"), [("photos", "is"), (".", "holds"), ("photos/../photos", "is")])
+def test_results_in_place_of_the_source_or_around_it_are_refused(tmp_path, settings, files, out, how):
+    source = folder_of(tmp_path / "photos", files[:1])
+    with pytest.raises(BadSetting, match=f"which {how} the source\n  -> name another folder"):
+        filled(source, tmp_path / out, settings)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["0.png", "photos"]
+
+
+def test_what_cannot_be_a_source_or_a_folder_of_results_is_told_and_leaves_nothing(tmp_path, settings, files):
+    source = folder_of(tmp_path / "photos", files[:1])
+    with pytest.raises(BadSetting, match="it does not exist\n  -> check the path"):
+        filled(tmp_path / "none", tmp_path / "out", settings)
+    with pytest.raises(BadSetting, match=r"0\.png is no folder"):
+        filled(source, source / "0.png", settings)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_no_parquet_is_told_and_what_has_become_one_does_not_mix(tmp_path, settings, files):
     source = folder_of(tmp_path / "photos", files[:1])
     filled(source, tmp_path / "out", settings)
@@ -197,6 +225,7 @@ def test_a_process_on_a_cluster_takes_one_cpu_unless_it_is_given_more(
 
     monkeypatch.setattr(backfill, "run", run)
     monkeypatch.setattr(commands, "_on_ray", run)
+    monkeypatch.setattr(commands, "_ray", lambda: None)
     source = folder_of(tmp_path / "photos", files[:1])
     assert cli.main(["backfill", str(source), str(tmp_path / "out"), "--model", str(toy_path), *more]) == 0
     assert given == [threads]

@@ -25,6 +25,7 @@ def test_the_extra_is_named(package, extra, command, toy_path, policy_path, tmp_
     places = {"toy": toy_path, "policy": policy_path, "photos": tmp_path / "photos", "out": tmp_path / "out"}
     assert cli.main(command.format(**places).split()) == 2
     assert f"pip install 'imdl-sdk[{extra}]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_modules_are_importable_without_any(repository):

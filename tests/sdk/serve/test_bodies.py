@@ -26,6 +26,7 @@ def take(
     room: int = 1000,
     of_jobs: int = 0,
     declared: str = "",
+    coding: str = "",
 ) -> bytes:
     """What is received of ``pieces``, after which the request ends well, stalls, or is broken off."""
     messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
@@ -39,6 +40,7 @@ def take(
         return end[ends]
 
     headers = [(b"content-type", kind.encode()), (b"content-length", declared.encode())]
+    headers += [(b"content-encoding", coding.encode())] if coding else []
     scope = {"type": "http", "headers": headers, "method": "POST", "query_string": b""}
     request = Request(scope, receive)
     gate = Gate(max_inflight=1, max_bytes=room)
@@ -53,6 +55,18 @@ def take(
         return asyncio.run(run())
     finally:
         assert (gate.bytes, gate.inflight) == (0, 0)
+
+
+@pytest.mark.parametrize(("coding", "is_taken"), [("identity", True), ("gzip", False), ("br, gzip", False)])
+def test_a_body_that_is_compressed_for_the_way_is_refused(coding, is_taken):
+    if is_taken:
+        assert take([b"ab"], coding=coding) == b"ab"
+        return
+    with pytest.raises(
+        ServiceRefused, match=f"comes with Content-Encoding '{coding}'\n  -> send .*uncompressed"
+    ) as found:
+        take([b"ab"], coding=coding)
+    assert found.value.status == 415
 
 
 def test_what_comes_in_pieces_is_put_together():

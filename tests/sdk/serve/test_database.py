@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,24 @@ from sdk.errors import BadSetting
 from sdk.serve.database import LOG_BYTES, MIGRATIONS, Database, asked
 from sdk.serve.documents import job_document
 from sdk.serve.jobs import Jobs
+from sdk.serve.service import only_server
 from sdk.serve.tables import decisions, jobs, metadata, records, uploads
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_the_files_of_a_new_database_are_its_owners_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        database = Database(f"sqlite:///{tmp_path / 'imdl.db'}")
+        with only_server(tmp_path / "imdl.db"):
+            database.migrate()
+            with database.read() as connection:
+                connection.execute(text("SELECT * FROM jobs"))
+                modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+        database.close()
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("imdl.db", "imdl.db-wal", "imdl.db-shm", "imdl.db.lock"), 0o600)
 
 
 def test_the_migrations_lead_to_the_tables(database):
