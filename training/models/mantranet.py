@@ -138,6 +138,7 @@ class ManTraNet(nn.Module):
         self.config = config
         self.extractor = Extractor(config.body, config.free, bounded=config.bounded, halvings=config.halvings)
         self.adapt = nn.Conv2d(self.extractor.features, config.channels, 1, bias=False)
+        self.scale: nn.Module = nn.Identity()  # of channels, in a simplified copy
         self.zpool = ZPool(config)
         self.lstm = ConvLSTM(config.channels, UNITS, KERNEL)
         self.head = nn.Conv2d(UNITS, 1, KERNEL, padding=KERNEL // 2)
@@ -188,7 +189,7 @@ class ManTraNet(nn.Module):
         """
         raw = raw.to(self.adapt.weight.dtype)
         with full_precision(raw.device.type):
-            return self.adapt(raw) * inverse_length(raw)
+            return self.scale(self.adapt(raw) * inverse_length(raw))
 
     def rest(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Class logits ``[N, 2]`` and mask logits ``[N, 1, h, w]`` of the map's size: the frame's, or a fraction."""
@@ -243,7 +244,7 @@ class ManTraNet(nn.Module):
         known |= {name: bias / headroom for name, bias in known.items() if _is_of_traces(name)}
         length = known["adapt.weight"].flatten(1).norm(dim=1)
         known["adapt.weight"] = known["adapt.weight"] / length[:, None, None, None]
-        length = length * known.pop("zpool.norm.factors")
+        length = length * known.pop("scale.factors")
         mean, variance = statistics["zpool.norm"]
         known["zpool.norm.running_mean"] = mean / length
         variance = variance / length.square()
@@ -289,7 +290,8 @@ def simplified(net: ManTraNet) -> ManTraNet:
     extractor.range = nn.Identity()
     floor = zpool.floor * (zpool.norm.running_var + zpool.norm.eps).sqrt()
     scale = torch.exp2(torch.log2(SMALLEST_FLOOR / floor).ceil().clamp(min=0))
-    copied.zpool = FoldedZPool(zpool.config, scale, floor * scale)
+    copied.scale = Scale(scale)
+    copied.zpool = FoldedZPool(zpool.config, floor * scale)
     return copied
 
 
@@ -306,11 +308,11 @@ class Scale(nn.Module):
 
 
 class FoldedZPool(ZPool):
-    """:class:`ZPool` of channels that need no normalisation but ``scale``, with the whole floor as its parameter."""
+    """:class:`ZPool` of channels that need no normalisation, with the whole floor as its parameter."""
 
-    def __init__(self, config: Config, scale: Tensor, floor: Tensor) -> None:
+    def __init__(self, config: Config, floor: Tensor) -> None:
         super().__init__(config)
-        self.norm = Scale(scale)
+        self.norm = nn.Identity()
         self.min_std = nn.Parameter(floor)
 
     @property
