@@ -104,7 +104,13 @@ class Passes:
     maps: tuple[str, ...]
     """Graphs from ``pixels`` to the one map that is read, each from the one before; only local operations."""
     halo: int
-    """Pixels that they need around a tile; the step's own tiling has what the step's graph needs of the map."""
+    """Pixels that they need around a tile; the step's own tiling is of the map, with what its graph needs of that."""
+    stride: int = 1
+    """Pixels per pixel of the map, which has ceil(H / stride) rows."""
+
+    def __post_init__(self) -> None:
+        if self.halo < 0 or self.stride < 1:
+            raise ArtifactInvalid(f"two passes have a negative halo or a stride below 1: {self}", remedy=_REMEDY)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

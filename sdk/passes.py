@@ -8,7 +8,8 @@ tile, in each: most of the work twice, for memory that does not grow with the fr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +59,10 @@ def run(
     tiling: Tiling,
     told: Told,
 ) -> Arrays:
-    """Outputs of the step's graph for the whole of ``pixels``, tiled as ``tiling`` says, with word of each pass."""
+    """Outputs of the step's graph for the whole of ``pixels``, with word of each pass.
+
+    ``tiling`` says how the map is tiled, whose pixels may be ``passes.stride`` of the frame's: so are the outputs'.
+    """
     *before, local, answer = (contract.graphs[name] for name in step.graphs)
     *earlier, make, judge = (session(name) for name in step.graphs)
     (output,) = local.outputs
@@ -72,20 +76,22 @@ def run(
     def answers(tile: NDArray[Any], moments: Arrays) -> Pending:
         return judge.submit(answer.typed({output.name: tile, **moments}))
 
-    tiling = shared_out(tiling, pixels.shape[1:3], judge.parallel)
-    near = dataclasses.replace(tiling, halo=passes.halo, strides={output.name: 1})
+    stride, channels = passes.stride, int(output.shape[3])
+    height, width = (math.ceil(side / stride) for side in pixels.shape[1:3])
+    tiling = shared_out(tiling, (height, width), judge.parallel)
+    near = _of_pixels(tiling, stride, halo=passes.halo, outputs=[output.name])
     gathered = Moments()
     first, second = (told.of(name) for name in step.graphs[-2:])
-    if 4 * int(output.shape[3]) * pixels[..., 0].size <= STORED:
+    if 4 * channels * len(pixels) * height * width <= STORED:
         whole = run_tiled(maps, pixels, near, parallel=make.parallel, tell=first)[output.name]
         for row, column in tiles(pixels.shape, near):
-            gathered.add(whole[:, row.low : row.high, column.low : column.high])
+            gathered.add(whole[:, row.slices(stride)[0], column.slices(stride)[0]])
         moments = gathered.arrays()
         return run_tiled(lambda tile: answers(tile, moments), whole, tiling, parallel=judge.parallel, tell=second)
     for tile in each_tile(maps, pixels, near, parallel=make.parallel, tell=first):
-        gathered.add(_kept(tile, output.name))
+        gathered.add(_kept(tile, output.name, stride))
     moments = gathered.arrays()
-    far = dataclasses.replace(tiling, halo=passes.halo + tiling.halo)
+    far = _of_pixels(tiling, stride, halo=passes.halo + stride * tiling.halo, outputs=tiling.strides)
 
     def both(tile: NDArray[Any]) -> Pending:
         return answers(maps(tile).result()[output.name], moments)
@@ -93,7 +99,14 @@ def run(
     return run_tiled(both, pixels, far, parallel=judge.parallel, tell=second)
 
 
-def _kept(tile: Tile, name: str) -> NDArray[Any]:
+def _of_pixels(tiling: Tiling, stride: int, *, halo: int, outputs: Iterable[str]) -> Tiling:
+    """``tiling`` of a map as one of the pixels, of which it has every ``stride``-th, as ``outputs`` have."""
+    height, width, align = (stride * extent for extent in (tiling.height, tiling.width, tiling.align))
+    strides = dict.fromkeys(outputs, stride)
+    return dataclasses.replace(tiling, halo=halo, align=align, height=height, width=width, strides=strides)
+
+
+def _kept(tile: Tile, name: str, stride: int) -> NDArray[Any]:
     """What a tile gives for its own pixels, halo left off."""
-    rows, columns = (span.slices(1)[1] for span in (tile.row, tile.column))
+    rows, columns = (span.slices(stride)[1] for span in (tile.row, tile.column))
     return tile.pending.result()[name][:, rows, columns]

@@ -218,10 +218,8 @@ def _body(frozen: Detector, graphs: dict[str, Graph]) -> tuple[Step, Step]:
         return Step(graph="local", tiling=tiling), Step(graph="rest")
     # Two passes make most of the map twice, halos included, so that large tiles pay in every precision.
     height, width = TILE_F32
-    around = dataclasses.replace(
-        tiling, halo=frozen.net.answer_halo, height=height, width=width, extents={}, strides={"f1": 1}
-    )
-    passes = Passes(maps=("first", "local"), halo=halo)
+    around = Tiling(halo=frozen.net.answer_halo, align=2, height=height, width=width, strides={"f1": 1})
+    passes = Passes(maps=("first", "local"), halo=halo, stride=align // 2)
     return Step(graph="answer", tiling=around, passes=passes), Step(graph="conclude")
 
 

@@ -23,17 +23,19 @@ from training.card import Card
 from training.nn.detector import Detector
 from training.nn.vgg import BODIES
 
-SIZES = ((1, 1), (20, 121))
+SIZES = {0: ((1, 1), (20, 121)), 2: ((5, 2), (27, 733))}
+"""Heights and widths of frames, px, by halvings: with as many the second is run in several tiles."""
 TILES = {"height": 24, "width": 24, "extents": {}}
 
 
-@pytest.fixture(scope="module")
-def frozen() -> Detector:
+@pytest.fixture(scope="module", params=[0, 2], ids=["whole", "halved twice"])
+def frozen(request: pytest.FixtureRequest) -> Detector:
     """A network of the usual depth and few channels, with windows that some of the sizes hold."""
     torch.manual_seed(0)
+    settings = {"body": "narrow", "windows": "5-9", "magnitude": False, "halvings": request.param}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BODIES, "narrow", (8,) * 11)
-        detector = models.create("mantranet", body="narrow", windows="5-9", magnitude=False).eval()
+        detector = models.create("mantranet", **settings).eval()
     detector.net.zpool.norm.running_var.uniform_(1e-4, 1e-2)
     return freeze(detector)
 
@@ -62,7 +64,7 @@ def test_two_passes_answer_as_torch_does(
     monkeypatch.setattr(passes, "STORED", stored)
     rng = np.random.default_rng(1)
     with sdk.load(folder, backend=backend, precision="f32") as analyzer:
-        for size in SIZES:
+        for size in SIZES[frozen.net.config.halvings]:
             frame = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
             with torch.inference_mode():
                 heatmap, score = frozen(torch.from_numpy(frame)[None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tracemalloc
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -11,11 +12,14 @@ import pytest
 
 from sdk import passes
 from sdk.contract import Graph, Passes, Step, Tensor, Tiling
+from sdk.errors import ArtifactInvalid
 from sdk.progress import Progress, Told
 
 CHANNELS = 64
 TILING = Tiling(halo=4, align=2, height=32, width=48, strides={"f1": 1})
 STEP = Step(graph="answer", tiling=TILING, passes=Passes(maps=("first", "local"), halo=3))
+COARSE = dataclasses.replace(STEP, passes=Passes(maps=("first", "local"), halo=4, stride=4))
+"""The same of a map of every fourth row and column."""
 
 
 def tensor(name: str, *shape: int | str) -> Tensor:
@@ -62,14 +66,16 @@ class Done:
 
 SESSIONS = {
     "first": Computed(lambda pixels: {"r0": pixels / 255}),
-    "local": Computed(lambda r0: {"l0": np.repeat(r0[..., :1], CHANNELS, axis=3)}),
     "answer": Computed(lambda l0, mean, variance: {"f1": (l0[..., :1] - mean[0, 0]) / np.sqrt(variance[0, 0])}),
 }
 
 
-def answered(pixels: np.ndarray, told: Told | None = None) -> np.ndarray:
+def answered(pixels: np.ndarray, told: Told | None = None, *, step: Step = STEP) -> np.ndarray:
+    every = step.passes.stride
+    made = Computed(lambda r0: {"l0": np.repeat(r0[:, ::every, ::every, :1], CHANNELS, axis=3)})
+    sessions = {**SESSIONS, "local": made}
     given = {"pixels": pixels, "tiling": TILING, "told": told or Told(None)}
-    return passes.run(TERMS, STEP, STEP.passes, SESSIONS.__getitem__, **given)["f1"]
+    return passes.run(TERMS, step, step.passes, sessions.__getitem__, **given)["f1"]
 
 
 @pytest.fixture(params=[0, 1 << 30], ids=["map made again", "map kept"])
@@ -82,6 +88,20 @@ def test_the_answer_is_normalised_by_the_whole_frame(stored, rng):
     pixels = rng.integers(0, 256, (1, 75, 101, 3), np.uint8)
     plane = pixels[..., :1].astype(np.float64)
     np.testing.assert_allclose(answered(pixels), (plane - plane.mean()) / plane.std(), atol=1e-5)
+
+
+def test_a_map_of_every_fourth_pixel_is_answered_at_its_own_size(stored, rng):
+    pixels = rng.integers(0, 256, (1, 301, 405, 3), np.uint8)
+    plane = pixels[:, ::4, ::4, :1].astype(np.float64)
+    told = []
+    found = answered(pixels, Told(told.append), step=COARSE)
+    np.testing.assert_allclose(found, (plane - plane.mean()) / plane.std(), atol=1e-5)
+    assert {report.total for report in told} == {3 * 3}  # of 76 by 102 pixels of the map, not of those of the frame
+
+
+def test_two_passes_of_nothing_are_refused():
+    with pytest.raises(ArtifactInvalid, match="two passes have a negative halo or a stride below 1"):
+        Passes(maps=("local",), halo=3, stride=0)
 
 
 def test_both_passes_are_told_tile_by_tile(stored, rng):

@@ -44,7 +44,12 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize(
     ("settings", "count"),
-    [({}, 3_805_078), ({"body": "table5"}, 2_281_638), ({"free": 20, "windows": "7-15-31-63"}, 3_810_886)],
+    [
+        ({}, 3_805_078),
+        ({"body": "table5"}, 2_281_638),
+        ({"free": 20, "windows": "7-15-31-63"}, 3_810_886),
+        ({"halvings": 2}, 3_805_078),
+    ],
     ids=str,
 )
 def test_parameter_counts_are_the_published_ones(settings: dict[str, object], count: int) -> None:
@@ -94,7 +99,7 @@ def traces(net: ManTraNet, frame: Map) -> Map:
     filters = torch.cat([extractor.first.free, srm().double(), extractor.first.bayar])
     x = np.maximum(convolve(x, filters), 0)
     for conv in extractor.body:
-        x = np.maximum(convolve(x, conv.weight, conv.bias), 0)
+        x = np.maximum(convolve(x, conv.weight, conv.bias), 0)[:, :: conv.stride[0], :: conv.stride[0]]
     x = convolve(x, extractor.last.weight, extractor.last.bias)
     x = np.tanh(x) if extractor.bounded else x
     return x / np.sqrt(np.maximum((x**2).sum(0), 1e-12))
@@ -128,6 +133,8 @@ SETTINGS = [
     {"body": "table5", "magnitude": False},
     {"body": "lite", "channels": 16},
     {"windows": "7-15-31-63", "order": "far-to-near", "bounded": True, "free": 20},
+    {"body": "lite", "channels": 32, "halvings": 2},
+    {"body": "table5", "halvings": 1},
 ]
 
 
@@ -186,6 +193,7 @@ def test_simplified_answers_the_same(settings: dict[str, object], rng: np.random
     torch.testing.assert_close(score_of_less, score, atol=1e-6, rtol=0)
     assert not [module for module in less.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert less.zpool.floor.min() >= 2.0**-10
+    assert less.local(x)[0].abs().max() <= less.scale.factors.max() <= 2.0**15  # as float16 holds
     high_pass = less.extractor.first.weight.float()[net.config.free :][:9]
     assert (high_pass.half().double().sum((1, 2, 3)) == 0).all()  # nothing leaks where they are stored as halves
 
@@ -253,15 +261,20 @@ def test_unsimplified_halves_are_what_it_is_rounded_to_again(rng: np.random.Gene
     assert again.extractor.first.bayar.sum((2, 3)).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("halvings", [0, 2])
 @pytest.mark.parametrize("size", [(1, 1), (2, 90), (31, 31), (33, 47)])
-def test_any_size_and_the_score_is_the_mean(size: tuple[int, int], rng: np.random.Generator) -> None:
-    detector = models.create("mantranet", body="table5").eval()
+def test_any_size_and_the_score_is_the_mean(size: tuple[int, int], halvings: int, rng: np.random.Generator) -> None:
+    detector = models.create("mantranet", body="table5", halvings=halvings).eval()
     frame = torch.from_numpy(rng.integers(0, 256, (2, *size, 3), dtype=np.uint8))
     with torch.inference_mode():
         heatmap, score = detector(frame)
+        mask = torch.sigmoid(detector.logits(frame).masks[0])
     assert heatmap.shape == (2, *size)
     assert ((heatmap >= 0) & (heatmap <= 1)).all()
-    torch.testing.assert_close(score, heatmap.mean((1, 2)), atol=1e-6, rtol=0)
+    assert mask.shape == (2, *(-(-side // 2**halvings) for side in size))
+    torch.testing.assert_close(score, mask.mean((1, 2)), atol=1e-6, rtol=0)
+    if not halvings:
+        torch.testing.assert_close(heatmap, mask)
 
 
 class Ready:
@@ -283,28 +296,30 @@ def combined(parts: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[torch.Ten
 
 
 @pytest.mark.parametrize(
-    ("windows", "order", "size"),
+    ("windows", "order", "size", "halvings"),
     [
-        ("3-5", "near-to-far", (83, 71)),
-        ("7-15-31", "near-to-far", (40, 135)),
-        ("7-15-31", "far-to-near", (140, 20)),
+        ("3-5", "near-to-far", (83, 71), 0),
+        ("7-15-31", "near-to-far", (40, 135), 0),
+        ("7-15-31", "far-to-near", (140, 20), 0),
+        ("3-5", "near-to-far", (243, 251), 1),
+        ("3-5", "near-to-far", (391, 378), 2),
     ],
     ids=str,
 )
 def test_two_passes_over_tiles_equal_the_whole(
-    narrow: str, windows: str, order: str, size: tuple[int, int], rng: np.random.Generator
+    narrow: str, windows: str, order: str, size: tuple[int, int], halvings: int, rng: np.random.Generator
 ) -> None:
-    net = network(body=narrow, windows=windows, order=order).float()
+    net, stride = network(body=narrow, windows=windows, order=order, halvings=halvings).float(), 2**halvings
     frame = rng.integers(0, 256, (1, *size, 3), dtype=np.uint8)
-    settings = {"align": 1, "height": 24, "width": 24, "strides": {"mask": 1}}
+    settings = {"align": stride, "height": 24, "width": 24, "strides": {"mask": stride}}
     first = Tiling(halo=net.reach[0], **settings)
-    second = Tiling(halo=net.reach[0] + net.answer_halo, **settings)
+    second = Tiling(halo=net.reach[0] + stride * net.answer_halo, **settings)
     assert len(list(tiles.tiles(frame.shape, second))) > 3
     parts = []
     with torch.inference_mode():
         for row, column in tiles.tiles(frame.shape, first):
             crop = frame[0, row.start : row.end, column.start : column.end]
-            rows, columns = row.slices(1)[1], column.slices(1)[1]
+            rows, columns = row.slices(stride)[1], column.slices(stride)[1]
             kept = net.zpool.norm(net.local(unit(crop).float())[0])[:, :, rows, columns].double()
             mean, variance = kept.mean((2, 3)), kept.var((2, 3), correction=0)
             parts.append((kept.shape[2] * kept.shape[3], mean.numpy(), variance.numpy()))
@@ -367,6 +382,7 @@ def test_a_step_of_training_moves_everything_and_constraints_hold_after_it() -> 
         ({"windows": "7,15"}, "windows is '7,15'\n  -> write sides in px with dashes"),
         ({"windows": "7-16"}, r"windows are \(7, 16\) px\n  -> use odd sides"),
         ({"free": 0}, "free is 0\n  -> use at least 1 free filter"),
+        ({"halvings": 3}, "halvings is 3\n  -> use 0, as in the paper, 1 or 2"),
     ],
 )
 def test_config_refuses(settings: dict[str, object], message: str) -> None:

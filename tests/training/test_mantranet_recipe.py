@@ -17,6 +17,7 @@ from training.data import Photographs, Samples
 from training.fit import FitSettings
 from training.models import create
 from training.models.mantranet import Config
+from training.nn.pixels import unit_range
 from training.nn.vgg import BODIES
 from training.recipes import mantranet
 from training.recipes.mantranet import Forgeries, Patches, ranked_accuracy, shorten_steps
@@ -107,10 +108,39 @@ def test_the_first_step_resumes_exactly(
         torch.testing.assert_close(parts[kept], whole[kept], rtol=0, atol=0)
 
 
-def test_sparse_decisions_are_those_of_their_pixels(narrow: str) -> None:
-    classifier = mantranet.fresh_classifier(Config(body=narrow)).double()
+@pytest.mark.parametrize(("halvings", "every"), [(0, 4), (1, 2), (2, 1)])
+def test_sparse_decisions_are_those_of_their_pixels(narrow: str, halvings: int, every: int) -> None:
+    classifier = mantranet.fresh_classifier(Config(body=narrow, halvings=halvings)).double()
     frame = torch.randint(0, 256, (2, 13, 10, 3), dtype=torch.uint8)
-    torch.testing.assert_close(classifier.sparse(frame), classifier(frame)[..., ::4, ::4])
+    torch.testing.assert_close(classifier.sparse(frame), classifier(frame)[..., ::every, ::every])
+
+
+def test_an_anomaly_is_asked_for_in_shares_where_the_mask_is_coarse(narrow: str) -> None:
+    detector = create("mantranet", body=narrow, halvings=1).eval()
+    with torch.no_grad():
+        detector.net.head.weight.zero_()
+        detector.net.head.bias.fill_(2.0)
+    mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    mask[0, 0, 0] = mask[0, 2:, 2:] = True  # of four pixels a quarter, none, none, all
+    loss = mantranet.anomaly_loss(detector, torch.zeros(1, 4, 4, 3, dtype=torch.uint8), mask)["localisation"]
+    assert float(loss.detach()) == pytest.approx(np.log1p(np.exp(2.0)) - 2.0 * (0.25 + 1.0) / 4, abs=1e-6)
+
+
+def test_a_fresh_classifier_is_normalised_and_weights_that_are_given_are_not(
+    narrow: str, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    monkeypatch.setattr(mantranet.Fit, "run", lambda run, *_, **how: started.append(run.detector))
+    mantranet.fit("mantranet-imc", tmp_path / "fresh", recipe(photographs), settings(), body=narrow)
+    patches = Patches(Photographs(photographs, "train"), seed=recipe(photographs).seed, size=SIDE)
+    x = unit_range(torch.stack([patches[index][0] for index in range(mantranet.NORMALISING)]), torch.float32)
+    with torch.inference_mode():
+        torch.testing.assert_close(started[0].extractor.raw(x).var((0, 2, 3), correction=0), torch.ones(8))
+    given = mantranet.fresh_classifier(Config(body=narrow))
+    checkpoints.save(tmp_path / "given.pt", "mantranet-imc", given)
+    how = recipe(photographs, weights=tmp_path / "given.pt")
+    mantranet.fit("mantranet-imc", tmp_path / "run", how, settings(), body=narrow)
+    assert torch.equal(started[1].extractor.last.weight, given.extractor.last.weight)
 
 
 def test_the_second_step_resumes_exactly_and_keeps_its_constraints(

@@ -28,7 +28,7 @@ from training.nn.convlstm import ConvLSTM
 from training.nn.detector import Detector
 from training.nn.precision import full_precision
 from training.nn.residuals import SIDE, constrain_bayar
-from training.nn.vgg import BODIES, Extractor, SymmetricConv, inverse_length
+from training.nn.vgg import BLOCKS, BODIES, Extractor, SymmetricConv, inverse_length
 
 Step = TypeVar("Step")
 
@@ -40,6 +40,8 @@ STD_FLOOR = 1e-6
 """Added to the learned floor under the deviation."""
 SMALLEST_FLOOR = 2.0**-10
 """To this a floor is scaled up, with its channel, where weights are stored as halves (:func:`simplified`)."""
+HEADROOM = 2.0**-6
+"""By so much traces are smaller in a simplified network than as they were learned."""
 PROBABILITY_FLOOR = 1e-6
 """A mean probability is kept this far from 0 and 1 where its logit is taken."""
 
@@ -50,6 +52,10 @@ class Config:
 
     body: Literal["released", "table5", "lite"] = "released"
     """Widths of the extractor (see the module)."""
+    halvings: int = 0
+    """How often the extractor halves the frame, 0 to 2; ours, and 0 in the paper. Traces, Z-scores and the mask are
+    those of every second or fourth row and column then, windows reach twice or four times as far, and a frame costs a
+    fraction."""
     channels: int = 64
     """Channels to which its traces are projected, and in which anomalies are looked for."""
     free: int = 4
@@ -72,6 +78,8 @@ class Config:
         if not re.fullmatch(r"\d+(-\d+)*", self.windows):
             raise ValueError(f"windows is {self.windows!r}\n  -> write sides in px with dashes: '7-15-31'")
         check_windows(self.sides)
+        if not 0 <= self.halvings <= len(BLOCKS):
+            raise ValueError(f"halvings is {self.halvings}\n  -> use 0, as in the paper, 1 or {len(BLOCKS)}")
         if self.channels < 1:
             raise ValueError(f"channels is {self.channels}\n  -> use at least 1, 64 in the released model")
         if self.free < 1:
@@ -83,7 +91,7 @@ class Config:
         return tuple(int(side) for side in self.windows.split("-"))
 
 
-VARIANTS = {"mantranet-lite": {"body": "lite", "channels": 16}}
+VARIANTS = {"mantranet-lite": {"body": "lite", "channels": 32, "halvings": 2}}
 """Models of their own that are settings of this one."""
 
 
@@ -128,8 +136,9 @@ class ManTraNet(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.extractor = Extractor(config.body, config.free, bounded=config.bounded)
+        self.extractor = Extractor(config.body, config.free, bounded=config.bounded, halvings=config.halvings)
         self.adapt = nn.Conv2d(self.extractor.features, config.channels, 1, bias=False)
+        self.scale: nn.Module = nn.Identity()  # of channels, in a simplified copy
         self.zpool = ZPool(config)
         self.lstm = ConvLSTM(config.channels, UNITS, KERNEL)
         self.head = nn.Conv2d(UNITS, 1, KERNEL, padding=KERNEL // 2)
@@ -151,11 +160,11 @@ class ManTraNet(nn.Module):
     @property
     def reach(self) -> tuple[int, int]:
         """Halo and alignment, px of the frame, with which :meth:`local` is exact on tiles."""
-        return self.extractor.halo, 2
+        return self.extractor.halo, 2 * self.extractor.stride
 
     @property
     def answer_halo(self) -> int:
-        """Halo, px, with which :meth:`answer` is exact on tiles of the map that :meth:`local` makes.
+        """Halo, pixels of the map that :meth:`local` makes, with which :meth:`answer` is exact on tiles of it.
 
         A step reaches over half its window (the frame's has none on a tile) and one kernel, one kernel more for each
         step after it, and the head's.
@@ -163,6 +172,11 @@ class ManTraNet(nn.Module):
         halves = self.zpool.in_order([*(side // 2 for side in self.config.sides), 0])
         steps = [half + (len(halves) - index) * (KERNEL // 2) for index, half in enumerate(halves)]
         return max(steps) + KERNEL // 2
+
+    @property
+    def headroom(self) -> float:
+        """What traces are multiplied by in a simplified copy."""
+        return 1.0 if self.extractor.bounded else HEADROOM
 
     def local(self, x: Tensor) -> list[Tensor]:
         """Traces of unit length projected to fewer channels."""
@@ -175,10 +189,10 @@ class ManTraNet(nn.Module):
         """
         raw = raw.to(self.adapt.weight.dtype)
         with full_precision(raw.device.type):
-            return self.adapt(raw) * inverse_length(raw)
+            return self.scale(self.adapt(raw) * inverse_length(raw))
 
     def rest(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Class logits ``[N, 2]`` and mask logits ``[N, 1, H, W]``."""
+        """Class logits ``[N, 2]`` and mask logits ``[N, 1, h, w]`` of the map's size: the frame's, or a fraction."""
         mask = self.head(self.lstm(self.zpool(maps[0])))
         return self.conclude(mask), [mask]
 
@@ -225,9 +239,12 @@ class ManTraNet(nn.Module):
         known["extractor.first.free"] = free + share[:, None, None, None] * free.abs()
         constrain_bayar(bayar)
         known["extractor.first.bayar"] = bayar
-        known["extractor.body.0.weight"] = known["extractor.body.0.weight"] * first.divisors[:, None, None]
+        headroom = self.headroom
+        known["extractor.body.0.weight"] = known["extractor.body.0.weight"] * first.divisors[:, None, None] / headroom
+        known |= {name: bias / headroom for name, bias in known.items() if _is_of_traces(name)}
         length = known["adapt.weight"].flatten(1).norm(dim=1)
         known["adapt.weight"] = known["adapt.weight"] / length[:, None, None, None]
+        length = length * known.pop("scale.factors")
         mean, variance = statistics["zpool.norm"]
         known["zpool.norm.running_mean"] = mean / length
         variance = variance / length.square()
@@ -238,6 +255,11 @@ class ManTraNet(nn.Module):
         return known
 
 
+def _is_of_traces(name: str) -> bool:
+    """Whether the parameter ``name`` is a bias of the extractor after its first layer."""
+    return name.startswith("extractor.") and name.endswith(".bias")
+
+
 @torch.no_grad()
 def simplified(net: ManTraNet) -> ManTraNet:
     """A copy for inference that answers the same with less.
@@ -246,24 +268,43 @@ def simplified(net: ManTraNet) -> ManTraNet:
     numbers there, and the next layer divides: twelfths, rounded where weights are stored as halves, would let a fifth
     of a grey level of contents through.
 
+    Traces are brought down by a power of two with the first weights and all biases after them, which their division by
+    their length undoes: those of saturated frames overflow in float16 as they were learned. tanh would not let it pass.
+
     Normalisation goes: Z-scores do not change with scale and shift, so it is enough to lower the floor by the scale.
     For the same reason a channel may be scaled by a power of two, which brings floors far below one to where float16
-    can hold them.
+    can hold them. That comes after the traces' length, which is at least that of their projection: no channel exceeds
+    its scale, where before it float16 would overflow.
     """
     copied = copy.deepcopy(net).eval()
     extractor, zpool = copied.extractor, copied.zpool
     divisors = extractor.first.divisors
     weight = extractor.first.weight * divisors[:, None, None, None]
-    extractor.body[0].weight.div_(divisors[:, None, None])
+    headroom = net.headroom
+    extractor.body[0].weight.div_(divisors[:, None, None]).mul_(headroom)
+    for conv in (*extractor.body, extractor.last):
+        conv.bias.mul_(headroom)
     extractor.first = SymmetricConv(3, len(weight), SIDE).to(weight)
     extractor.first.weight.copy_(2 * weight)
     extractor.first.bias.copy_(-weight.sum((1, 2, 3)))
     extractor.range = nn.Identity()
     floor = zpool.floor * (zpool.norm.running_var + zpool.norm.eps).sqrt()
     scale = torch.exp2(torch.log2(SMALLEST_FLOOR / floor).ceil().clamp(min=0))
-    copied.adapt.weight.mul_(scale[:, None, None, None])
+    copied.scale = Scale(scale)
     copied.zpool = FoldedZPool(zpool.config, floor * scale)
     return copied
+
+
+class Scale(nn.Module):
+    """``[N, C, H, W]`` by one factor for every channel, ``[C]``."""
+
+    def __init__(self, factors: Tensor) -> None:
+        super().__init__()
+        self.factors = nn.Parameter(factors)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scaled channels."""
+        return x * self.factors[:, None, None]
 
 
 class FoldedZPool(ZPool):

@@ -20,9 +20,10 @@ SPARSE = 4
 
 
 class Classifier(nn.Module):
-    """The extractor and a 3x3 decision for every pixel.
+    """The extractor and a 3x3 decision for every pixel that it has traces of.
 
-    ``forward(frame)`` takes uint8 ``[N, H, W, 3]`` RGB and returns logits, ``[N, classes, H, W]``. ``settings`` are
+    ``forward(frame)`` takes uint8 ``[N, H, W, 3]`` RGB and returns logits, ``[N, classes, H, W]``, or of every
+    ``extractor.stride``-th row and column. ``settings`` are
     those that the extractor was made with: a checkpoint carries them.
     """
 
@@ -39,19 +40,20 @@ class Classifier(nn.Module):
         self.extractor.first.constrain()
 
     def forward(self, frame: Tensor) -> Tensor:
-        """Logits of every class at every pixel."""
+        """Logits of every class at every pixel that has traces."""
         return self.decide(self.traces(frame))
 
     def sparse(self, frame: Tensor) -> Tensor:
-        """:meth:`forward` at every fourth row and column.
+        """:meth:`forward` at every fourth row and column of the frame.
 
         What is decided at neighbours is seen on nearly the same 29x29 pixels, and 385 decisions cost as much as an
         extractor.
         """
-        return F.conv2d(symmetric(self.traces(frame), 1), self.decide.weight, self.decide.bias, stride=SPARSE)
+        stride = max(SPARSE // self.extractor.stride, 1)
+        return F.conv2d(symmetric(self.traces(frame), 1), self.decide.weight, self.decide.bias, stride=stride)
 
     def traces(self, frame: Tensor) -> Tensor:
-        """What is decided from, ``[N, features, H, W]``."""
+        """What is decided from: the extractor's answer."""
         return self.extractor(unit_range(frame, self.decide.weight.dtype))
 
     def patch(self, frame: Tensor) -> Tensor:

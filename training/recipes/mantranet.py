@@ -28,6 +28,7 @@ from training.forgers import Forger
 from training.models.mantranet import Config
 from training.nn.classifier import Classifier
 from training.nn.detector import Detector
+from training.nn.pixels import unit_range
 from training.nn.vgg import Extractor
 from training.recipes.psccnet import VALIDATION_SEED, Recipe, validation, written
 from training.synthesis.hierarchy import FAMILIES, LEAVES, LEVELS, classes
@@ -40,6 +41,8 @@ EXTRACTOR_RATE = 0.5
 """Rate of a trained extractor over that of the rest: 5e-5 over 1e-4."""
 LOCAL_EVERY = 4
 """One in so many frames is forged by one of the 385 manipulations under a mask, the others as in every recipe."""
+NORMALISING = 32
+"""Patches by which a fresh extractor's channels are normalised."""
 TOP = (1, 3, 5, 10)
 
 
@@ -100,11 +103,15 @@ def _fit_classifier(
     config: Config,
 ) -> None:
     classifier = fresh_classifier(config)
+    photographs, held_out = parts
     if recipe.weights is not None:
         classifier.load_state_dict(checkpoints.read(recipe.weights)["state"])
+    else:
+        first = Patches(photographs, seed=recipe.seed, size=recipe.stages[0].size)
+        frames = torch.stack([first[index][0] for index in range(NORMALISING)])
+        classifier.extractor.normalise(unit_range(frames, torch.float32))
     run = Fit(name, classifier, folder, settings, choices=recipe.choices(settings))
     constrain_after_steps(run.optimiser, classifier)
-    photographs, held_out = parts
     for stage in recipe.stages:
         fixed = Patches(held_out, seed=VALIDATION_SEED, size=stage.size)
         count = recipe.validation_samples
@@ -141,7 +148,7 @@ def _fit_detector(
 
 def fresh_classifier(config: Config) -> Classifier:
     """A classifier of all leaves with fresh weights."""
-    extractor = Extractor(config.body, config.free, bounded=config.bounded)
+    extractor = Extractor(config.body, config.free, bounded=config.bounded, halvings=config.halvings)
     return Classifier(extractor, len(LEAVES), asdict(config))
 
 
@@ -187,9 +194,10 @@ def manipulation_loss(classifier: Classifier, frame: Tensor, leaf: Tensor) -> di
 
 
 def anomaly_loss(detector: Detector, frame: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """Binary cross-entropy of the mask at every pixel."""
+    """Binary cross-entropy at every pixel of the mask's logits, against the share of the frame's that were forged."""
     logits = detector.logits(frame).masks[0].float()
-    return {"localisation": F.binary_cross_entropy_with_logits(logits, mask.float())}
+    share = F.adaptive_avg_pool2d(mask[:, None].float(), logits.shape[1:])[:, 0]
+    return {"localisation": F.binary_cross_entropy_with_logits(logits, share)}
 
 
 def accuracy(classifier: Classifier, patches: Patches, *, count: int) -> dict[str, float]:
