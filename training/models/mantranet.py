@@ -244,7 +244,7 @@ class ManTraNet(nn.Module):
         known |= {name: bias / headroom for name, bias in known.items() if _is_of_traces(name)}
         length = known["adapt.weight"].flatten(1).norm(dim=1)
         known["adapt.weight"] = known["adapt.weight"] / length[:, None, None, None]
-        length = length * known.pop("scale.factors")
+        length = length * known.pop("scale.factors").flatten()
         mean, variance = statistics["zpool.norm"]
         known["zpool.norm.running_mean"] = mean / length
         variance = variance / length.square()
@@ -296,15 +296,18 @@ def simplified(net: ManTraNet) -> ManTraNet:
 
 
 class Scale(nn.Module):
-    """``[N, C, H, W]`` by one factor for every channel, ``[C]``."""
+    """``[N, C, H, W]`` by one factor for every channel, ``[C]``.
+
+    They are kept as ``[C, 1, 1]``, or an exported graph would hold them so, and under another name.
+    """
 
     def __init__(self, factors: Tensor) -> None:
         super().__init__()
-        self.factors = nn.Parameter(factors)
+        self.factors = nn.Parameter(factors[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
         """The scaled channels."""
-        return x * self.factors[:, None, None]
+        return x * self.factors
 
 
 class FoldedZPool(ZPool):
