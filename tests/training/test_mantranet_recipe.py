@@ -126,21 +126,25 @@ def test_an_anomaly_is_asked_for_in_shares_where_the_mask_is_coarse(narrow: str)
     assert float(loss.detach()) == pytest.approx(np.log1p(np.exp(2.0)) - 2.0 * (0.25 + 1.0) / 4, abs=1e-6)
 
 
-def test_a_fresh_classifier_is_normalised_and_weights_that_are_given_are_not(
+def test_a_fresh_extractor_is_normalised_and_weights_that_are_given_are_not(
     narrow: str, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = []
-    monkeypatch.setattr(mantranet.Fit, "run", lambda run, *_, **how: started.append(run.detector))
+    monkeypatch.setattr(
+        mantranet.Fit, "run", lambda run, *_, **how: started.append(getattr(run.detector, "net", run.detector))
+    )
     mantranet.fit("mantranet-imc", tmp_path / "fresh", recipe(photographs), settings(), body=narrow)
+    mantranet.fit("mantranet", tmp_path / "whole", recipe(photographs), settings(), body=narrow)
     patches = Patches(Photographs(photographs, "train"), seed=recipe(photographs).seed, size=SIDE)
     x = unit_range(torch.stack([patches[index][0] for index in range(mantranet.NORMALISING)]), torch.float32)
     with torch.inference_mode():
-        torch.testing.assert_close(started[0].extractor.raw(x).var((0, 2, 3), correction=0), torch.ones(8))
+        for fresh in started:
+            torch.testing.assert_close(fresh.extractor.raw(x).var((0, 2, 3), correction=0), torch.ones(8))
     given = mantranet.fresh_classifier(Config(body=narrow))
     checkpoints.save(tmp_path / "given.pt", "mantranet-imc", given)
     how = recipe(photographs, weights=tmp_path / "given.pt")
     mantranet.fit("mantranet-imc", tmp_path / "run", how, settings(), body=narrow)
-    assert torch.equal(started[1].extractor.last.weight, given.extractor.last.weight)
+    assert torch.equal(started[-1].extractor.last.weight, given.extractor.last.weight)
 
 
 def test_the_second_step_resumes_exactly_and_keeps_its_constraints(

@@ -106,10 +106,8 @@ def _fit_classifier(
     photographs, held_out = parts
     if recipe.weights is not None:
         classifier.load_state_dict(checkpoints.read(recipe.weights)["state"])
-    else:
-        first = Patches(photographs, seed=recipe.seed, size=recipe.stages[0].size)
-        frames = torch.stack([first[index][0] for index in range(NORMALISING)])
-        classifier.extractor.normalise(unit_range(frames, torch.float32))
+    elif not (folder / "checkpoint.pt").exists():
+        normalise(classifier.extractor, photographs, recipe)
     run = Fit(name, classifier, folder, settings, choices=recipe.choices(settings))
     constrain_after_steps(run.optimiser, classifier)
     for stage in recipe.stages:
@@ -131,6 +129,8 @@ def _fit_detector(
 ) -> None:
     if recipe.weights is not None:
         start(detector, recipe.weights, name)
+    elif not (folder / "checkpoint.pt").exists():
+        normalise(detector.net.extractor, parts[0], recipe)
     run = Fit(name, detector, folder, settings, choices=recipe.choices(settings))
     if run.choices["weights"]:
         shorten_steps(run.optimiser, list(detector.net.extractor.parameters()), EXTRACTOR_RATE)
@@ -150,6 +150,13 @@ def fresh_classifier(config: Config) -> Classifier:
     """A classifier of all leaves with fresh weights."""
     extractor = Extractor(config.body, config.free, bounded=config.bounded, halvings=config.halvings)
     return Classifier(extractor, len(LEAVES), asdict(config))
+
+
+def normalise(extractor: Extractor, photographs: Photographs, recipe: Recipe) -> None:
+    """Let the channels of a fresh extractor begin with mean 0 and variance 1, by the first patches of the run."""
+    first = Patches(photographs, seed=recipe.seed, size=recipe.stages[0].size)
+    frames = torch.stack([first[index][0] for index in range(NORMALISING)])
+    extractor.normalise(unit_range(frames, torch.float32))
 
 
 def start(detector: Detector, weights: Path, name: str) -> None:
