@@ -25,8 +25,9 @@ WORST = 10
 """Frames that are named, the most suspicious first."""
 ACTIONS: tuple[Action, ...] = ("pass", *reversed(SEVERE))
 """The most severe last."""
-PASSING = ("seconds", "fps", "ended", "problem", "found", "dropped", "frames")
-"""What a record does not take from a stream's summary: what differs each time, and what it says elsewhere."""
+PASSING = ("seconds", "fps", "ended", "problem", "found", "dropped", "failed", "frames")
+"""What a record does not take from a stream's summary: what differs each time, what it says elsewhere, and what cannot
+be: a frame of a video that fails ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,13 @@ class Footage:
     def add(self, moments: Mapping[str, Moment], findings: Mapping[str, Finding]) -> None:
         """Count one frame, that every model has looked at."""
         decision = self.policy.decide(findings, content=self.content)
-        moment = next(iter(moments.values()))
-        scores = {name: each.analysis.score for name, each in moments.items()}
+        moment, analyses = next(iter(moments.values())), _analyses(moments)
+        scores = {name: each.score for name, each in analyses.items()}
         still = Still(moment.index, moment.time_s, decision.action, scores)
         self.frames[decision.action] += 1
         self.worst = heapq.nlargest(WORST, [*self.worst, still], key=lambda each: each.rank)
         if self.worst[0] is still:
-            self.analyses = {name: each.analysis for name, each in moments.items()}
+            self.analyses = analyses
             self.reasons = decision.reasons
 
     def decision(self, error: SdkError | None) -> Decision:
@@ -138,8 +139,8 @@ def watch(
         try:
             for moments in _abreast(streams):
                 findings = {
-                    name: Finding.of(each.analysis, analyzers[name].artifact.contract, is_video=True)
-                    for name, each in moments.items()
+                    name: Finding.of(each, analyzers[name].artifact.contract, is_video=True)
+                    for name, each in _analyses(moments).items()
                 }
                 for each in (footage, shadow) if shadow else (footage,):
                     each.add(moments, findings)
@@ -158,6 +159,11 @@ def _abreast(streams: Mapping[str, Iterator[Moment]]) -> Iterator[dict[str, Mome
     """The same frame from every stream; they are as long, as every one has the same file."""
     for moments in zip(*streams.values(), strict=True):
         yield dict(zip(streams, moments, strict=True))
+
+
+def _analyses(moments: Mapping[str, Moment]) -> dict[str, Analysis]:
+    """By model; every moment of a video has one, as a frame that fails ends it."""
+    return {name: each.analysis for name, each in moments.items() if each.analysis is not None}
 
 
 def _too_long(seconds: float) -> LimitExceeded:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from sdk.decoding import Mode
+    from sdk.errors import SdkError
     from sdk.frames import Color
     from sdk.limits import Limits
     from sdk.recipe import Recipe
@@ -28,6 +29,8 @@ class Captured:
     """What the decoder complained about; what it then makes of a frame is no longer what the camera saw."""
     live: bool = False
     """Whether it comes when it comes; frames of a file wait to be asked for."""
+    error: SdkError | None = None
+    """Why a file of its own is no picture, in place of one; the source goes on with the next."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sdk.decoding import Decoder
-from sdk.errors import UnsupportedImage
+from sdk.errors import SdkError, UnsupportedImage
 from sdk.inputs import Input
 from sdk.overlay_mark import is_overlay
 from sdk.paths import SUFFIXES
@@ -28,7 +28,10 @@ def claims(source: object) -> bool:
 
 
 def read(source: object, settings: Settings) -> Generator[Captured]:
-    """Pictures of the folder itself, ``frame-2`` before ``frame-10``; they have no times, and are no video."""
+    """Pictures of the folder itself, ``frame-2`` before ``frame-10``; they have no times, and are no video.
+
+    One that cannot be decoded is given as its error.
+    """
     folder = Path(cast("str | os.PathLike[str]", source))
     images = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not is_overlay(file))
     files = sorted(images, key=_in_numbers)
@@ -39,8 +42,12 @@ def read(source: object, settings: Settings) -> Generator[Captured]:
     with Decoder(settings.still_limits, mode=settings.decode) as decoder:
         for file in files:
             start = time.perf_counter()
-            decoded = decoder.decode(file)
-            yield Captured(Input.of(decoded, 1e3 * (time.perf_counter() - start)))
+            try:
+                decoded = decoder.decode(file)
+            except SdkError as error:
+                yield Captured(None, error=error)
+            else:
+                yield Captured(Input.of(decoded, 1e3 * (time.perf_counter() - start)))
 
 
 def _in_numbers(file: Path) -> list[tuple[int, str]]:

@@ -35,9 +35,10 @@ def stream(args: argparse.Namespace) -> int:
 
     At the end, or after Ctrl-C, a line for each span of frames with one verdict: verdict, highest score, seconds,
     frames. With --json a line for each frame, and a last one with the summary, as sdk/stream.schema.json describes.
+    An image of a folder that cannot be analysed is told on stderr, and the others are analysed.
 
-    Exit code: 2 if the source failed, else 1 if a frame is judged manipulated or suspicious, else 0. Thresholds are
-    shares of single frames: a flagged frame is a place to look at.
+    Exit code: 2 if the source, or an image of a folder, failed, else 1 if a frame is judged manipulated or suspicious,
+    else 0. Thresholds are shares of single frames: a flagged frame is a place to look at.
     """
     from sdk.sources.video import without_password
     from sdk.streaming.recording import Recording
@@ -53,6 +54,8 @@ def stream(args: argparse.Namespace) -> int:
         )
         try:
             for moment in told(running, sys.stderr):
+                if moment.error:
+                    print("\n  -> ".join(options.in_words(moment.error)), file=sys.stderr)
                 if recording:
                     recording.add(moment)
                 if args.json:
@@ -67,7 +70,7 @@ def stream(args: argparse.Namespace) -> int:
         print(json.dumps({"source": source, "summary": summary.to_dict()}), flush=True)
     else:
         print_spans(summary)
-    return FAILED if summary.ended == "failed" else FOUND if summary.found else CLEAN
+    return FAILED if summary.ended == "failed" or summary.failed else FOUND if summary.found else CLEAN
 
 
 def print_spans(summary: Summary) -> None:
@@ -77,7 +80,7 @@ def print_spans(summary: Summary) -> None:
         print(f"{span.verdict}\t{span.peak_score:.3f}\t{when}\t{span.first}-{span.last}")
     print(
         f"{summary.frames} frames in {summary.seconds:.1f} s ({summary.fps:.1f} FPS), {summary.dropped} dropped, "
-        f"{summary.damaged} damaged",
+        f"{summary.damaged} damaged, {summary.failed} failed",
         file=sys.stderr,
     )
 
@@ -88,17 +91,20 @@ def told(running: Stream, terminal: TextIO) -> Iterator[Moment]:
         yield from running
         return
     times: deque[float] = deque(maxlen=WINDOW)
-    dropped, shown = 0, 0.0
+    dropped, failed, shown = 0, 0, 0.0
     for moment in running:
         now = time.monotonic()
         times.append(now)
         dropped += moment.dropped
-        if now - shown >= REFRESH_S and len(times) > 1:
+        failed += moment.analysis is None
+        if moment.analysis is None:
+            terminal.write(f"{'':<90}\r")  # what went wrong is printed here
+        elif now - shown >= REFRESH_S and len(times) > 1:
             shown = now
             rate = (len(times) - 1) / max(times[-1] - times[0], 1e-9)
             place = "" if moment.time_s is None else f"{moment.time_s:.2f} s, "
             verdict = f"{moment.analysis.verdict} {moment.analysis.score:.3f}"
-            line = f"{rate:.1f} FPS, {place}frame {moment.index}, {verdict}, {dropped} dropped"
+            line = f"{rate:.1f} FPS, {place}frame {moment.index}, {verdict}, {dropped} dropped, {failed} failed"
             terminal.write(f"\r{line:<90}\r")
             terminal.flush()
         yield moment

@@ -46,7 +46,12 @@ class Recording:
         self._ticks = -1
 
     def add(self, moment: Moment) -> None:
-        """Draw and code one moment; frames of another size are brought to that of the first."""
+        """Draw and code one moment; frames of another size are brought to that of the first.
+
+        One without an analysis has no picture and is passed over.
+        """
+        if moment.analysis is None:
+            return
         picture = overlay.draw(moment.analysis)
         if self._container is None:
             self._open(height=picture.shape[0] // 2 * 2, width=picture.shape[1] // 2 * 2)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from sdk.errors import SdkError
     from sdk.results import Analysis
 
 SCHEMA = Path(__file__).parents[1] / "stream.schema.json"
@@ -21,7 +22,7 @@ Ending = Literal["running", "complete", "failed", "closed"]
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Moment:
-    """One analysed frame of a stream."""
+    """One frame of a stream."""
 
     index: int
     """Number of the frame in its source, from 0; those that were passed over count."""
@@ -29,11 +30,18 @@ class Moment:
     """When it is shown, from the start; None where the source has no times."""
     dropped: int
     """Frames that were passed over since the moment before."""
-    analysis: Analysis
+    analysis: Analysis | None
+    """None only for a file of its own, of a folder or an iterable, that could not be analysed."""
+    error: SdkError | None = None
+    """Why there is no analysis."""
 
     def to_dict(self) -> dict[str, object]:
         """Everything but the arrays, of plain types; ``moment`` of ``sdk/stream.schema.json``."""
         place = {"index": self.index, "time_s": self.time_s, "dropped": self.dropped}
+        if self.error is not None:
+            failure = {"type": type(self.error).__name__, "problem": self.error.problem, "remedy": self.error.remedy}
+            return {**place, "error": failure}
+        assert self.analysis is not None
         return {**place, "analysis": self.analysis.to_dict()}
 
     def to_json(self) -> str:
@@ -60,12 +68,12 @@ class Span:
     """Number of the frame with that score: the one to look at."""
 
     @classmethod
-    def of(cls, moment: Moment) -> Span:
-        """A span of one frame."""
+    def of(cls, moment: Moment, analysis: Analysis) -> Span:
+        """A span of one frame and what was found in it."""
         at, when = moment.index, moment.time_s
         return cls(
-            verdict=moment.analysis.verdict.name, first=at, last=at, start_s=when, end_s=when, frames=1,
-            peak_score=moment.analysis.score, peak=at,
+            verdict=analysis.verdict.name, first=at, last=at, start_s=when, end_s=when, frames=1,
+            peak_score=analysis.score, peak=at,
         )  # fmt: skip
 
     def joined(self, later: Span) -> Span:
@@ -92,6 +100,8 @@ class Summary:
     """Frames that were passed over."""
     damaged: int
     """Analysed frames that the decoder had to repair; they are inconclusive."""
+    failed: int
+    """Files of a folder or an iterable that could not be analysed; they are in no span."""
     verdicts: Mapping[str, int]
     """Analysed frames by verdict."""
     spans: tuple[Span, ...]

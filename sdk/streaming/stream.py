@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sdk import sources
 from sdk.analyzer import Analyzer, load
-from sdk.errors import BadSetting, UnknownName
+from sdk.batches import OF_THE_CALL
+from sdk.errors import BadSetting, SdkError, UnknownName
 from sdk.frames import Color
 from sdk.inputs import Input
 from sdk.source import Captured, Matrix, Settings
@@ -58,7 +59,9 @@ def stream(
         matrix: colour matrix of a video that names none; "bt601" is what training's video went through.
         limits: what a video may cost before it is refused.
 
-    A damaged source is an error here, after every frame before the damage was given.
+    A damaged source is an error here, after every frame before the damage was given. Of a folder, or an iterable of
+    paths or bytes, every file is a source of its own: one that cannot be analysed is a moment with its error, and the
+    stream goes on.
     """
     for kind, name, known in (
         ("way to keep frames", keep, ("all", "latest")),
@@ -122,9 +125,16 @@ class _Started:
     future: Future[Analysis]
 
     def moment(self) -> Moment:
-        """Wait for the analysis."""
+        """Wait for the analysis; an error is part of the moment if it is about one file among others."""
+        analysis = failure = None
+        try:
+            analysis = self.future.result()
+        except SdkError as error:
+            if not _is_a_file(self.captured) or isinstance(error, OF_THE_CALL):
+                raise
+            failure = error
         return Moment(
-            index=self.index, time_s=self.captured.time_s, dropped=self.dropped, analysis=self.future.result()
+            index=self.index, time_s=self.captured.time_s, dropped=self.dropped, analysis=analysis, error=failure
         )
 
 
@@ -199,13 +209,22 @@ def _taken(captured: Generator[Captured], analyzer: Analyzer, color: Color) -> G
             picture = one.picture
             if isinstance(picture, bytearray | memoryview):
                 picture = bytes(picture)
-            elif not isinstance(picture, Input | str | os.PathLike | bytes):
+            elif not _is_a_file(one) and not isinstance(picture, Input):
                 picture = dataclasses.replace(analyzer.read(picture, color=color), is_video=True)
             yield dataclasses.replace(one, picture=picture)
 
 
+def _is_a_file(captured: Captured) -> bool:
+    """Whether it is a still image that came as a file, of which the next knows nothing; no frame of a video."""
+    if isinstance(captured.picture, Input):
+        return not captured.picture.is_video
+    return captured.error is not None or isinstance(captured.picture, str | os.PathLike | bytes)
+
+
 def _analysis(analyzer: Analyzer, captured: Captured) -> Analysis:
     """The analysis of one frame, by the thresholds for what it is."""
+    if captured.error is not None:
+        raise captured.error
     analysis = analyzer.analyze(captured.picture)
     if captured.damage:
         verdict = Verdict("inconclusive", f"the decoder had to repair this frame: {captured.damage}")

@@ -16,7 +16,7 @@ class Tally:
     def __init__(self) -> None:
         self._start = time.monotonic()
         self._seconds: float | None = None
-        self._frames = self._dropped = self._damaged = self._joined = 0
+        self._frames = self._dropped = self._damaged = self._failed = self._joined = 0
         self._verdicts = dict.fromkeys(GRAVITY, 0)
         self._spans: list[Span] = []
         self._ended: Ending = "running"
@@ -24,10 +24,13 @@ class Tally:
 
     def add(self, moment: Moment, *, is_damaged: bool) -> None:
         """Count a moment in."""
-        self._frames += 1
         self._dropped += moment.dropped
+        if moment.analysis is None:
+            self._failed += 1
+            return
+        self._frames += 1
         self._damaged += is_damaged
-        span = Span.of(moment)
+        span = Span.of(moment, moment.analysis)
         self._verdicts[span.verdict] += 1
         if self._spans and self._spans[-1].verdict == span.verdict:
             self._spans[-1] = self._spans[-1].joined(span)
@@ -47,6 +50,7 @@ class Tally:
             frames=self._frames,
             dropped=self._dropped,
             damaged=self._damaged,
+            failed=self._failed,
             verdicts=dict(self._verdicts),
             spans=tuple(self._spans),
             joined=self._joined,

@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 import sdk
 from sdk import __main__ as cli
@@ -97,6 +98,27 @@ def test_nothing_found_is_0_and_no_video_is_2_with_what_was_analysed_so_far(imdl
     status, lines, words = imdl(make(tmp_path / "clip.mkv", noise(rng, 5, top=100)), "--max-frames", "3")
     assert (status, [line.split("\t")[3] for line in lines]) == (2, ["0-2"])
     assert "over the limit frames=3\n  -> if it is trusted, raise it: --max-frames 6" in words
+
+
+def test_an_image_of_a_folder_that_fails_is_told_and_the_others_are_analysed(imdl, tmp_path, rng):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, frame in zip("ac", noise(rng, 2, top=100), strict=True):
+        Image.fromarray(frame).save(folder / f"{name}.png")
+    (folder / "b.jpg").write_bytes(b"no picture")
+    status, lines, words = imdl(folder, "--json", "--save", tmp_path / "out.mkv")
+    told = [json.loads(line) for line in lines]
+    for line in told:
+        validated(line)
+    assert status == 2
+    assert [("analysis" in line, "error" in line) for line in told[:-1]] == [(1, 0), (0, 1), (1, 0)]
+    assert told[1]["error"]["problem"] in words
+    assert (told[-1]["summary"]["frames"], told[-1]["summary"]["failed"]) == (2, 1)
+    with av.open(str(tmp_path / "out.mkv")) as file:
+        assert sum(1 for _ in file.decode(video=0)) == 2
+    status, lines, words = imdl(folder)
+    assert (status, [line.split("\t")[3] for line in lines]) == (2, ["0-2"])
+    assert " 0 damaged, 1 failed\n" in words
 
 
 def test_a_password_is_not_printed(imdl):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from referencing import Registry, Resource
 
 import sdk
+from sdk.errors import DecodeFailed
 from sdk.results import SCHEMA as ANALYSIS
 from sdk.streaming import tally
 from sdk.streaming.results import GRAVITY, SCHEMA, Moment
@@ -54,6 +55,14 @@ def test_spans_are_the_runs_of_equal_verdicts_and_cover_every_frame(found):
         assert span.first <= span.peak <= span.last
         assert (span.start_s, span.end_s) == (span.first / 10, span.last / 10)
     validated(summary.to_dict(), "summary")
+
+
+def test_what_failed_is_counted_and_in_no_span():
+    made, failure = counted([("no_evidence", 0.1, 0)] * 2), DecodeFailed("torn", remedy="mend it")
+    made.add(Moment(index=2, time_s=None, dropped=1, analysis=None, error=failure), is_damaged=False)
+    summary = made.summary()
+    assert (summary.frames, summary.failed, summary.dropped) == (2, 1, 1)
+    assert [span.frames for span in summary.spans] == [2]
 
 
 @given(found=verdicts, most=st.integers(2, 6))
