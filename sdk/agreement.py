@@ -126,6 +126,7 @@ class Analyzers:
         source: object,
         *,
         color: Color = "rgb",
+        decoder: str | None = None,
         min_score: float | None = None,
         progress: Report | None = None,
     ) -> Agreement:
@@ -136,7 +137,7 @@ class Analyzers:
         """
         start = time.perf_counter()
         (first, *_) = self.analyzers.values()
-        read = first.read(source, color=color)
+        read = first.read(source, color=color, decoder=decoder)
         analyses: dict[str, Analysis] = {}
         failures, stages = dict(self.failures), {"decode": read.decode_ms}
         for name, analyzer in self.analyzers.items():

@@ -21,7 +21,7 @@ from sdk.decoding import Decoder, Mode
 from sdk.engines.profile import Profile
 from sdk.errors import AnalyzerClosed, ArtifactInvalid, BadSetting, RunFailed, SdkError, UnknownName
 from sdk.frames import Color, convert, orientation_of, quality_of, to_display
-from sdk.inputs import Input
+from sdk.inputs import Input, given
 from sdk.limits import Limits, check_pixels
 from sdk.opened import Opened
 from sdk.progress import Report, Told
@@ -119,15 +119,18 @@ class Analyzer:
         source: object,
         *,
         color: Color = "rgb",
+        decoder: str | None = None,
         min_score: float | None = None,
         progress: Report | None = None,
     ) -> Analysis:
-        """Analyse one path, file's bytes, uint8 array, PIL image, or DLPack or CUDA array; or what :meth:`read` gave.
+        """Analyse one path, file's bytes, array, PIL image, or what :meth:`read` gave.
 
-        ``color`` is the channel order of an array; ``min_score`` overrides that of :func:`load`; ``progress`` is called
-        with a :class:`sdk.progress.Progress` after every tile, and may raise to stop.
+        Arrays are uint8, NumPy's or shown by ``__array_interface__``, DLPack or ``__cuda_array_interface__``; ``color``
+        is their channel order, ``decoder`` what made them, for results to name. ``min_score`` overrides that of
+        :func:`load`; ``progress`` is called with a :class:`sdk.progress.Progress` after every tile, and may raise to
+        stop.
         """
-        return self.analyze_batch([source], color=color, min_score=min_score, progress=progress)[0]
+        return self.analyze_batch([source], color=color, decoder=decoder, min_score=min_score, progress=progress)[0]
 
     @overload
     def analyze_batch(
@@ -135,6 +138,7 @@ class Analyzer:
         sources: Iterable[object],
         *,
         color: Color = "rgb",
+        decoder: str | None = None,
         min_score: float | None = None,
         progress: Report | None = None,
         batch: Size = None,
@@ -148,6 +152,7 @@ class Analyzer:
         sources: Iterable[object],
         *,
         color: Color = "rgb",
+        decoder: str | None = None,
         min_score: float | None = None,
         progress: Report | None = None,
         batch: Size = None,
@@ -160,6 +165,7 @@ class Analyzer:
         sources: Iterable[object],
         *,
         color: Color = "rgb",
+        decoder: str | None = None,
         min_score: float | None = None,
         progress: Report | None = None,
         batch: Size = None,
@@ -183,7 +189,7 @@ class Analyzer:
         pace = batches.Pace(batch, latency_ms)
         return batches.run(
             sources,
-            lambda source: source if isinstance(source, Input) else self.read(source, color=color),
+            lambda source: source if isinstance(source, Input) else self.read(source, color=color, decoder=decoder),
             lambda inputs: self._analyze(inputs, least, progress),
             working_size=self.working_size,
             pace=pace,
@@ -255,10 +261,13 @@ class Analyzer:
             raise AnalyzerClosed("this Analyzer was closed during an analysis", remedy="close it later")
         return opened
 
-    def read(self, source: object, *, color: Color = "rgb", most_pixels: int = sys.maxsize) -> Input:
+    def read(
+        self, source: object, *, color: Color = "rgb", decoder: str | None = None, most_pixels: int = sys.maxsize
+    ) -> Input:
         """``source`` as a frame, which any number of Analyzers may then analyse: nothing is decoded twice.
 
-        A file of over ``most_pixels`` is refused as a :class:`LargePicture` before it is decoded.
+        ``decoder`` is what made an array, in the caller's words. A file of over ``most_pixels`` is refused as a
+        :class:`LargePicture` before it is decoded.
         """
         self._check_open()  # one that is closed would start a decoding process that nobody stops
         start = time.perf_counter()
@@ -266,7 +275,7 @@ class Analyzer:
             decoded = self._decoder.decode(source, most_pixels=most_pixels)
             ms = 1e3 * (time.perf_counter() - start)
             return Input.of(decoded, ms)
-        kind = f"none: {type(source).__module__.partition('.')[0]}.{type(source).__name__}"
+        kind = given(source, decoder)
         keeper = self._keeper() if is_on_gpu(source) else None
         resident = keeper.take(source) if keeper and color == "rgb" else None
         if resident:

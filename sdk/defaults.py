@@ -24,6 +24,7 @@ def analyze(  # type: ignore[overload-overlap]  # the one name that is no model'
     model: Literal["all"],
     device: str = "auto",
     color: Color = "rgb",
+    decoder: str | None = None,
     min_score: float = 0.0,
     progress: Report | None = None,
 ) -> Agreement: ...
@@ -36,6 +37,7 @@ def analyze(
     model: str | Path | None = None,
     device: str = "auto",
     color: Color = "rgb",
+    decoder: str | None = None,
     min_score: float = 0.0,
     progress: Report | None = None,
 ) -> Analysis: ...
@@ -47,10 +49,11 @@ def analyze(
     model: str | Path | None = None,
     device: str = "auto",
     color: Color = "rgb",
+    decoder: str | None = None,
     min_score: float = 0.0,
     progress: Report | None = None,
 ) -> Analysis | Agreement:
-    """Analyse one path, file's bytes, uint8 RGB array, PIL image, or DLPack or CUDA array.
+    """Analyse one path, file's bytes, uint8 array or PIL image, as :meth:`sdk.Analyzer.analyze` takes it.
 
     ``model="all"`` asks every shipped model and returns what each found and how far they agree. Models are loaded at
     the first call and kept until :func:`close`. ``progress`` hears of every tile. :func:`sdk.load` and
@@ -61,7 +64,7 @@ def analyze(
         if key not in _analyzers:
             _analyzers[key] = load_all(device=device) if model == ALL else load(model, device=device)
         analyzer = _analyzers[key]
-    return analyzer.analyze(frame, color=color, min_score=min_score, progress=progress)
+    return analyzer.analyze(frame, color=color, decoder=decoder, min_score=min_score, progress=progress)
 
 
 def close() -> None:

@@ -26,7 +26,8 @@ def as_frame(source: object, *, color: Color = "rgb") -> NDArray[np.uint8]:
     """``source`` as a frame: uint8 RGB [H, W, 3], contiguous.
 
     Takes uint8 arrays [H, W, 3], [H, W, 4] (alpha is composited on white, as for files), [H, W] and [H, W, 1] (grey,
-    repeated), from NumPy, DLPack or ``__cuda_array_interface__``; and PIL images of any mode that is read from files.
+    repeated), from NumPy or through ``__array_interface__``, DLPack or ``__cuda_array_interface__``; and PIL images of
+    any mode that is read from files.
     ``color`` is the channel order of an array; PIL images know theirs. A frame that is already right is not copied.
     Nothing is turned: see :func:`orientation_of`.
     """
@@ -115,11 +116,19 @@ def _host_array(source: object) -> NDArray[Any]:
             return to_host(source)
         except (RuntimeError, TypeError, ValueError, BufferError) as error:
             raise _unreadable(error) from error
+    if _shows_memory(source):  # before DLPack: some decoders offer it without a GPU, too, and fail in its driver
+        try:
+            return np.asarray(source)
+        except Exception as error:  # NumPy's own, and whatever somebody else's property raises
+            raise BadFrame(
+                f"the array cannot be read through __array_interface__: {error}",
+                remedy="give what numpy.array makes of it, with uint8 samples",
+            ) from error
     if not isinstance(source, OnDlpack):
         raise BadFrame(
             f"a frame is an array or a PIL image, got {type(source).__name__}",
             remedy="give a path, bytes (of an open file: what its read() returns), a uint8 array [H, W, 3], a PIL "
-            "image, or a DLPack or CUDA array",
+            "image, or what offers __array_interface__, DLPack or __cuda_array_interface__",
         )
     try:
         kind = int(source.__dlpack_device__()[0])
@@ -131,6 +140,14 @@ def _host_array(source: object) -> NDArray[Any]:
             f"the array lies on a device that is not read here (DLPack type {kind})", remedy="copy it to the host first"
         )
     return array
+
+
+def _shows_memory(source: object) -> bool:
+    """Whether ``source`` shows memory of the host as NumPy's arrays do."""
+    try:
+        return getattr(source, "__array_interface__", None) is not None
+    except Exception:  # somebody else's property
+        return False
 
 
 def _unreadable(error: Exception) -> BadFrame:

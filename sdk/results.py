@@ -81,7 +81,8 @@ class Runtime:
     working_size: int
     """Long side at which the frame was analysed, px; 0 is its own size."""
     decoder: str
-    """What made pixels of the input: decoder and version, or the kind of array that was given."""
+    """What made pixels of the input: decoder and version; or ``none:``, the kind of array that was given, and what its
+    owner says has made it."""
     against: Mapping[str, list[str]]
     """What would have been preferred, as "backend on device", and why it was not used."""
 

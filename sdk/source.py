@@ -39,6 +39,8 @@ class Settings:
 
     color: Color = "rgb"
     """Channel order of arrays in an iterable."""
+    decoder: str | None = None
+    """What made them, for results to name."""
     matrix: Matrix = "bt601"
     """Colour matrix of a video that names none."""
     decode: Mode = "worker"

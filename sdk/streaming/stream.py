@@ -42,6 +42,7 @@ def stream(
     *,
     keep: Keep = "all",
     color: Color = "rgb",
+    decoder: str | None = None,
     matrix: Matrix = "bt601",
     limits: VideoLimits | None = None,
 ) -> Stream:
@@ -56,6 +57,7 @@ def stream(
             those that come while another is analysed, so that the answer is about now. A file's frames then come at
             their times.
         color: channel order of arrays in an iterable.
+        decoder: name and version of what made these arrays, for results to name.
         matrix: colour matrix of a video that names none; "bt601" is what training's video went through.
         limits: what a video may cost before it is refused.
 
@@ -75,7 +77,8 @@ def stream(
     if not isinstance(limits, VideoLimits | None):
         raise BadSetting(f"limits is {limits!r}", remedy="give sdk.VideoLimits(...), or None")
     sources.kind(source)
-    return Stream(source, analyzer, keep=keep, settings=Settings(color=color, matrix=matrix, limits=limits))
+    settings = Settings(color=color, decoder=decoder, matrix=matrix, limits=limits)
+    return Stream(source, analyzer, keep=keep, settings=settings)
 
 
 class Stream:
@@ -165,7 +168,7 @@ def _in_order(
 
     What ends the source is raised after all that was started.
     """
-    captured = _taken(sources.read(source, settings), analyzer, settings.color)
+    captured = _taken(sources.read(source, settings), analyzer, settings)
     numbered: Iterator[tuple[int, Captured]]
     if keep == "latest":
         numbered = newest = Latest(captured)
@@ -199,7 +202,7 @@ def _in_order(
         raise failure
 
 
-def _taken(captured: Generator[Captured], analyzer: Analyzer, color: Color) -> Generator[Captured]:
+def _taken(captured: Generator[Captured], analyzer: Analyzer, settings: Settings) -> Generator[Captured]:
     """Frames of a video, copied before the next is asked for: decoders write that one where this one was.
 
     A file is left for a lane to decode.
@@ -210,7 +213,8 @@ def _taken(captured: Generator[Captured], analyzer: Analyzer, color: Color) -> G
             if isinstance(picture, bytearray | memoryview):
                 picture = bytes(picture)
             elif not _is_a_file(one) and not isinstance(picture, Input):
-                picture = dataclasses.replace(analyzer.read(picture, color=color), is_video=True)
+                taken = analyzer.read(picture, color=settings.color, decoder=settings.decoder)
+                picture = dataclasses.replace(taken, is_video=True)
             yield dataclasses.replace(one, picture=picture)
 
 

@@ -84,12 +84,13 @@ def test_frames_of_several_sizes_are_no_agreement():
 
 
 def test_all_shipped_models_answer_as_each_does_alone(shipped, bright):
-    found = sdk.analyze(bright, model="all", device="cpu")
+    found = sdk.analyze(bright, model="all", device="cpu", decoder="made 1.0")
     assert list(found.analyses) == ["easy", "strict"]
     for name, one in found.analyses.items():
         alone = sdk.analyze(bright, model=name, device="cpu")
         assert (one.score, one.verdict) == (alone.score, alone.verdict)
         np.testing.assert_array_equal(one.heatmap, alone.heatmap)
+        assert one.runtime.decoder == f"{alone.runtime.decoder}, decoded by made 1.0"
     assert found.votes == dict.fromkeys(VERDICTS, 0) | {"manipulated": 1, "no_evidence": 1}
     assert found.found == ("easy",)
     assert found.overlaps == {("easy", "strict"): 1.0}  # the same network twice

@@ -56,8 +56,14 @@ def test_every_kind_of_input_is_the_same_frame(analyzer, frame, tmp_path):
     frozen = frame.copy()
     frozen.flags.writeable = False
     assert_same(analyzer.analyze(frozen), expected)
-    assert "none: numpy.ndarray" in expected.runtime.decoder
+    assert expected.runtime.decoder == "none: numpy.ndarray"
     assert "none" not in analyzer.analyze(path).runtime.decoder
+
+
+def test_what_made_an_array_is_told_as_its_owner_says_and_of_a_file_as_it_was(analyzer, frame):
+    assert analyzer.analyze(frame, decoder="made 1.0").runtime.decoder == "none: numpy.ndarray, decoded by made 1.0"
+    assert analyzer.read(frame, decoder="made 1.0").decoder == "none: numpy.ndarray, decoded by made 1.0"
+    assert analyzer.analyze(png(frame), decoder="made 1.0").runtime.decoder.startswith("Pillow ")
 
 
 class OnlyDlpack:

@@ -20,9 +20,10 @@ def closed_afterwards():
 def test_loads_once_and_again_after_close(toy_path, frame):
     first = sdk.analyze(frame, model=toy_path, device="cpu")
     kept = list(defaults._analyzers.values())
-    again = sdk.analyze(frame[:, :, ::-1], model=toy_path, device="cpu", color="bgr")
+    again = sdk.analyze(frame[:, :, ::-1], model=toy_path, device="cpu", color="bgr", decoder="made 1.0")
     assert list(defaults._analyzers.values()) == kept
     assert again.score == first.score
+    assert again.runtime.decoder.endswith(", decoded by made 1.0")
     sdk.close()
     with pytest.raises(sdk.AnalyzerClosed, match="was closed"):
         kept[0].analyze(frame)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -109,6 +110,48 @@ def test_dlpack_is_read_without_its_library(rng):
 
     frame = rng.integers(0, 256, (5, 4, 3), np.uint8)
     np.testing.assert_array_equal(as_frame(Foreign(frame)), frame)
+
+
+class Shown:
+    """Memory of the host that is shown as NumPy shows its own; its DLPack needs a GPU that is not there."""
+
+    def __init__(self, array):
+        self.array = array
+
+    @property
+    def __array_interface__(self):
+        return self.array.__array_interface__
+
+    def __dlpack__(self):
+        raise RuntimeError("no driver")
+
+    def __dlpack_device__(self):
+        return (1, 0)
+
+
+def test_memory_that_is_shown_is_read_without_its_library_and_before_dlpack(rng):
+    frame = rng.integers(0, 256, (5, 4, 3), np.uint8)
+    np.testing.assert_array_equal(as_frame(Shown(frame)), frame)
+    np.testing.assert_array_equal(as_frame(Shown(frame[:, ::-1]), color="bgr"), frame[:, ::-1, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((4, 4, 3), np.float32), r"dtype float32\n  -> if its values are 0..1"),
+        (np.zeros((3, 5, 6), np.uint8), r"shape \[3, 5, 6\]\n  -> channels come last"),
+        (np.zeros((4, 4, 3), ">u2"), r"dtype >u2\n  -> drop the low byte"),
+    ],
+)
+def test_shown_memory_is_held_to_what_arrays_are(array, words):
+    with pytest.raises(BadFrame, match=words):
+        as_frame(Shown(array))
+
+
+@pytest.mark.parametrize("interface", [{}, "u1", {"shape": (2, 2, 3), "typestr": "nonsense", "version": 3}], ids=str)
+def test_memory_that_is_shown_wrongly_is_refused(interface):
+    with pytest.raises(BadFrame, match=r"cannot be read through __array_interface__: .*\n  -> give what numpy\.array"):
+        as_frame(SimpleNamespace(__array_interface__=interface))
 
 
 def test_torch_tensors_are_frames(rng):

@@ -123,6 +123,36 @@ def test_colour_order_is_that_of_arrays(analyzer):
     np.testing.assert_array_equal(moment.analysis.frame, frame)
 
 
+class Surface:
+    """A frame of a decoder that shows its memory and offers nothing else."""
+
+    def __init__(self, memory) -> None:
+        self.__array_interface__ = memory.__array_interface__
+
+
+def test_frames_that_show_their_memory_are_taken_over_and_their_decoder_is_told(analyzer):
+    def frames():
+        memory = np.empty((64, 64, 3), np.uint8)
+        for index in range(5):
+            memory[:] = grey(10 + index)
+            yield Surface(memory)
+
+    got = list(sdk.stream(frames(), analyzer, decoder="made 1.0"))
+    assert [level(moment) for moment in got] == list(range(10, 15))
+    assert {moment.analysis.runtime.decoder for moment in got} == {"none: tests.Surface, decoded by made 1.0"}
+
+
+def test_what_is_no_frame_by_protocol_is_refused(analyzer):
+    with pytest.raises(BadFrame, match=r"dtype float64\n  -> if its values are 0\.\.1"):
+        list(sdk.stream([Surface(np.zeros((4, 4, 3)))], analyzer))
+
+
+@pytest.mark.parametrize("decoder", ["", 9])
+def test_a_decoder_is_told_in_words(analyzer, decoder):
+    with pytest.raises(BadSetting, match=f"decoder is {decoder!r}\n  -> give name and version of what made the array"):
+        list(sdk.stream([grey(30)], analyzer, decoder=decoder))
+
+
 def test_a_folder_is_read_in_the_order_of_its_numbers(analyzer, tmp_path):
     for number in (1, 2, 10, 100):
         Image.fromarray(grey(10 + number)).save(tmp_path / f"frame-{number}.png")
