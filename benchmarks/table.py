@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import decoders as decoding
 from benchmarks import fps, gpu_floors, operator_table, speed
 from sdk import artifact as artifacts
 from sdk.artifact import Artifact
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / name for name in ("results.md", "several-models.md")))
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / name for name in ("gpu.md", "results.md", "several-models.md")))
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 Row = Mapping[str, Any]
 
@@ -267,6 +268,12 @@ def kernels(folder: Path = RESULTS) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def decoders(folder: Path = RESULTS) -> str:
+    """What other decoders make of the same files."""
+    found = results("decoders", folder)
+    return "\n".join(f"{markdown(decoding.HEADINGS, decoding.rows(one))}\n{decoding.caption(one)}\n" for one in found)
+
+
 def accuracy(folder: Path = RESULTS) -> str:
     """How well a model does on each set, with the number of frames behind every figure."""
     headings = {
@@ -343,7 +350,7 @@ def _model(artifact: Artifact) -> Row:
 TABLES: Mapping[str, Callable[[Path], str]] = {
     "latency": latency, "times": times, "floors": floors, "throughput": throughput, "steady": steady, "memory": memory,
     "service": service, "hostile": hostile, "kernels": kernels, "accuracy": accuracy, "cascade": cascade,
-    "models": models,
+    "decoders": decoders, "models": models,
 }  # fmt: skip
 
 
