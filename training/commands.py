@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -23,6 +25,9 @@ from training.measure import Plan, card
 from training.recipes.psccnet import Recipe, Stage
 from training.synthesis.preview import contact_sheet
 from training.synthesis.shards import write_folder
+
+LEAST_SIDE = {"gsrnet": 32, "mag": 32, "mantranet": 16, "psccnet": 32}
+"""Sides of the smallest samples that recipes are tried on, px; networks halve them several times."""
 
 
 def synthesize(args: argparse.Namespace) -> int:
@@ -59,6 +64,10 @@ def fit(args: argparse.Namespace) -> int:
         raise ValueError(f"{base} has no ablations\n  -> leave --ablation out")
     recipe = import_module(f"training.recipes.{base}")
     stages = tuple(args.stage) or (Stage(until=1.0, size=args.size, batch=args.batch),)
+    if (smallest := min(stage.size for stage in stages)) < LEAST_SIDE[base]:
+        raise ValueError(f"samples of {smallest} px are too small for {base}\n  -> give {LEAST_SIDE[base]} px or more")
+    if base != "psccnet" and any(stage.grid or not stage.correlation for stage in stages):
+        raise ValueError(f"{base} has no GRID and nothing to be silent\n  -> give stages as UNTIL:SIZE:BATCH")
     recipe.fit(
         args.model, args.out,
         Recipe(
@@ -115,10 +124,26 @@ def measure(args: argparse.Namespace) -> int:
 
 def stage(text: str) -> Stage:
     """``UNTIL:SIZE:BATCH[:GRID][:silent]``, for instance 0.5:128:16:64:silent."""
-    correlation = not text.endswith(":silent")
-    until, *sizes = text.removesuffix(":silent").split(":")
-    size, batch, grid = (*map(int, sizes), 0)[:3]
-    return Stage(until=float(until), size=size, batch=batch, grid=grid, correlation=correlation)
+    form = re.fullmatch(r"([^:]+):([^:]+):([^:]+)(?::([^:]+))??(:silent)?", text)
+    try:
+        until, size, batch, grid = float(form[1]), int(form[2]), int(form[3]), int(form[4] or 0)
+    except (TypeError, ValueError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no UNTIL:SIZE:BATCH[:GRID][:silent]") from None
+    try:
+        return Stage(until=until, size=size, batch=batch, grid=grid, correlation=form[5] is None)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """What reads a whole number from ``least`` on."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"-?\d+", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is no whole number from {least} on")
+        return int(text)
+
+    return read
 
 
 def setting(text: str) -> tuple[str, object]:
@@ -142,21 +167,21 @@ def parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
         verb.set_defaults(run=run)
         verb.add_argument("--photographs", type=Path, required=run is not evaluate, help="folder of photographs")
-        verb.add_argument("--size", type=int, default=256, help="side of the samples, px")
-        verb.add_argument("--threads", type=int, default=torch.get_num_threads())
+        verb.add_argument("--size", type=whole(min(LEAST_SIDE.values())), default=256, help="side of the samples, px")
+        verb.add_argument("--threads", type=whole(1), default=torch.get_num_threads())
         options(verb)
     return root
 
 
 def _synthesize_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--out", type=Path, required=True, help="folder to write to")
-    verb.add_argument("--count", type=int, default=32)
+    verb.add_argument("--count", type=whole(1), default=32)
     verb.add_argument("--seed", type=int, default=1)
     verb.add_argument("--part", choices=("train", "validation", "all"), default="train")
     verb.add_argument("--without-video", action="store_true", help="no pass through a video codec, which needs PyAV")
     _forger_option(verb)
-    verb.add_argument("--shards", type=int, default=0, metavar="N", help="N tar files that training reads back")
-    verb.add_argument("--workers", type=int, default=1, help="processes that write shards")
+    verb.add_argument("--shards", type=whole(0), default=0, metavar="N", help="N tar files that training reads back")
+    verb.add_argument("--workers", type=whole(1), default=1, help="processes that write shards")
     verb.add_argument("--preview", action="store_true", help="one contact sheet instead of single files")
 
 
@@ -201,13 +226,13 @@ def _fit_options(verb: argparse.ArgumentParser) -> None:
 def _evaluate_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--checkpoint", type=Path, help="ema.pt of a run; without it baselines alone")
     verb.add_argument("--working-size", type=int, help="long side, px; 0 is native; without it the card's")
-    verb.add_argument("--count", type=int, default=500, help="samples, where there is no --data")
+    verb.add_argument("--count", type=whole(1), default=500, help="samples, where there is no --data")
     evaluation.options(verb)
 
 
 def _classify_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--checkpoint", type=Path, required=True, help="ema.pt of a run of mantranet-imc")
-    verb.add_argument("--count", type=int, default=3850, help="patches, drawn evenly over the 385 manipulations")
+    verb.add_argument("--count", type=whole(1), default=3850, help="patches, drawn evenly over the 385 manipulations")
     verb.add_argument("--device", default="cpu")
     verb.add_argument("--out", type=Path, required=True, help="folder for manipulations.json and manipulations.png")
     verb.set_defaults(size=128)
@@ -217,7 +242,7 @@ def _measure_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--checkpoint", type=Path, required=True, help="ema.pt of a run")
     verb.add_argument("--card", type=Path, required=True, help="JSON file to write, for python -m export")
     verb.add_argument("--known", type=Path, help="JSON with the card's fields that cannot be measured: licence, data")
-    verb.add_argument("--count", type=int, default=160, help="samples")
+    verb.add_argument("--count", type=whole(1), default=160, help="samples")
     verb.set_defaults(size=Plan.size)  # above every working size, so that shrinking is measured too
     verb.add_argument(
         "--working-size", type=int, nargs="+", default=list(Plan.working_sizes), help="long sides, px; 0 is native"
@@ -241,6 +266,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return int(args.run(args))
-    except (ValueError, TypeError, OSError) as error:
+    except OSError as error:  # Python's name the file, and no remedy
+        told = f"{error.filename}: {error.strerror}\n  -> give another path" if error.filename else error
+        print(told, file=sys.stderr)
+    except (ValueError, TypeError) as error:
         print(error, file=sys.stderr)
-        return 2
+    return 2

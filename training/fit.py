@@ -67,6 +67,11 @@ class FitSettings:
     """Between two validations, each of which also writes ``ema.pt``."""
 
     def __post_init__(self) -> None:
+        for name in ("steps", "minutes", "workers"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}\n  -> give 0 or more")
+        if not 0 < self.rate < math.inf:
+            raise ValueError(f"rate is {self.rate}\n  -> give a number above 0")
         if (self.steps > 0) == (self.minutes > 0):
             raise ValueError(f"steps={self.steps} and minutes={self.minutes}\n  -> give exactly one of them")
 
@@ -144,7 +149,10 @@ class Fit:
         """
         self.choices = dict(choices or {})
         self.name, self.folder, self.settings = name, folder, settings
-        self.device = torch.device(settings.device)
+        try:
+            self.device = torch.device(settings.device)
+        except RuntimeError as error:
+            raise ValueError(f"no device is named {settings.device!r}\n  -> give cpu or cuda") from error
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError("this torch finds no NVIDIA GPU\n  -> install its CUDA build, or train on --device cpu")
         self.detector = detector.to(self.device, memory_format=torch.channels_last)

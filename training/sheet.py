@@ -1,4 +1,7 @@
-"""A contact sheet of what a network makes of the same samples as it learns: one row a sample, one column a moment."""
+"""A contact sheet of what a network makes of the same samples as it learns: one row a sample, one column a moment.
+
+A stage of training with samples of another side has other samples: its sheet has its own moments alone.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from training.synthesis.sample import Frame, Sample
 
@@ -17,7 +21,7 @@ HEADER = 18
 
 
 class Sheet:
-    """Columns in ``folder``, one PNG for every moment, and all that fit beside frame and mask in ``folder.png``."""
+    """Columns in ``folder``, one PNG for every moment; in ``folder.png`` those of these samples, as many as fit."""
 
     def __init__(self, folder: Path, samples: Sequence[Sample]) -> None:
         self.folder, self.samples = folder, samples
@@ -25,14 +29,14 @@ class Sheet:
     def add(self, step: int, made: Sequence[Frame]) -> None:
         """What was made of each sample at ``step``."""
         self.folder.mkdir(exist_ok=True)
-        _write(self.folder / f"{step:08d}.png", np.vstack(list(made)))
-        moments = sorted(self.folder.glob("*.png"))
+        newest = self.folder / f"{step:08d}.png"
+        _write(newest, np.vstack(list(made)))
+        moments = [path for path in sorted(self.folder.glob("*.png")) if _size(path) == _size(newest)]
         chosen = np.unique(np.linspace(0, len(moments) - 1, COLUMNS).round().astype(int))
         masks = [np.repeat(sample.mask[..., None] * np.uint8(255), 3, axis=2) for sample in self.samples]
         columns = [_headed(np.vstack([sample.frame for sample in self.samples]), "frame")]
         columns.append(_headed(np.vstack(masks), "mask"))
-        size = columns[0].shape[1], columns[0].shape[0] - HEADER
-        columns += [_headed(_read(moments[index], size), f"step {int(moments[index].stem)}") for index in chosen]
+        columns += [_headed(_read(moments[index]), f"step {int(moments[index].stem)}") for index in chosen]
         _write(self.folder.with_suffix(".png"), np.hstack(columns))
 
 
@@ -46,6 +50,11 @@ def _write(path: Path, frame: Frame) -> None:
     cv2.imwrite(str(path), frame[..., ::-1])
 
 
-def _read(path: Path, size: tuple[int, int]) -> Frame:
-    """A column, brought to ``size`` (width, height): an earlier stage of training may have shown smaller samples."""
-    return cv2.resize(np.asarray(cv2.imread(str(path)), np.uint8)[..., ::-1], size, interpolation=cv2.INTER_AREA)
+def _read(path: Path) -> Frame:
+    return np.asarray(cv2.imread(str(path)), np.uint8)[..., ::-1]
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height, px."""
+    with Image.open(path) as column:
+        return column.size

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.commands import main, stage
+from training import recipes
+from training.commands import LEAST_SIDE, main, stage
 from training.data import Photographs, Samples, ShardSamples
 from training.recipes import mag, psccnet
 from training.recipes.psccnet import Stage
@@ -37,6 +38,67 @@ def test_a_stage_is_written_with_colons():
     assert stage("0.7:128:16:64") == Stage(until=0.7, size=128, batch=16, grid=64)
     assert stage("1:256:6") == Stage(until=1.0, size=256, batch=6)
     assert stage("0.5:128:16:silent") == Stage(until=0.5, size=128, batch=16, correlation=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--size", "0"], "argument --size: 0 is no whole number from 16 on"),
+        (["--threads", "0"], "argument --threads: 0 is no whole number from 1 on"),
+        (["--size", "31"], "samples of 31 px are too small for psccnet\n  -> give 32 px or more"),
+        (["--batch", "0"], "a stage of batch 0\n  -> give 1 or more"),
+        (["--stage", "1:0:4"], "a stage of size 0\n  -> give 1 or more"),
+        (["--stage", "1:64:-1"], "a stage of batch -1\n  -> give 1 or more"),
+        (["--stage", "1:64:4:-8"], "a stage of grid -8\n  -> give 0 or more"),
+        (["--stage", "1.5:64:4"], "a stage until 1.5 of the budget\n  -> give a share above 0, up to 1"),
+        (["--stage", "nan:64:4"], "a stage until nan of the budget"),
+        (["--stage", "0.5:64"], "'0.5:64' is no UNTIL:SIZE:BATCH[:GRID][:silent]"),
+        (["--stage", "0.5:64:4:loud"], "'0.5:64:4:loud' is no UNTIL:SIZE:BATCH[:GRID][:silent]"),
+        (["--stage", "0.5:64:4", "--stage", "0.5:96:4"], "stages that end at 0.5, 0.5 of the budget\n  -> let each"),
+        (["--stage", "1:64:4", "--stage", "0.5:96:4"], "stages that end at 1, 0.5 of the budget\n  -> let each end"),
+        (["--minutes", "-5"], "minutes is -5.0\n  -> give 0 or more"),
+        (["--minutes", "nan", "--steps", "1"], "minutes is nan\n  -> give 0 or more"),
+        (["--minutes", "inf"], "minutes is inf\n  -> give 0 or more"),
+        (["--steps", "-1", "--minutes", "5"], "steps is -1\n  -> give 0 or more"),
+        (["--steps", "9", "--rate", "0"], "rate is 0.0\n  -> give a number above 0"),
+        (["--steps", "9", "--workers", "-1"], "workers is -1\n  -> give 0 or more"),
+        (["--steps", "9", "--device", "gpu"], "no device is named 'gpu'\n  -> give cpu or cuda"),
+        (["--steps", "9", "--weights", "no.pt"], "no.pt: No such file or directory\n  -> give another path"),
+        (["--steps", "9", "--seed", "-1"], "seed is -1\n  -> give 0 or more"),
+        ([], "steps=0 and minutes=0.0\n  -> give exactly one of them"),
+    ],
+    ids=" ".join,
+)
+def test_fit_refuses_what_makes_no_sense_before_anything_is_made(photographs, tmp_path, capsys, options, said):
+    out = tmp_path / "run"
+    command = ["fit", "psccnet-lite", "--photographs", str(photographs), "--out", str(out), *options]
+    try:
+        status = main(command)
+    except SystemExit as refused:
+        status = refused.code
+    assert status == 2
+    assert said in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("model", ["psccnet-lite", "gsrnet-lite", "mag-lite", "mantranet-lite"])
+def test_fit_without_photographs_makes_no_folder(tmp_path, capsys, model):
+    (tmp_path / "empty").mkdir()
+    command = ["fit", model, "--photographs", str(tmp_path / "empty"), "--out", str(tmp_path / "run"), "--steps", "1"]
+    assert main(command) == 2
+    assert "no photograph in " in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("stage", ["1:64:4:32", "1:64:4:silent"])
+def test_what_only_psccnet_has_is_refused_elsewhere(photographs, tmp_path, capsys, stage):
+    command = ["fit", "mag-lite", "--photographs", str(photographs), "--out", str(tmp_path / "run"), "--steps", "1"]
+    assert main([*command, "--stage", stage]) == 2
+    assert "mag has no GRID and nothing to be silent\n  -> give stages as UNTIL:SIZE:BATCH" in capsys.readouterr().err
+
+
+def test_every_recipe_says_how_small_its_samples_may_be():
+    assert list(LEAST_SIDE) == recipes.names()
 
 
 def test_shards_are_what_would_have_been_streamed(photographs, tmp_path):

@@ -185,9 +185,9 @@ def fit(
         detector.load_state_dict(checkpoints.fitting(recipe.weights, detector, model=name))
     rivals = Rivals(detector.net, ABLATIONS[ablation], weights, residual=name != "gsrnet")
     choices = recipe.choices(settings, ablation=ablation, **asdict(weights))
+    photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
     run = Fit(name, detector, folder, settings, partners=rivals.partners(), choices=choices)
     detector.net.deeplab.blocks[0][0].weight.requires_grad_(run.choices["weights"] is not None)
-    photographs, held_out = Photographs(recipe.photographs, "train"), Photographs(recipe.photographs, "validation")
     for stage in recipe.stages:
         watch = partial(watched, run=run, rivals=rivals, held_out=held_out, recipe=recipe, size=stage.size)
         how = {"seed": recipe.seed, "size": stage.size, "ramp": recipe.ramp, "finish": Forger.of(recipe.forgers)}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,13 @@ class Stage:
     correlation: bool = True
     """Whether the SCCM branches take part. False only before the first stage in which they do (:func:`silent`)."""
 
+    def __post_init__(self) -> None:
+        if not 0 < self.until <= 1:
+            raise ValueError(f"a stage until {self.until:g} of the budget\n  -> give a share above 0, up to 1")
+        for name, least in (("size", 1), ("batch", 1), ("grid", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"a stage of {name} {getattr(self, name)}\n  -> give {least} or more")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
@@ -59,6 +67,15 @@ class Recipe:
     detection_weight: float = 1.0
     """Weight of the detection loss beside the sum of the mask losses."""
     validation_samples: int = 200
+
+    def __post_init__(self) -> None:
+        ends = [stage.until for stage in self.stages]
+        if not ends or any(later <= sooner for sooner, later in pairwise(ends)):
+            told = ", ".join(f"{end:g}" for end in ends) or "none"
+            raise ValueError(f"stages that end at {told} of the budget\n  -> let each end after the one before it")
+        for name in ("seed", "ramp", "validation_samples"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}\n  -> give 0 or more")
 
     def choices(self, settings: FitSettings, **more: object) -> dict[str, object]:
         """What a run is held to (:class:`training.fit.Fit`): this, and what the recipe of a model has ``more``.
@@ -100,9 +117,9 @@ def fit(name: str, folder: Path, recipe: Recipe, settings: FitSettings, **model:
         go_on(detector, checkpoints.fitting(recipe.weights, detector, model=name))
     grid = detector.net.config.grid
     choices = recipe.choices(settings, detection_weight=recipe.detection_weight)
-    run = Fit(name, detector, folder, settings, choices=choices)
     held_out = Photographs(recipe.photographs, "validation")
     make = sequence(recipe, held_out)
+    run = Fit(name, detector, folder, settings, choices=choices)
 
     def loss(detector: Detector, frame: Tensor, mask: Tensor) -> dict[str, Tensor]:
         logits = detector.logits(frame)
