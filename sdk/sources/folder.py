@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sdk.decoding import Decoder
-from sdk.errors import SdkError, UnsupportedImage
+from sdk.errors import DecodeFailed, SdkError, UnsupportedImage
 from sdk.inputs import Input
 from sdk.overlay_mark import is_overlay
 from sdk.paths import SUFFIXES
@@ -33,8 +33,13 @@ def read(source: object, settings: Settings) -> Generator[Captured]:
     One that cannot be decoded is given as its error.
     """
     folder = Path(cast("str | os.PathLike[str]", source))
-    images = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not is_overlay(file))
-    files = sorted(images, key=_in_numbers)
+    try:
+        files = sorted((file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES), key=_in_numbers)
+    except OSError as error:
+        raise DecodeFailed(
+            f"{folder} cannot be read: {error.strerror or error}", remedy="check the path, and who may read it"
+        ) from error
+    files = [file for file in files if not is_overlay(file)]
     if not files:
         raise UnsupportedImage(
             f"{folder} is a folder without images", remedy=f"suffixes that are known: {' '.join(sorted(SUFFIXES))}"

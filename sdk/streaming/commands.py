@@ -37,30 +37,33 @@ def stream(args: argparse.Namespace) -> int:
     frames. With --json a line for each frame, and a last one with the summary, as sdk/stream.schema.json describes.
     An image of a folder that cannot be analysed is told on stderr, and the others are analysed.
 
-    Exit code: 2 if the source, or an image of a folder, failed, else 1 if a frame is judged manipulated or suspicious,
-    else 0. Thresholds are shares of single frames: a flagged frame is a place to look at.
+    Exit code: 2 if the source, an image of a folder or FILE failed, else 1 if a frame is judged manipulated or
+    suspicious, else 0. Thresholds are shares of single frames: a flagged frame is a place to look at.
     """
     from sdk.sources.video import without_password
     from sdk.streaming.recording import Recording
     from sdk.streaming.stream import stream as opened
 
     source = without_password(args.source)
-    _check_not_the_source(args.source, args.save)
+    _check(args.source, args.save)
+    recording = Recording(args.save) if args.save else None
+    failed = False
     with contextlib.ExitStack() as held:
-        recording = held.enter_context(Recording(args.save)) if args.save else None
         analyzer = held.enter_context(args.loaded(args))
         running = held.enter_context(
             opened(args.source, analyzer, keep=args.keep, matrix=args.matrix, limits=_limits(args))
         )
         try:
-            for moment in told(running, sys.stderr):
-                if moment.error:
-                    print("\n  -> ".join(options.in_words(moment.error)), file=sys.stderr)
-                if recording:
-                    recording.add(moment)
-                if args.json:
-                    print(json.dumps({"source": source, **moment.to_dict()}), flush=True)
+            with recording or contextlib.nullcontext():
+                for moment in told(running, sys.stderr):
+                    if moment.error:
+                        print("\n  -> ".join(options.in_words(moment.error)), file=sys.stderr)
+                    if args.json:
+                        print(json.dumps({"source": source, **moment.to_dict()}), flush=True)
+                    if recording:
+                        recording.add(moment)
         except SdkError as error:
+            failed = True
             print("\n  -> ".join(options.in_words(error)), file=sys.stderr)
         except KeyboardInterrupt:  # how a live source is ended; what was found so far is the answer
             pass
@@ -70,7 +73,7 @@ def stream(args: argparse.Namespace) -> int:
         print(json.dumps({"source": source, "summary": summary.to_dict()}), flush=True)
     else:
         print_spans(summary)
-    return FAILED if summary.ended == "failed" or summary.failed else FOUND if summary.found else CLEAN
+    return FAILED if failed or summary.failed else FOUND if summary.found else CLEAN
 
 
 def print_spans(summary: Summary) -> None:
@@ -131,8 +134,12 @@ def add(
     one.set_defaults(loaded=loaded)
 
 
-def _check_not_the_source(source: str, save: Path | None) -> None:
-    """Refuse to write the overlays over the video that they are drawn on."""
+def _check(source: str, save: Path | None) -> None:
+    """Refuse what is no source here, and to write the overlays over the video that they are drawn on."""
+    if source == "-":
+        raise BadSetting(
+            "a stream is not read from standard input", remedy="give a file, or the rtsp:// address of what sends it"
+        )
     if save and os.path.exists(source) and save.exists() and save.samefile(source):  # noqa: PTH110  as in sdk.paths
         raise BadSetting(f"{save} is the source itself", remedy="name another file: --save FILE")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ import cv2
 import numpy as np
 
 from sdk import overlay
-from sdk.errors import UnsupportedImage
+from sdk.errors import BadSetting, RunFailed, UnsupportedImage
 from sdk.video.reader import pyav
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ class Recording:
                 f"a video cannot be written as {path.suffix or 'a file without suffix'}",
                 remedy=f"use one of: {', '.join(CONTAINERS)}",
             )
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
+            raise BadSetting(f"{path} cannot be written", remedy="name another file: --save FILE")
         self._av = pyav("writing a video")
         self.path, self._kind = path, kind
         self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -63,12 +68,14 @@ class Recording:
         time_s = moment.index / RATE if moment.time_s is None else moment.time_s
         self._ticks = max(self._ticks + 1, round(CLOCK * time_s))
         coded.pts, coded.time_base = self._ticks, Fraction(1, CLOCK)
-        self._container.mux(self._stream.encode(coded))
+        with self._told():
+            self._container.mux(self._stream.encode(coded))
 
     def _open(self, *, height: int, width: int) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
-        self._container = self._av.open(str(self._partial), "w", format=self._kind)
+        with self._told():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._container = self._av.open(str(self._partial), "w", format=self._kind)
         self._stream = self._container.add_stream(codec, rate=RATE)
         self._stream.height, self._stream.width, self._stream.pix_fmt = height, width, "yuv420p"
         context = self._stream.codec_context
@@ -85,8 +92,20 @@ class Recording:
         if self._container is None:
             return
         try:
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-            self._partial.replace(self.path)
+            with self._told():
+                self._container.mux(self._stream.encode(None))
+                self._container.close()
+                self._partial.replace(self.path)
         finally:
             self._partial.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the system says of the disk, as an error of ours."""
+        try:
+            yield
+        except OSError as error:
+            raise RunFailed(
+                f"{self.path} cannot be written: {error.strerror or error}",
+                remedy="free its disk, or name another file",
+            ) from error

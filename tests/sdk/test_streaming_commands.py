@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -81,6 +82,33 @@ def test_the_source_is_never_written_over(imdl, clip):
     before = clip.read_bytes()
     assert imdl(clip, "--save", clip)[0] == 2
     assert clip.read_bytes() == before
+
+
+@pytest.mark.parametrize("file", ["folder.mp4", "a.txt/out.mp4"])
+def test_where_no_file_can_be_is_refused_before_anything_is_analysed(imdl, clip, tmp_path, file):
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "a.txt").write_text("")
+    status, lines, words = imdl(clip, "--save", tmp_path / file)
+    assert (status, lines) == (2, [])
+    assert f"{file} cannot be written\n  -> name another file: --save FILE" in words
+
+
+def test_a_disk_that_is_full_loses_the_video_and_nothing_that_was_found(imdl, clip, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    status, lines, words = imdl(clip, "--json", "--save", tmp_path / "out.mp4")
+    assert status == 2
+    assert json.loads(lines[-1])["summary"]["frames"] == len(lines) - 1 == 7
+    assert "out.mp4 cannot be written: No space left on device\n  -> free its disk, or name another file" in words
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_standard_input_is_no_source(imdl):
+    status, lines, words = imdl("-")
+    assert (status, lines) == (2, [])
+    assert "a stream is not read from standard input\n  -> give a file, or the rtsp:// address" in words
 
 
 def test_help_tells_the_limits_of_video(capsys):

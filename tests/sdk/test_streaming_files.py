@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
@@ -74,6 +76,15 @@ def test_a_file_that_vanishes_is_lost_alone(analyzer, tmp_path):
     *others, last = moments
     assert [level(moment) for moment in others] == list(range(21, 27))
     assert "7.png cannot be opened: No such file or directory" in last.error.problem
+
+
+def test_a_folder_that_may_not_be_read_is_refused(analyzer, tmp_path, monkeypatch):
+    def forbidden(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    with pytest.raises(DecodeFailed, match="cannot be read: Permission denied\n  -> check the path, and who may"):
+        next(sdk.stream(tmp_path, analyzer))
 
 
 def test_an_analyzer_that_was_closed_ends_a_folder_too(analyzer, tmp_path):
