@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import decoders
+from benchmarks.entry import RESULTS
 from benchmarks.table import filled
 from tests.sdk import toy
 from tests.sdk.files import scene
@@ -90,3 +91,13 @@ def test_every_decoder_gives_the_frame_as_it_is_stored(photographs, name):
     assert frame.dtype == np.uint8
     assert frame.shape == stored.shape
     assert cv2.absdiff(frame, stored).mean() < 0.2
+
+
+def test_whoever_interpolates_chroma_as_libjpeg_turbo_does_was_found_to_give_the_same_pixels():
+    result = json.loads((RESULTS / "decoders-psccnet-lite-cpu.json").read_text(encoding="utf-8"))
+    assert (result["photographs"], result["left_out"]) == (60, [])
+    apart = {row["decoder"]: (row["pixels"]["max"], row["scores"]["max"]) for row in result["decoders"]}
+    assert list(apart) == list(decoders.DECODERS)
+    assert [name for name, most in apart.items() if most == (0, 0)] == ["Pillow", "OpenCV", "nvImageCodec, CPU"]
+    assert all(row["scores"]["max"] > 0.3 for row in result["decoders"] if row["identical"] < 60)
+    assert not any(row["verdicts_changed"] for row in result["decoders"])
