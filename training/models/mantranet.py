@@ -210,7 +210,7 @@ class ManTraNet(nn.Module):
 
     def conclude(self, mask: Tensor) -> Tensor:
         """Mask logits to class logits ``[N, 2]``: 0, and the logit of the mean probability."""
-        probability = torch.sigmoid(mask.float()).mean(3).mean(2)
+        probability = torch.sigmoid(mask[:, 0].float()).mean(2).mean(1)[:, None]
         logit = torch.logit(probability, eps=PROBABILITY_FLOOR)
         return torch.cat([torch.zeros_like(logit), logit], dim=1)
 
