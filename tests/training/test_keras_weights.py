@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from training import checkpoints, keras_weights
+from training import checkpoints, keras_weights, models
 from training.commands import main
 from training.errors import ForeignWeights
 from training.evaluation.predictors import Checkpoint
+from training.recipes import mantranet
 
 Shapes = dict[str, dict[str, tuple[int, ...]]]
 
@@ -138,6 +139,16 @@ def test_the_command_evaluates_a_keras_file(tmp_path: Path, capsys: pytest.Captu
         content["nothing"] = h5py.Empty("f")
     assert main(["evaluate", "--checkpoint", str(tmp_path / "other.h5"), *options]) == 2
     assert "other.h5 holds no weights of mantranet: it lacks " in capsys.readouterr().err
+
+
+def test_training_goes_on_from_a_keras_file(tmp_path: Path) -> None:
+    write(tmp_path / "weights.h5", published_layout(4))
+    detector = models.create("mantranet")
+    mantranet.start(detector, tmp_path / "weights.h5", "mantranet")
+    expected = checkpoints.load_published("mantranet", [tmp_path / "weights.h5"]).state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in detector.state_dict().items())
+    with pytest.raises(ValueError, match="weights of mantranet, not of mantranet-lite\n  -> name mantranet"):
+        mantranet.start(models.create("mantranet-lite"), tmp_path / "weights.h5", "mantranet-lite")
 
 
 def test_the_optimisers_state_is_left_aside_and_doubles_are_refused(tmp_path: Path) -> None:

@@ -94,6 +94,29 @@ def test_the_classifier_learns_and_its_extractor_is_taken_over(narrow: str, phot
     torch.testing.assert_close(detector.net.extractor.last.weight, content["state"]["extractor.last.weight"])
 
 
+def test_the_first_step_goes_on_from_its_own_weights(narrow: str, photographs: Path, tmp_path: Path) -> None:
+    before = mantranet.fresh_classifier(Config(body=narrow))
+    checkpoints.save(tmp_path / "imc.pt", "mantranet-imc", before)
+    going_on = recipe(photographs, weights=tmp_path / "imc.pt")
+    mantranet.fit("mantranet-imc", tmp_path / "on", going_on, settings(rate=1e-12), body=narrow)
+    after = checkpoints.read(tmp_path / "on" / "ema.pt")["state"]
+    torch.testing.assert_close(after["decide.weight"], before.decide.weight.detach(), rtol=0, atol=1e-9)
+
+
+def test_a_step_refuses_weights_of_another(narrow: str, photographs: Path, tmp_path: Path) -> None:
+    checkpoints.save(tmp_path / "ema.pt", "mantranet", create("mantranet", body=narrow))
+    with pytest.raises(ValueError, match=r"holds mantranet, no classifier of manipulations\n  -> give a \*-imc run"):
+        mantranet.load_classifier(tmp_path / "ema.pt")
+    checkpoints.save(tmp_path / "imc.pt", "mantranet-imc", mantranet.fresh_classifier(Config(body=narrow, halvings=1)))
+    from_other = recipe(photographs, weights=tmp_path / "imc.pt")
+    for step in ("mantranet-imc", "mantranet"):
+        with pytest.raises(ValueError, match=r"imc.pt was trained with halvings=1, not 0\n  -> ask for the same"):
+            mantranet.fit(step, tmp_path / "run", from_other, settings(), body=narrow)
+    checkpoints.save(tmp_path / "imc.pt", "mantranet-imc", mantranet.fresh_classifier(Config(body=narrow)))
+    judged = create("mantranet", body=narrow, windows="7-63", channels=4)  # all of which is the second step's alone
+    mantranet.start(judged, tmp_path / "imc.pt", "mantranet")
+
+
 def test_the_first_step_resumes_exactly(
     narrow: str, photographs: Path, tmp_path: Path, interrupted: Callable[[float], AbstractContextManager[None]]
 ) -> None:

@@ -17,13 +17,12 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training import checkpoints, models
+from training import checkpoints
 from training.data import Photographs
 from training.evaluation import report
 from training.evaluation.items import SEED
-from training.nn.classifier import Classifier
 from training.provenance import provenance
-from training.recipes.mantranet import FIRST_STEP, TOP, Patches, fresh_classifier, ranking
+from training.recipes.mantranet import TOP, Patches, load_classifier, ranking
 from training.synthesis.hierarchy import FAMILIES, LEAVES, LEVELS, classes
 
 FAMILY = np.array([list(FAMILIES).index(leaf.family) for leaf in LEAVES])
@@ -33,22 +32,11 @@ Ranked = NDArray[np.int64]
 """The likeliest leaves in order, [n, 10]."""
 
 
-def load(file: Path) -> Classifier:
-    """The classifier that the first step of training wrote."""
-    content = checkpoints.read(file)
-    name = str(content.get("model"))
-    if not name.endswith(FIRST_STEP):
-        raise ValueError(f"{file} holds {name}, no classifier of manipulations\n  -> give a *{FIRST_STEP} run's ema.pt")
-    classifier = fresh_classifier(models.config(name.removesuffix(FIRST_STEP), **content["settings"]))
-    classifier.load_state_dict(content["state"])
-    return classifier.eval()
-
-
 def evaluate(file: Path, photographs: Path, *, count: int, size: int, device: str = "cpu") -> dict[str, object]:
     """Every accuracy on ``count`` patches of ``size`` px, in JSON types."""
     patches = Patches(Photographs(photographs, "validation"), seed=SEED, size=size)
     with torch.inference_mode():
-        ranked, truth = ranking(load(file).to(device), patches, count=count, bf16=False)
+        ranked, truth = ranking(load_classifier(file).eval().to(device), patches, count=count, bf16=False)
     return {
         "schema": 1,
         "kind": "manipulations",

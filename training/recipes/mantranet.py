@@ -8,7 +8,7 @@ the first and trains it at half the rate of the rest ("half random").
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
-from training import checkpoints, models
+from training import checkpoints, keras_weights, models
 from training.data import Photographs, Samples
 from training.fit import Fit, FitSettings
 from training.forgers import Forger
@@ -41,6 +41,8 @@ EXTRACTOR_RATE = 0.5
 """Rate of a trained extractor over that of the rest: 5e-5 over 1e-4."""
 LOCAL_EVERY = 4
 """One in so many frames is forged by one of the 385 manipulations under a mask, the others as in every recipe."""
+EXTRACTOR = ("body", "free", "bounded", "halvings")
+"""Settings that say what an extractor's weights mean."""
 NORMALISING = 32
 """Patches by which a fresh extractor's channels are normalised."""
 TOP = (1, 3, 5, 10)
@@ -105,7 +107,7 @@ def _fit_classifier(
     classifier = fresh_classifier(config)
     photographs, held_out = parts
     if recipe.weights is not None:
-        classifier.load_state_dict(checkpoints.read(recipe.weights)["state"])
+        classifier.load_state_dict(classifier_like(recipe.weights, classifier.settings).state_dict())
     elif not (folder / "checkpoint.pt").exists():
         normalise(classifier.extractor, photographs, recipe)
     run = Fit(name, classifier, folder, settings, choices=recipe.choices(settings))
@@ -159,15 +161,42 @@ def normalise(extractor: Extractor, photographs: Photographs, recipe: Recipe) ->
     extractor.normalise(unit_range(frames, torch.float32))
 
 
+def load_classifier(file: Path) -> Classifier:
+    """The classifier that the first step of training wrote.
+
+    Raises:
+        ValueError: A checkpoint of anything else.
+    """
+    content = checkpoints.read(file)
+    name = str(content.get("model"))
+    if not name.endswith(FIRST_STEP):
+        raise ValueError(f"{file} holds {name}, no classifier of manipulations\n  -> give a *{FIRST_STEP} run's ema.pt")
+    classifier = fresh_classifier(models.config(name.removesuffix(FIRST_STEP), **content["settings"]))
+    classifier.load_state_dict(content["state"])
+    return classifier
+
+
+def classifier_like(file: Path, wanted: Mapping[str, object]) -> Classifier:
+    """:func:`load_classifier` of a ``file`` whose extractor was made with the ``wanted`` settings.
+
+    Raises:
+        ValueError: A checkpoint of anything else, or of another extractor.
+    """
+    trained = load_classifier(file)
+    before, after = ({name: settings[name] for name in EXTRACTOR} for settings in (trained.settings, wanted))
+    if told := checkpoints.differences(before, after):
+        raise ValueError(f"{file} was trained with {told}\n  -> ask for the same, or for weights with these settings")
+    return trained
+
+
 def start(detector: Detector, weights: Path, name: str) -> None:
-    """Take over the extractor of a classifier, or all of a ``name``."""
-    content = checkpoints.read(weights)
-    if content.get("model") != name + FIRST_STEP:
+    """Take over the extractor of a classifier, or all of a ``name``: the published Keras file is one of mantranet."""
+    ours = weights.suffix not in keras_weights.SUFFIXES
+    if ours and str(checkpoints.read(weights).get("model")).endswith(FIRST_STEP):
+        trained = classifier_like(weights, detector.settings)
+        detector.net.extractor.load_state_dict(trained.extractor.state_dict())
+    else:
         detector.load_state_dict(checkpoints.fitting(weights, detector, model=name))
-        return
-    prefix = "extractor."
-    state = {key.removeprefix(prefix): value for key, value in content["state"].items() if key.startswith(prefix)}
-    detector.net.extractor.load_state_dict(state)
 
 
 def constrain_after_steps(optimiser: Optimizer, net: nn.Module) -> None:

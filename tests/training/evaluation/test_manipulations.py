@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from training import checkpoints, models
+from training import checkpoints
 from training.commands import main
-from training.evaluation import manipulations
 from training.evaluation.manipulations import accuracies, share
 from training.models.mantranet import Config
 from training.nn.vgg import BODIES
@@ -62,9 +61,3 @@ def test_the_verb_writes_figures_and_a_picture(photographs, tmp_path, monkeypatc
     assert (found["patches"]["size"], found["checkpoint"]["model"]) == (16, "mantranet-imc")
     assert (tmp_path / "manipulations.png").read_bytes().startswith(b"\x89PNG")
     assert "top 10" in capsys.readouterr().out
-
-
-def test_a_detector_is_refused(tmp_path):
-    checkpoints.save(tmp_path / "ema.pt", "mantranet", models.create("mantranet", body="lite"))
-    with pytest.raises(ValueError, match=r"holds mantranet, no classifier of manipulations\n  -> give a \*-imc run"):
-        manipulations.load(tmp_path / "ema.pt")
