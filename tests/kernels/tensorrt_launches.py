@@ -42,10 +42,12 @@ STORED = {"fp32": np.float32, "fp16": np.float16, "bf16": np.uint16}
 """What numbers lie in, as :func:`tests.kernels.cuda_on_cpu.rounded` has it."""
 
 
-def library(on_cpu: Callable[[Path], ctypes.CDLL], source: Path, kernels: Path, names: Iterable[str]) -> ctypes.CDLL:
-    """The file ``kernels``, built by way of ``source``; :func:`done` launches those of ``names``."""
-    text = RUNNER + "".join(f"RUN({name})\n" for name in names)
-    return on_cpu(cuda_on_cpu.joined(source, kernels, text=text))
+def library(
+    on_cpu: Callable[[Path], ctypes.CDLL], source: Path, kernels: Path, names: Iterable[str], text: str = ""
+) -> ctypes.CDLL:
+    """The file ``kernels``, and ``text``, built by way of ``source``; :func:`done` launches those of ``names``."""
+    runners = "".join(f"RUN({name})\n" for name in names)
+    return on_cpu(cuda_on_cpu.joined(source, kernels, text=RUNNER + runners + text))
 
 
 def done(library: ctypes.CDLL, launch: Launch, *inputs: np.ndarray) -> list[np.ndarray]:
