@@ -6,10 +6,12 @@
 
 namespace sccm_attention {
 
+constexpr int kPositions = 512;  // of a part
+
 // logits[part, batch, i, j] = sum over the part's positions of theta[i, n] phi[j, n].
 template <class T>
-__global__ void __launch_bounds__(kThreads)
-    channel_logits(Shape s, const T* __restrict__ theta, const T* __restrict__ phi, float* __restrict__ logits) {
+__device__ __forceinline__ void logits_of_part(const Shape& s, const T* __restrict__ theta, const T* __restrict__ phi,
+                                               float* __restrict__ logits) {
   STATIC_SHARED(Panel, left);
   STATIC_SHARED(Panel, right);
   const int tiles = (s.d + kTile - 1) / kTile, part = blockIdx.y, batch = blockIdx.z;
@@ -28,16 +30,15 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // The same on tensor cores.
-template <class T>
-__global__ void __launch_bounds__(kTensorThreads)
-    channel_logits_on_tensor_cores(Shape s, const T* __restrict__ theta, const T* __restrict__ phi,
-                                   float* __restrict__ logits) {
+template <bool kAnyRows, class T>
+__device__ __forceinline__ void logits_of_part_on_tensor_cores(const Shape& s, const T* __restrict__ theta,
+                                                               const T* __restrict__ phi, float* __restrict__ logits) {
   STATIC_SHARED(Panels<T>, panels);
   const int tiles = (s.d + kTile - 1) / kTile, part = blockIdx.y, batch = blockIdx.z;
   const Corner at = {int(blockIdx.x) / tiles * kTile, int(blockIdx.x) % tiles * kTile};
   const long long base = (long long)batch * s.d * s.n;
   const int begin = part * s.length, end = min(s.n, begin + s.length);
-  const Source<T> a = {theta + base, s.n, s.d, end}, b = {phi + base, s.n, s.d, end};
+  const Source<T, kAnyRows> a = {theta + base, s.n, s.d, end}, b = {phi + base, s.n, s.d, end};
   float sums[kTile / 8][4] = {};
   product_on_tensor_cores<false>(sums, a, b, at, begin, end, panels);
   float* const to = logits + ((long long)part * s.b + batch) * s.d * s.d;
@@ -46,17 +47,19 @@ __global__ void __launch_bounds__(kTensorThreads)
   });
 }
 
-// weights[batch, i, j]: one warp to a row brings the parts together in the first one's place, and takes the softmax.
+// weights[batch, i, j]: one warp to a row brings the parts together in shared memory, and takes the softmax.
 template <class W>
-__global__ void __launch_bounds__(kWarp) channel_softmax(Shape s, float* __restrict__ logits, W* __restrict__ weights) {
+__device__ __forceinline__ void weights_of_row(const Shape& s, const float* __restrict__ logits,
+                                               W* __restrict__ weights) {
+  DYNAMIC_SHARED(float, row);  // [d], of which each lane looks at its own alone
   const long long all = (long long)s.b * s.d * s.d;
-  float* const row = logits + (long long)blockIdx.x * s.d;
+  const float* const parts = logits + (long long)blockIdx.x * s.d;
   W* const to = weights + (long long)blockIdx.x * s.pitch;
   const int lane = threadIdx.x;
   float top = -INFINITY, total = 0;
   for (int j = lane; j < s.d; j += kWarp) {
-    float logit = row[j];
-    for (int part = 1; part < s.parts; ++part) logit += row[part * all + j];
+    float logit = parts[j];
+    for (int part = 1; part < s.parts; ++part) logit += parts[part * all + j];
     row[j] = logit;
     top = fmaxf(top, logit);
   }
@@ -68,8 +71,8 @@ __global__ void __launch_bounds__(kWarp) channel_softmax(Shape s, float* __restr
 
 // channel[n, j] = sum over i of g[i, n] weights[i, j].
 template <class T>
-__global__ void __launch_bounds__(kThreads)
-    channel_product(Shape s, const T* __restrict__ g, const float* __restrict__ weights, T* __restrict__ channel) {
+__device__ __forceinline__ void weighted_values(const Shape& s, const T* __restrict__ g,
+                                                const float* __restrict__ weights, T* __restrict__ channel) {
   STATIC_SHARED(Panel, left);
   STATIC_SHARED(Panel, right);
   const int n = blockIdx.x * kTile, j = blockIdx.y * kTile;
@@ -85,13 +88,13 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // The same on tensor cores, the weights rounded to T.
-template <class T>
-__global__ void __launch_bounds__(kTensorThreads)
-    channel_product_on_tensor_cores(Shape s, const T* __restrict__ g, const T* __restrict__ weights,
-                                    T* __restrict__ channel) {
+template <bool kAnyRows, class T>
+__device__ __forceinline__ void weighted_values_on_tensor_cores(const Shape& s, const T* __restrict__ g,
+                                                                const T* __restrict__ weights,
+                                                                T* __restrict__ channel) {
   STATIC_SHARED(Panels<T>, panels);
   const Corner at = {int(blockIdx.x) * kTile, int(blockIdx.y) * kTile};
-  const Source<T> a = {g + (long long)blockIdx.z * s.d * s.n, s.n, s.d, s.n};
+  const Source<T, kAnyRows> a = {g + (long long)blockIdx.z * s.d * s.n, s.n, s.d, s.n};
   const Source<T> b = {weights + (long long)blockIdx.z * s.d * s.pitch, s.pitch, s.d, s.pitch};
   float sums[kTile / 8][4] = {};
   product_on_tensor_cores<true>(sums, a, b, at, 0, s.d, panels);

@@ -1,4 +1,4 @@
-// Tiles of matrix products on tensor cores: float16 and bfloat16, rows of whole 16 bytes.
+// Tiles of matrix products on tensor cores: float16 and bfloat16.
 #pragma once
 
 #include "native/tensor_core.h"
@@ -16,8 +16,9 @@ struct Corner {
 __device__ __forceinline__ Corner top_first(int lane) { return {lane % 8 + lane / 8 % 2 * 8, lane / 16 * 8}; }
 __device__ __forceinline__ Corner left_first(int lane) { return {lane % 8 + lane / 16 * 8, lane / 8 % 2 * 8}; }
 
-// A matrix in global memory, and which of its rows and columns there are.
-template <class T>
+// A matrix in global memory, and which of its rows and columns there are. Its rows are of whole 16 bytes; with kAnyRows
+// they need not be, and are brought number by number then.
+template <class T, bool kAnyRows = false>
 struct Source {
   const T* data;
   long long stride;
@@ -26,12 +27,27 @@ struct Source {
   // Begin to bring rows x kColumns to shared memory, each row with 16 bytes of padding, and zeros beyond the ends.
   template <int kColumns>
   __device__ __forceinline__ void begin_fetch(T* to, int rows, Corner at) const {
+    if (kAnyRows && !has_whole_pieces()) return fetch<kColumns>(to, rows, at);
     constexpr int kPieces = kColumns / 8;
     for (int i = threadIdx.x; i < rows * kPieces; i += kTensorThreads) {
       const int row = i / kPieces, column = i % kPieces * 8;
       const bool inside = at.row + row < row_end && at.column + column < column_end;
       copy_async(to + row * (kColumns + 8) + column, data + (inside ? (at.row + row) * stride + at.column + column : 0),
                  inside);
+    }
+  }
+
+ private:
+  __device__ __forceinline__ bool has_whole_pieces() const {
+    return ((reinterpret_cast<size_t>(data) | stride * sizeof(T)) & 15) == 0;
+  }
+
+  template <int kColumns>
+  __device__ __forceinline__ void fetch(T* to, int rows, Corner at) const {
+    for (int i = threadIdx.x; i < rows * kColumns; i += kTensorThreads) {
+      const int row = i / kColumns, column = i % kColumns;
+      const bool inside = at.row + row < row_end && at.column + column < column_end;
+      to[row * (kColumns + 8) + column] = inside ? data[(at.row + row) * stride + at.column + column] : narrow<T>(0.f);
     }
   }
 };
@@ -43,10 +59,9 @@ using Panels = T[2][2][kPanelSize];  // stage, operand
 
 // The tile at [row, column] of the product over k_begin <= k < k_end, 16 rows to a warp. The operands are stored
 // [k, column] if kDown, else [column, k]. While one step is multiplied the next is on its way.
-template <bool kDown, class T>
-__device__ __forceinline__ void product_on_tensor_cores(float (&sums)[kTile / 8][4], const Source<T>& a,
-                                                        const Source<T>& b, Corner at, int k_begin, int k_end,
-                                                        Panels<T>& panels) {
+template <bool kDown, class T, class A, class B>
+__device__ __forceinline__ void product_on_tensor_cores(float (&sums)[kTile / 8][4], const A& a, const B& b, Corner at,
+                                                        int k_begin, int k_end, Panels<T>& panels) {
   constexpr int kPitch = (kDown ? kTile : kStep) + 8;
   const int lane = threadIdx.x % kWarp, own = threadIdx.x / kWarp * 16;
   const Corner top = top_first(lane), left = left_first(lane);

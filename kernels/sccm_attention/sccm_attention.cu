@@ -16,30 +16,56 @@
 namespace sccm_attention {
 namespace {
 
-constexpr int kMergeThreads = 256;
+// The launcher takes tensor cores for rows of whole 16 bytes alone.
+constexpr bool kAnyRows = false;
 
-// spatial[b, n, d]: the ranges of the keys together.
+template <class T>
+__global__ void __launch_bounds__(kThreads, 1)  // without the 1 some compilers spill to make room for a second block
+    spatial(Shape s, const T* __restrict__ theta, const T* __restrict__ phi, const T* __restrict__ g, Partial partial) {
+  attend(s, theta, phi, g, partial);
+}
+template <class T, int kChannels>
+__global__ void __launch_bounds__(kTensorThreads)
+    spatial_on_tensor_cores(Shape s, const T* __restrict__ theta, const T* __restrict__ phi, const T* __restrict__ g,
+                            Partial partial) {
+  attend_on_tensor_cores<kChannels, kAnyRows>(s, theta, phi, g, partial);
+}
 template <class T>
 __global__ void __launch_bounds__(kMergeThreads) merge(Shape s, Partial partial, T* __restrict__ spatial) {
-  const long long all = (long long)s.b * s.n;
-  const long long i = (long long)blockIdx.x * kMergeThreads + threadIdx.x;
-  if (i >= all * s.d) return;
-  const long long row = i / s.d;
-  float top = -INFINITY, total = 0, sum = 0;
-  for (int split = 0; split < s.splits; ++split) top = fmaxf(top, partial.tops[split * all + row]);
-  for (int split = 0; split < s.splits; ++split) {
-    const float weight = expf(partial.tops[split * all + row] - top);
-    total += weight * partial.totals[split * all + row];
-    sum += weight * partial.sums[split * all * s.d + i];
-  }
-  spatial[i] = narrow<T>(sum / total);
+  merge_ranges(s, partial, spatial);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    channel_logits(Shape s, const T* __restrict__ theta, const T* __restrict__ phi, float* __restrict__ logits) {
+  logits_of_part(s, theta, phi, logits);
+}
+template <class T>
+__global__ void __launch_bounds__(kTensorThreads)
+    channel_logits_on_tensor_cores(Shape s, const T* __restrict__ theta, const T* __restrict__ phi,
+                                   float* __restrict__ logits) {
+  logits_of_part_on_tensor_cores<kAnyRows>(s, theta, phi, logits);
+}
+template <class W>
+__global__ void __launch_bounds__(kWarp)
+    channel_softmax(Shape s, const float* __restrict__ logits, W* __restrict__ weights) {
+  weights_of_row(s, logits, weights);
+}
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    channel_product(Shape s, const T* __restrict__ g, const float* __restrict__ weights, T* __restrict__ channel) {
+  weighted_values(s, g, weights, channel);
+}
+template <class T>
+__global__ void __launch_bounds__(kTensorThreads)
+    channel_product_on_tensor_cores(Shape s, const T* __restrict__ g, const T* __restrict__ weights,
+                                    T* __restrict__ channel) {
+  weighted_values_on_tensor_cores<kAnyRows>(s, g, weights, channel);
 }
 
 // ---- the launcher ----
 
-int ceil_div(long long a, long long b) { return int((a + b - 1) / b); }
-
-constexpr int kFewestKeys = 128, kPositions = 512;
+constexpr int kFewestKeys = 128;
 constexpr int kMostBlocks = 512;  // beyond these no more ranges are made: two for each of 256 multiprocessors
 
 // Enough ranges of the keys for two blocks on every multiprocessor, but none that is hardly worth its start.
@@ -82,6 +108,8 @@ struct Workspace {
   }
 };
 
+size_t softmax_shared_bytes(const Shape& s) { return size_t(s.d) * sizeof(float); }
+
 bool is_empty(const SCCMAttentionCuda& p) { return p.b == 0 || p.d == 0 || p.n == 0; }
 
 // The arrays of one launch, in the type they are in.
@@ -101,8 +129,8 @@ cudaError_t with_float32_products(const Arrays<T>& arrays, const Shape& s, const
     status = launch(channel_logits<T>, dim3(tiles * tiles, s.parts, s.b), dim3(kThreads), 0, stream, s, arrays.theta,
                     arrays.phi, workspace.logits);
   if (status == cudaSuccess)
-    status =
-        launch(channel_softmax<float>, dim3(s.b * s.d), dim3(kWarp), 0, stream, s, workspace.logits, workspace.weights);
+    status = launch(channel_softmax<float>, dim3(s.b * s.d), dim3(kWarp), softmax_shared_bytes(s), stream, s,
+                    static_cast<const float*>(workspace.logits), workspace.weights);
   if (status == cudaSuccess)
     status = launch(channel_product<T>, dim3(rows, tiles, s.b), dim3(kThreads), 0, stream, s, arrays.g,
                     static_cast<const float*>(workspace.weights), arrays.channel);
@@ -121,7 +149,8 @@ cudaError_t on_tensor_cores(const Arrays<T>& arrays, const Shape& s, const Works
     status = launch(channel_logits_on_tensor_cores<T>, dim3(tiles * tiles, s.parts, s.b), dim3(kTensorThreads), 0,
                     stream, s, arrays.theta, arrays.phi, workspace.logits);
   if (status == cudaSuccess)
-    status = launch(channel_softmax<T>, dim3(s.b * s.d), dim3(kWarp), 0, stream, s, workspace.logits, weights);
+    status = launch(channel_softmax<T>, dim3(s.b * s.d), dim3(kWarp), softmax_shared_bytes(s), stream, s,
+                    static_cast<const float*>(workspace.logits), weights);
   if (status == cudaSuccess)
     status = launch(channel_product_on_tensor_cores<T>, dim3(rows, tiles, s.b), dim3(kTensorThreads), 0, stream, s,
                     arrays.g, static_cast<const T*>(weights), arrays.channel);

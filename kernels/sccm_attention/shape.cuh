@@ -1,4 +1,5 @@
-// What the kernels of SCCM attention tell each other.
+// What the kernels of SCCM attention tell each other. The headers beside this one have their bodies, for whoever calls
+// them by a name of its own.
 #pragma once
 
 #include "native/cuda.h"
@@ -8,6 +9,8 @@ namespace sccm_attention {
 constexpr unsigned kAll = 0xffffffff;
 constexpr int kWarp = 32;
 constexpr int kTile = 64;  // queries of a block, and the side of every tile of float32 products
+
+__host__ __device__ __forceinline__ int ceil_div(long long a, long long b) { return int((a + b - 1) / b); }
 
 struct Shape {
   int b, d, n;

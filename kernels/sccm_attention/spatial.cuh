@@ -5,11 +5,13 @@
 
 namespace sccm_attention {
 
+constexpr int kMergeThreads = 256;
 constexpr int kValueTiles = 5;  // tiles of value channels that a block sums: 320, beyond that more blocks do the rest
 
+// What the block's queries find out from its range of the keys.
 template <class T>
-__global__ void __launch_bounds__(kThreads, 1)  // without the 1 some compilers spill to make room for a second block
-    spatial(Shape s, const T* __restrict__ theta, const T* __restrict__ phi, const T* __restrict__ g, Partial partial) {
+__device__ __forceinline__ void attend(const Shape& s, const T* __restrict__ theta, const T* __restrict__ phi,
+                                       const T* __restrict__ g, const Partial& partial) {
   STATIC_SHARED(Panel, left);
   STATIC_SHARED(Panel, right);
   using Weights = Panel[kTile / kDepth];
@@ -85,6 +87,23 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1 some compilers 
         if (channel < s.d) partial.sums[at * s.d + channel] = sums[tile][i][j];
       }
   }
+}
+
+// spatial[b, n, d]: the ranges of the keys together.
+template <class T>
+__device__ __forceinline__ void merge_ranges(const Shape& s, const Partial& partial, T* __restrict__ spatial) {
+  const long long all = (long long)s.b * s.n;
+  const long long i = (long long)blockIdx.x * kMergeThreads + threadIdx.x;
+  if (i >= all * s.d) return;
+  const long long row = i / s.d;
+  float top = -INFINITY, total = 0, sum = 0;
+  for (int split = 0; split < s.splits; ++split) top = fmaxf(top, partial.tops[split * all + row]);
+  for (int split = 0; split < s.splits; ++split) {
+    const float weight = expf(partial.tops[split * all + row] - top);
+    total += weight * partial.totals[split * all + row];
+    sum += weight * partial.sums[split * all * s.d + i];
+  }
+  spatial[i] = narrow<T>(sum / total);
 }
 
 }  // namespace sccm_attention

@@ -1,4 +1,4 @@
-// The spatial branch on tensor cores: float16 and bfloat16, rows of whole 16 bytes, at most 288 channels.
+// The spatial branch on tensor cores: float16 and bfloat16, at most 288 channels.
 //
 // Each of four warps has 16 queries. Their logits with 32 keys come out of the tensor cores in the very layout in
 // which they go in again as weights, so they stay in registers, as do the weighted sums of values. While a warp
@@ -16,10 +16,10 @@ constexpr int kQueryPitch = kTile + 8, kKeyPitch = kKeys + 8;
 
 inline size_t tensor_shared_bytes(int d) { return size_t(d + 15) / 16 * 16 * (kQueryPitch + 2 * kKeyPitch) * 2; }
 
-template <class T, int kChannels>
-__global__ void __launch_bounds__(kTensorThreads)
-    spatial_on_tensor_cores(Shape s, const T* __restrict__ theta, const T* __restrict__ phi, const T* __restrict__ g,
-                            Partial partial) {
+template <int kChannels, bool kAnyRows, class T>
+__device__ __forceinline__ void attend_on_tensor_cores(const Shape& s, const T* __restrict__ theta,
+                                                       const T* __restrict__ phi, const T* __restrict__ g,
+                                                       const Partial& partial) {
   DYNAMIC_SHARED(T, queries);  // [d, 64]
   const int rows = (s.d + 15) / 16 * 16;
   T* const keys = queries + rows * kQueryPitch;                            // [d, 32]
@@ -28,8 +28,9 @@ __global__ void __launch_bounds__(kTensorThreads)
   const int split = blockIdx.y, batch = blockIdx.z;
   const long long base = (long long)batch * s.d * s.n;
   const Corner top = top_first(lane), left = left_first(lane);
-  const Source<T> all_queries = {theta + base, s.n, s.d, s.n}, all_keys = {phi + base, s.n, s.d, s.n};
-  const Source<T> all_values = {g + base, s.n, s.d, s.n};
+  using Rows = Source<T, kAnyRows>;
+  const Rows all_queries = {theta + base, s.n, s.d, s.n}, all_keys = {phi + base, s.n, s.d, s.n};
+  const Rows all_values = {g + base, s.n, s.d, s.n};
 
   float sums[kChannels / 8][4] = {};
   float highest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};  // of queries lane / 4 and lane / 4 + 8

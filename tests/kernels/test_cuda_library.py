@@ -15,11 +15,14 @@ import pytest
 
 from kernels import __main__, cuda_library
 from kernels.errors import CannotBuild
-from kernels.zpool2d import tensorrt_plugin
 
 BUDGET = Path(__file__).with_name("cuda_budget.json")
 FOLDER = cuda_library.FOLDER
-SHIPPED = [*cuda_library.sources(), FOLDER / "zpool2d" / "onnxruntime_cuda_op.cc", tensorrt_plugin.KERNELS]
+SHIPPED = [
+    *cuda_library.sources(),
+    FOLDER / "zpool2d" / "onnxruntime_cuda_op.cc",
+    *sorted(FOLDER.glob("*/tensorrt_kernels.cc")),
+]
 """What has kernels in it: in the library, and in the machine code that TensorRT's engines carry."""
 BUDGETED_ELSEWHERE = {FOLDER / "zpool2d" / "tensorrt_v3_plugin.cc"}
 """Its one kernel is that of floor.cuh, which ONNX Runtime's shell holds too."""
@@ -47,7 +50,7 @@ def used(source: Path) -> dict[str, dict[str, int]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", SHIPPED, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_registers_stay_within_the_budget_on_every_architecture(source):
     if cuda_library.missing():
         pytest.skip(f"CUDA sources are not compiled: {'; '.join(cuda_library.missing())}")
