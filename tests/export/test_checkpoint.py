@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from export import checkpoint
+from export import checkpoint, parity
 from export.checkpoint import trainable
 from export.commands import main
+from export.engines import gate
 from export.engines.thaw import thaw
 from export.freeze import freeze
 from sdk import artifact
@@ -33,9 +35,19 @@ def test_normalisation_comes_back_and_the_function_stays(exported, photographs):
 
 
 def test_what_was_rounded_twice_is_rounded_to_the_artifact_again(photographs, monkeypatch):
-    """As halves, mantranet-lite's first filters and their biases disagree; exported, they are these halves again."""
+    """As halves, mantranet-lite's first filters and their biases disagree; exported, they are these halves again.
+
+    By how much depends on the weights that ship: the first comparison is given no budget, so that there is a second.
+    """
     loaded, rows, require = artifact.read(SHIPPED / "mantranet-lite"), [], checkpoint.require
     monkeypatch.setattr(checkpoint, "require", lambda found, **say: (rows.extend(found), require(found, **say)))
+    compared, budgets = gate.thawed_row, iter([0.0])
+
+    def without_budget(*compare: object) -> parity.ParityRow:
+        row = compared(*compare)
+        return replace(row, budget=next(budgets, row.budget))
+
+    monkeypatch.setattr(gate, "thawed_row", without_budget)
     frames = [photograph[:96, :128] for photograph in photographs]
     detector = trainable(loaded, frames)
     assert [row.case for row in rows] == ["weights of the artifact", "weights folded and rounded"]
