@@ -229,6 +229,10 @@ class Contract:
         """Whether the plan runs ``graph`` on tiles."""
         return any(step.tiling for step in self.plan if graph in step.graphs)
 
+    def is_in_passes(self, graph: str) -> bool:
+        """Whether the plan runs ``graph`` in two passes: a small frame in one piece, a large one on tiles."""
+        return any(step.passes for step in self.plan if graph in step.graphs)
+
     def handed_on(self, graph: str) -> set[str]:
         """Inputs and outputs of ``graph`` that a graph run on tiles makes and other graphs alone read.
 

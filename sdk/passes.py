@@ -2,26 +2,27 @@
 
 A first pass over the tiles of a frame takes the mean and the variance of every channel of a map, a second answers with
 both. A map that fits in :data:`STORED` is made once and kept between the passes; a larger one is made again, tile by
-tile, in each: most of the work twice, for memory that does not grow with the frame.
+tile, in each: most of the work twice, for memory that does not grow with the frame. A small frame is run in one piece.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sdk.progress import Told
-from sdk.tiles import Tile, each_tile, run_tiled, shared_out, tiles
+from sdk.tiles import Tile, each_tile, is_small, run_tiled, shared_out, tiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sdk.backend import Arrays, Pending, Session
-    from sdk.contract import Contract, Passes, Step, Tiling
+    from sdk.contract import Contract, Graph, Passes, Step, Tiling
+    from sdk.progress import Tell
 
 STORED = 1 << 30
 """Largest map that is kept, bytes."""
@@ -69,8 +70,8 @@ def run(
 
     def maps(tile: NDArray[Any]) -> Pending:
         arrays = {(before[0] if before else local).inputs[0].name: tile}
-        for graph, first in zip(before, earlier, strict=True):
-            arrays = first.run(graph.typed(arrays))
+        for graph, prepare in zip(before, earlier, strict=True):
+            arrays = prepare.submit(graph.typed(arrays)).result()
         return make.submit(local.typed(arrays))
 
     def answers(tile: NDArray[Any], moments: Arrays) -> Pending:
@@ -78,10 +79,12 @@ def run(
 
     stride, channels = passes.stride, int(output.shape[3])
     height, width = (math.ceil(side / stride) for side in pixels.shape[1:3])
+    first, second = (told.of(name) for name in step.graphs[-2:])
+    if is_small(tiling, (height, width)):
+        return _in_one_piece([*before, local, answer], [*earlier, make, judge], pixels, told=(first, second))
     tiling = shared_out(tiling, (height, width), judge.parallel)
     near = _of_pixels(tiling, stride, halo=passes.halo, outputs=[output.name])
     gathered = Moments()
-    first, second = (told.of(name) for name in step.graphs[-2:])
     if 4 * channels * len(pixels) * height * width <= STORED:
         whole = run_tiled(maps, pixels, near, parallel=make.parallel, tell=first)[output.name]
         for row, column in tiles(pixels.shape, near):
@@ -97,6 +100,23 @@ def run(
         return answers(maps(tile).result()[output.name], moments)
 
     return run_tiled(both, pixels, far, parallel=judge.parallel, tell=second)
+
+
+def _in_one_piece(
+    graphs: Sequence[Graph], sessions: Sequence[Session], pixels: NDArray[Any], *, told: tuple[Tell, Tell]
+) -> Arrays:
+    """The same of a small frame, whose halos would cost more than tiles bring."""
+    *makers, (answer, judge) = zip(graphs, sessions, strict=True)
+    arrays: Arrays = {graphs[0].inputs[0].name: pixels}
+    for graph, session in makers:
+        arrays = session.run(graph.typed(arrays))
+    told[0](1, 1)
+    gathered = Moments()
+    for made in arrays.values():
+        gathered.add(made)
+    answered = judge.run(answer.typed(arrays | gathered.arrays()))
+    told[1](1, 1)
+    return answered
 
 
 def _of_pixels(tiling: Tiling, stride: int, *, halo: int, outputs: Iterable[str]) -> Tiling:

@@ -26,6 +26,11 @@ _SMALL = 4
 """Preferred tiles in a frame that is cut for the sake of all cores alone: between its tiles halos are what costs."""
 
 
+def is_small(tiling: Tiling, sides: tuple[int, ...]) -> bool:
+    """Whether a frame with these sides, height and width, is too few tiles for any to be cut for its size's sake."""
+    return math.prod(sides) <= _SMALL * tiling.height * tiling.width
+
+
 def shared_out(tiling: Tiling, sides: tuple[int, ...], parallel: int) -> Tiling:
     """``tiling`` for a frame with these sides, height and width, and ``parallel`` runs at once.
 
@@ -34,7 +39,7 @@ def shared_out(tiling: Tiling, sides: tuple[int, ...], parallel: int) -> Tiling:
     """
     height, width = sides
     band = max(math.ceil(height / parallel), _LEAST_BAND * max(tiling.halo, 1))
-    if height * width <= _SMALL * tiling.height * tiling.width:
+    if is_small(tiling, sides):
         return dataclasses.replace(tiling, height=band, width=width)
     return dataclasses.replace(tiling, height=min(tiling.height, band))
 

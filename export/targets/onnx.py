@@ -33,6 +33,8 @@ TILE = (96, 192)
 limits bf16."""
 TILE_F32 = (192, 384)
 """The same for f32, which is bound by arithmetic: as large as memory lets halos be cheap."""
+WIDEST = (768, 1536)
+"""Height and width above which no tile of two passes lies on the frame, px, however few samples its map has."""
 
 EXACT = frozenset({"shrink", "first"})
 """Graphs that are run in f32 whatever the precision: bf16 would round their small differences of large values away."""
@@ -217,7 +219,7 @@ def _body(frozen: Detector, graphs: dict[str, Graph]) -> tuple[Step, Step]:
     if "answer" not in graphs:
         return Step(graph="local", tiling=tiling), Step(graph="rest")
     # Two passes make most of the map twice, halos included, so that large tiles pay in every precision.
-    height, width = TILE_F32
+    height, width = (min(side, most // (align // 2)) for side, most in zip(TILE_F32, WIDEST, strict=True))
     around = Tiling(halo=frozen.net.answer_halo, align=2, height=height, width=width, strides={"f1": 1})
     passes = Passes(maps=("first", "local"), halo=halo, stride=align // 2)
     return Step(graph="answer", tiling=around, passes=passes), Step(graph="conclude")

@@ -54,11 +54,13 @@ def precisions(device: str) -> tuple[str, ...]:
     return ("f32", "bf16") if "BF16" in offered else ("f32",)
 
 
-def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads: int | None) -> _Session:
+def open(
+    artifact: Artifact, graph: str, *, device: str, precision: str, threads: int | None
+) -> _Session | _EitherSession:
     """Load ``graph``; the precision is always set, because left alone OpenVINO takes bf16 on CPUs that have it.
 
     A graph that is run on tiles gets a stream per thread: a tile is too small to share out, and each core's stays in
-    its own cache. Any other gets all threads for one run.
+    its own cache. Any other gets all threads for one run. One that is run in two passes is run both ways.
     """
     core = _core()
     settings: dict[str, object] = {
@@ -68,21 +70,25 @@ def open(artifact: Artifact, graph: str, *, device: str, precision: str, threads
     }
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    if artifact.contract.is_tiled(graph):
-        settings["NUM_STREAMS"] = threads or _cores()
+    streams = threads or _cores()
     file = artifact.file(graph)
     halved = artifact.contract.handed_on(graph) if precision == "bf16" else set()
 
-    def compiled(shapes: Mapping[str, tuple[int, ...]] | None = None) -> Any:  # noqa: ANN401
-        model = _handing_on(core.read_model(file), halved)
-        if shapes:
-            model.reshape({name: list(shape) for name, shape in shapes.items()})
-        return core.compile_model(model, "CPU", settings)
+    def session(**more: object) -> _Session:
+        def compiled(shapes: Mapping[str, tuple[int, ...]] | None = None) -> Any:  # noqa: ANN401
+            model = _handing_on(core.read_model(file), halved)
+            if shapes:
+                model.reshape({name: list(shape) for name, shape in shapes.items()})
+            return core.compile_model(model, "CPU", settings | more)
 
-    try:
-        return _Session(compiled)
-    except RuntimeError as error:
-        raise BackendUnavailable(artifact.name, {"openvino": [f"cannot open {graph}: {error}"]}) from error
+        try:
+            return _Session(compiled)
+        except RuntimeError as error:
+            raise BackendUnavailable(artifact.name, {"openvino": [f"cannot open {graph}: {error}"]}) from error
+
+    if artifact.contract.is_in_passes(graph):
+        return _EitherSession(session(), functools.partial(session, NUM_STREAMS=streams), parallel=streams)
+    return session(NUM_STREAMS=streams) if artifact.contract.is_tiled(graph) else session()
 
 
 def _handing_on(model: Any, names: Set[str]) -> Any:  # noqa: ANN401  the runtime has no types
@@ -136,7 +142,7 @@ class _Session:
         """Start on ``feeds`` with an idle request, or a new one: who submits twice must not wait for himself."""
         with self._lock:
             if self._any is None:
-                raise AnalyzerClosed("the session was closed during an analysis", remedy="close the Analyzer later")
+                raise _closed()
             pool = self._pool(feeds, self._any)
             request = pool.idle.pop() if pool.idle else pool.compiled.create_infer_request()
         # ascontiguousarray would make a vector of a scalar.
@@ -176,6 +182,41 @@ class _Session:
                 self._fitted = None  # what it held is free before more is taken
             self._fitted = shapes, _Pool(self._compiled(shapes), is_kept=samples <= KEPT_UP_TO)
         return self._fitted[1]
+
+
+class _EitherSession:
+    """A graph that has all threads for what is ``run`` in one piece, and a stream per thread for tiles: ``submit``.
+
+    Most frames are small and never tiled: the model for tiles is made for the first.
+    """
+
+    def __init__(self, whole: _Session, tiles: Callable[[], _Session], *, parallel: int) -> None:
+        self.parallel = parallel
+        self.run = whole.run
+        self._whole = whole
+        self._make_tiles: Callable[[], _Session] | None = tiles
+        self._tiles: _Session | None = None
+        self._lock = threading.Lock()
+
+    def submit(self, feeds: Mapping[str, NDArray[Any]]) -> _Pending:
+        """Start on a tile."""
+        with self._lock:
+            if self._make_tiles is None:
+                raise _closed()
+            self._tiles = self._tiles or self._make_tiles()
+        return self._tiles.submit(feeds)
+
+    def close(self) -> None:
+        """Close both."""
+        with self._lock:
+            self._make_tiles = None
+            for session in (self._whole, self._tiles):
+                if session:
+                    session.close()
+
+
+def _closed() -> AnalyzerClosed:
+    return AnalyzerClosed("the session was closed during an analysis", remedy="close the Analyzer later")
 
 
 def _tensor(array: NDArray[Any]) -> Any:  # noqa: ANN401  the runtime has no types

@@ -23,12 +23,12 @@ from training.card import Card
 from training.nn.detector import Detector
 from training.nn.vgg import BODIES
 
-SIZES = {0: ((1, 1), (20, 121)), 2: ((5, 2), (27, 733))}
+SIZES = {0: ((1, 1), (20, 121)), 3: ((5, 2), (27, 4801))}
 """Heights and widths of frames, px, by halvings: with as many the second is run in several tiles."""
 TILES = {"height": 24, "width": 24, "extents": {}}
 
 
-@pytest.fixture(scope="module", params=[0, 2], ids=["whole", "halved twice"])
+@pytest.fixture(scope="module", params=[0, 3], ids=["whole", "halved thrice"])
 def frozen(request: pytest.FixtureRequest) -> Detector:
     """A network of the usual depth and few channels, with windows that some of the sizes hold."""
     torch.manual_seed(0)

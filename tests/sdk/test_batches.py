@@ -43,7 +43,9 @@ def test_what_concerns_the_whole_call_is_raised_all_the_same(analyzer, sources):
 
 
 @pytest.mark.parametrize(
-    "one", ["a.png", b"file", memoryview(b"file"), np.zeros((4, 4, 3), np.uint8), None, 5], ids=repr
+    "one",
+    ["a.png", b"file", memoryview(b"file"), np.zeros((4, 4, 3), np.uint8), None, 5],
+    ids=lambda one: type(one).__name__,
 )
 def test_one_source_is_no_batch(analyzer, one):
     with pytest.raises(sdk.BadSetting, match="was given one source\n  -> give a list of sources, or call analyze"):

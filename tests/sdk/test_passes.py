@@ -112,6 +112,13 @@ def test_both_passes_are_told_tile_by_tile(stored, rng):
     assert told == expected
 
 
+@pytest.mark.parametrize(("height", "pieces"), [(128, 1), (130, 5)])
+def test_a_frame_of_four_tiles_is_run_in_one_piece(height, pieces, rng):
+    told = []
+    answered(rng.integers(0, 256, (1, height, 48, 3), np.uint8), Told(told.append))
+    assert told[-1] == Progress("answer", pieces, pieces)
+
+
 def peak(height: int, width: int) -> int:
     """Bytes that two passes hold at most beside the pixels that they were given."""
     pixels = np.zeros((1, height, width, 3), np.uint8)
