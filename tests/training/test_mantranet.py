@@ -48,7 +48,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> str:
         ({}, 3_805_078),
         ({"body": "table5"}, 2_281_638),
         ({"free": 20, "windows": "7-15-31-63"}, 3_810_886),
-        ({"halvings": 2}, 3_805_078),
+        ({"halvings": 3}, 3_805_078),
     ],
     ids=str,
 )
@@ -133,7 +133,7 @@ SETTINGS = [
     {"body": "table5", "magnitude": False},
     {"body": "lite", "channels": 16},
     {"windows": "7-15-31-63", "order": "far-to-near", "bounded": True, "free": 20},
-    {"body": "lite", "channels": 32, "halvings": 2},
+    {"body": "lite", "channels": 32, "halvings": 3, "magnitude": False},
     {"body": "table5", "halvings": 1},
 ]
 
@@ -261,7 +261,7 @@ def test_unsimplified_halves_are_what_it_is_rounded_to_again(rng: np.random.Gene
     assert again.extractor.first.bayar.sum((2, 3)).abs().max() < 1e-6
 
 
-@pytest.mark.parametrize("halvings", [0, 2])
+@pytest.mark.parametrize("halvings", [0, 3])
 @pytest.mark.parametrize("size", [(1, 1), (2, 90), (31, 31), (33, 47)])
 def test_any_size_and_the_score_is_the_mean(size: tuple[int, int], halvings: int, rng: np.random.Generator) -> None:
     detector = models.create("mantranet", body="table5", halvings=halvings).eval()
@@ -303,6 +303,7 @@ def combined(parts: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[torch.Ten
         ("7-15-31", "far-to-near", (140, 20), 0),
         ("3-5", "near-to-far", (243, 251), 1),
         ("3-5", "near-to-far", (391, 378), 2),
+        ("3-5", "near-to-far", (731, 698), 3),
     ],
     ids=str,
 )
@@ -382,7 +383,7 @@ def test_a_step_of_training_moves_everything_and_constraints_hold_after_it() -> 
         ({"windows": "7,15"}, "windows is '7,15'\n  -> write sides in px with dashes"),
         ({"windows": "7-16"}, r"windows are \(7, 16\) px\n  -> use odd sides"),
         ({"free": 0}, "free is 0\n  -> use at least 1 free filter"),
-        ({"halvings": 3}, "halvings is 3\n  -> use 0, as in the paper, 1 or 2"),
+        ({"halvings": 4}, "halvings is 4\n  -> use 0, as in the paper, or up to 3"),
     ],
 )
 def test_config_refuses(settings: dict[str, object], message: str) -> None:

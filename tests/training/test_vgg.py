@@ -34,8 +34,8 @@ def test_a_pixel_sees_29_by_29_pixels(body: str) -> None:
     assert torch.nonzero(seen).amax(0).tolist() == [31, 30]
 
 
-@pytest.mark.parametrize(("halvings", "halo", "size"), [(1, 24, (17, 14)), (2, 40, (9, 7))])
-def test_halvings_leave_every_second_or_fourth_pixel_which_sees_more(
+@pytest.mark.parametrize(("halvings", "halo", "size"), [(1, 24, (17, 14)), (2, 40, (9, 7)), (3, 64, (5, 4))])
+def test_halvings_leave_every_second_fourth_or_eighth_pixel_which_sees_more(
     halvings: int, halo: int, size: tuple[int, int]
 ) -> None:
     torch.manual_seed(0)

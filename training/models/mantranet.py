@@ -53,8 +53,8 @@ class Config:
     body: Literal["released", "table5", "lite"] = "released"
     """Widths of the extractor (see the module)."""
     halvings: int = 0
-    """How often the extractor halves the frame, 0 to 2; ours, and 0 in the paper. Traces, Z-scores and the mask are
-    those of every second or fourth row and column then, windows reach twice or four times as far, and a frame costs a
+    """How often the extractor halves the frame, 0 to 3; ours, and 0 in the paper. Traces, Z-scores and the mask are
+    those of every second, fourth or eighth row and column then, windows reach as many times as far, and a frame costs a
     fraction."""
     channels: int = 64
     """Channels to which its traces are projected, and in which anomalies are looked for."""
@@ -79,7 +79,7 @@ class Config:
             raise ValueError(f"windows is {self.windows!r}\n  -> write sides in px with dashes: '7-15-31'")
         check_windows(self.sides)
         if not 0 <= self.halvings <= len(BLOCKS):
-            raise ValueError(f"halvings is {self.halvings}\n  -> use 0, as in the paper, 1 or {len(BLOCKS)}")
+            raise ValueError(f"halvings is {self.halvings}\n  -> use 0, as in the paper, or up to {len(BLOCKS)}")
         if self.channels < 1:
             raise ValueError(f"channels is {self.channels}\n  -> use at least 1, 64 in the released model")
         if self.free < 1:
@@ -91,7 +91,7 @@ class Config:
         return tuple(int(side) for side in self.windows.split("-"))
 
 
-VARIANTS = {"mantranet-lite": {"body": "lite", "channels": 32, "halvings": 2}}
+VARIANTS = {"mantranet-lite": {"body": "lite", "channels": 32, "halvings": 3, "magnitude": False}}
 """Models of their own that are settings of this one."""
 
 

@@ -23,8 +23,9 @@ BODIES = {
 }
 """Channels after each 3x3 convolution with its ReLU; one more without has as many as the last. ``lite`` is ours: half
 of the released widths, a quarter of the work."""
-BLOCKS = (1, 3)
-"""Which of these convolutions begin the second and the third block: those that halve, where something is to."""
+BLOCKS = (1, 3, 6)
+"""Which of these convolutions begin the second, the third and the fourth block: those that halve, where something is
+to."""
 L2_FLOOR = 1e-12
 """Smallest square sum that features are normalised by; Keras' value."""
 
