@@ -111,7 +111,7 @@ def test_the_sdk_runs_the_operator_of_our_library_and_the_answer_is_the_same(
             expected = plain.analyze(frame)
             assert called == []
             found = ours.analyze(frame)
-            assert called == [(1, 4, -(-height // 4), -(-width // 4))]  # the map of mantranet-lite
+            assert called == [(1, 4, -(-height // 8), -(-width // 8))]  # the map of mantranet-lite
             called.clear()
             np.testing.assert_allclose(found.heatmap, expected.heatmap, atol=parity.BUDGET)
             assert found.score == pytest.approx(expected.score, abs=parity.BUDGET)
