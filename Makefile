@@ -15,8 +15,9 @@ help:  ## these lines
 demo: $(VENV)/.run  ## analyse the bundled photographs; overlays go to overlays/
 	@$(VENV)/bin/python -m sdk demo
 
+# A file's tests stay together: what it prepares is prepared once. More than four at a time wait for memory.
 test: $(VENV)/.dev  ## run every test; PYTEST_ARGS adds options
-	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	@$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## ruff, mypy, import-linter, clang-format
 	@$(VENV)/bin/ruff check
