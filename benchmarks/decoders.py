@@ -1,11 +1,13 @@
-"""What other decoders make of the same JPEG files, and what that does to scores and verdicts.
+"""What other decoders make of the same JPEG files and frames of video, and what that does to scores and verdicts.
 
     python -m benchmarks.decoders --photographs FOLDER --count 60
 
 Photographs are taken in turns from the folders below FOLDER. Each is decoded by the SDK, whose decoder training used,
 and by the others; all frames are analysed as the SDK's own are, with its orientation and JPEG quality, so that nothing
-differs but pixels. Writes ``benchmarks/results/decoders-<model>-<host>.json``. A decoder that is not installed is left
-out, and named.
+differs but pixels. Then each is coded as a frame of H.264 (4:2:0, BT.709, limited range), which the SDK's reader of
+video decodes and the others convert, those among them that repeat chroma or mistake matrix or range as decoders on a
+GPU may. Writes ``benchmarks/results/decoders-<model>-<host>.json``. A decoder that is not installed is left out, and
+named.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import io
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +30,16 @@ from PIL import Image, features
 
 import sdk
 from benchmarks.entry import RESULTS, heading, write
+from sdk.inputs import Input
+from sdk.video.limits import VideoLimits
+from sdk.video.reader import Reader
 
 Frame = NDArray[np.uint8]
 Decode = Callable[[bytes], Frame]
+LONGEST = 1280
+"""Sides of frames of video, px."""
 HEADINGS = {
-    "decoder": "decoder", "identical": "files of the same pixels", "pixels_mean": "mean difference of pixels",
+    "decoder": "decoder", "identical": "of the same pixels", "pixels_mean": "mean difference of pixels",
     "pixels_max": "largest", "scores_mean": "mean difference of scores", "scores_p95": "95th percentile",
     "scores_max": "largest", "verdicts": "verdicts changed",
 }  # fmt: skip
@@ -92,6 +100,102 @@ DECODERS: Mapping[str, Callable[[], tuple[str, Decode]]] = {
 }  # fmt: skip
 
 
+def opencv_capture() -> tuple[str, Decode]:
+    """The same of a file of video."""
+
+    def decode(data: bytes) -> Frame:
+        with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+            file.write(data)
+            file.flush()
+            video = cv2.VideoCapture(file.name)
+            _, bgr = video.read()
+            video.release()
+        return np.ascontiguousarray(bgr[:, :, ::-1])
+
+    return f"H.264, OpenCV {cv2.__version__}'s VideoCapture", decode
+
+
+def chroma_repeated() -> tuple[str, Decode]:
+    """The same, converted by BT.709's numbers from samples of chroma that stand for four pixels each."""
+
+    def decode(data: bytes) -> Frame:
+        luma, blue, red = (
+            np.repeat(np.repeat(plane, times, 0), times, 1)
+            for plane, times in zip(_planes(data), (1, 2, 2), strict=True)
+        )
+        y, b, r = (luma - 16.0) / 219, (blue - 128.0) / 224, (red - 128.0) / 224
+        rgb = np.stack([y + 1.5748 * r, y - 0.187324 * b - 0.468124 * r, y + 1.8556 * b], axis=2)
+        return (255 * rgb).round().clip(0, 255).astype(np.uint8)
+
+    return "H.264, chroma repeated", decode
+
+
+def matrix_mistaken() -> tuple[str, Decode]:
+    """The same with BT.601's matrix, which is not the stream's."""
+    return "H.264, BT.601 for BT.709", lambda data: _converted(data, src_colorspace="ITU601")
+
+
+def range_mistaken() -> tuple[str, Decode]:
+    """The same as if the limited range were full: black is 16 and white 235."""
+    return "H.264, full range for limited", lambda data: _converted(data, src_color_range="JPEG")
+
+
+def _converted(data: bytes, **how: str) -> Frame:
+    import av
+
+    with av.open(io.BytesIO(data)) as file:
+        known = {"src_colorspace": "ITU709", "src_color_range": "MPEG"}
+        return np.asarray(next(file.decode(video=0)).reformat(format="rgb24", **{**known, **how}).to_ndarray())
+
+
+def _planes(data: bytes) -> list[NDArray[np.uint8]]:
+    import av
+
+    with av.open(io.BytesIO(data)) as file:
+        frame = next(file.decode(video=0))
+        sides = ((frame.height, frame.width), *[(frame.height // 2, frame.width // 2)] * 2)
+        rows = (
+            np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width]
+            for plane, (height, width) in zip(frame.planes, sides, strict=True)
+        )
+        return [np.array(plane) for plane in rows]
+
+
+FILM_DECODERS: Mapping[str, Callable[[], tuple[str, Decode]]] = {
+    "OpenCV": opencv_capture, "chroma repeated": chroma_repeated,
+    "matrix mistaken": matrix_mistaken, "range mistaken": range_mistaken,
+}  # fmt: skip
+
+
+def film(data: bytes) -> bytes:
+    """A photograph as one frame of H.264 in MP4: 4:2:0, BT.709, limited range, sides even and at most 1,280 px."""
+    import av
+
+    with Image.open(io.BytesIO(data)) as image:
+        image.thumbnail((LONGEST, LONGEST))
+        even = image.convert("RGB").crop((0, 0, image.width // 2 * 2, image.height // 2 * 2))
+    written = io.BytesIO()
+    with av.open(written, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = even.width, even.height, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = 1, 1
+        frame = av.VideoFrame.from_image(even)
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    return written.getvalue()
+
+
+def filmed(film: bytes, analyzer: sdk.Analyzer) -> Input:
+    """The frame of a :func:`film` as the SDK's streams read it."""
+    reader = Reader(io.BytesIO(film), name="film", limits=VideoLimits())
+    picture = reader.read()
+    assert picture is not None
+    rows = np.frombuffer(picture.rows, np.uint8).reshape(-1, picture.stride)[: picture.height, : 3 * picture.width]
+    frame = rows.reshape(picture.height, picture.width, 3).copy()
+    reader.close()
+    return dataclasses.replace(analyzer.read(frame, decoder=picture.decoder), is_video=True)
+
+
 def photographs(folder: Path, count: int) -> list[Path]:
     """The first ``count`` JPEG files in colour below ``folder``, in turns from each folder that holds some."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
@@ -110,14 +214,23 @@ def in_colour(path: Path) -> bool:
         return False
 
 
+def available(decoders: Mapping[str, Callable[[], tuple[str, Decode]]]) -> dict[str, tuple[str, Decode]]:
+    """Those that are installed; the others are named."""
+    found = {}
+    for name, opened in decoders.items():
+        try:
+            found[name] = opened()
+        except ImportError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+    return found
+
+
 def measured(
-    files: Sequence[Path], analyzer: sdk.Analyzer, decoders: Mapping[str, tuple[str, Decode]]
+    files: Iterable[tuple[bytes, Input]], analyzer: sdk.Analyzer, decoders: Mapping[str, tuple[str, Decode]]
 ) -> list[dict[str, object]]:
-    """For each decoder how its pixels, and the scores and verdicts of them, differ from the SDK's own."""
+    """For each decoder how its pixels, and the scores and verdicts of them, differ from the SDK's own of each file."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in decoders}
-    for file in files:
-        data = file.read_bytes()
-        own = analyzer.read(data)
+    for data, own in files:
         expected = analyzer.analyze(own)
         for name, (_, decode) in decoders.items():
             frame = decode(data)
@@ -132,7 +245,7 @@ def measured(
 
 
 def summed(rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
-    """Over all photographs: grey levels between pixels, of each photograph the mean; and between scores."""
+    """Over all files: grey levels between pixels, of each file the mean; and between scores."""
     scores = [row["score"] for row in rows]
     return {
         "identical": sum(row["max"] == 0 for row in rows),
@@ -148,7 +261,7 @@ def summed(rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
 
 def rows(result: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     """What of a result is shown, under :data:`HEADINGS`."""
-    for row in result["decoders"]:
+    for row in (*result["decoders"], *result["film_decoders"]):
         figures = {
             f"{what}_{name}": value if isinstance(value, int) else f"{value:.3f}"
             for what in ("pixels", "scores")
@@ -162,9 +275,10 @@ def caption(result: Mapping[str, Any]) -> str:
     """What was measured, and where."""
     machine = result["provenance"]
     return (
-        f"{result['photographs']} JPEG files, `{result['model']}` {result['version']} in {result['precision']}. "
-        f"Differences are from what {result['own']} makes of them, those of pixels in grey levels of 255; commit "
-        f"{machine['commit']}, {machine['date']}."
+        f"{result['photographs']} JPEG files and as many frames of H.264 made of them, `{result['model']}` "
+        f"{result['version']} in {result['precision']}. Differences are from what {result['own']} makes of files, and "
+        f"{result['film_own']} of frames, those of pixels in grey levels of 255; commit {machine['commit']}, "
+        f"{machine['date']}."
     )
 
 
@@ -180,21 +294,20 @@ def main(arguments: list[str] | None = None) -> None:
     files = photographs(options.photographs, options.count)
     if len(files) < options.count or not files:
         parser.error(f"{options.photographs} holds {len(files)} JPEG files in colour: give another folder or --count")
-    decoders = {}
-    for name, opened in DECODERS.items():
-        try:
-            decoders[name] = opened()
-        except ImportError as error:
-            print(f"{name} is left out: {error}", file=sys.stderr)
+    decoders, film_decoders = available(DECODERS), available(FILM_DECODERS)
     with sdk.load(options.artifact, device="cpu", precision="f32", decode="inline") as analyzer:
+        contents = [file.read_bytes() for file in files]
+        films = [film(data) for data in contents]
         result = {
             **heading("decoders", analyzer.artifact),
             "backend": analyzer.choice.backend,
             "precision": analyzer.choice.precision,
             "own": analyzer.read(files[0]).decoder,
+            "film_own": filmed(films[0], analyzer).decoder,
             "photographs": len(files),
-            "left_out": sorted(set(DECODERS) - set(decoders)),
-            "decoders": measured(files, analyzer, decoders),
+            "left_out": sorted({*DECODERS, *FILM_DECODERS} - {*decoders, *film_decoders}),
+            "decoders": measured(((data, analyzer.read(data)) for data in contents), analyzer, decoders),
+            "film_decoders": measured(((data, filmed(data, analyzer)) for data in films), analyzer, film_decoders),
         }
     print(write(result, options.results, host=options.host, hide=options.photographs))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import sdk
 from benchmarks import decoders
 from benchmarks.entry import RESULTS
 from benchmarks.table import filled
@@ -59,6 +61,11 @@ def test_what_differs_is_told_of_pixels_scores_and_verdicts(photographs, tmp_pat
         decoders, "DECODERS", {"Pillow": decoders.pillow, "OpenCV": decoders.opencv, "off": brighter, "gone": missing}
     )
     at = ["--photographs", str(photographs), "--artifact", str(toy.build(tmp_path / "toy")), "--results", str(tmp_path)]
+    monkeypatch.setattr(
+        decoders,
+        "FILM_DECODERS",
+        {"repeated": decoders.chroma_repeated, "matrix": decoders.matrix_mistaken, "OpenCV": decoders.opencv_capture},
+    )
     decoders.main([*at, "--count", "3"])
     assert capsys.readouterr().err == "gone is left out: No module named 'decoder'\n"
     (path,) = tmp_path.glob("decoders-*-cpu.json")
@@ -69,9 +76,14 @@ def test_what_differs_is_told_of_pixels_scores_and_verdicts(photographs, tmp_pat
     assert (off["identical"], off["pixels"]["max"]) == (0, 9)
     assert off["pixels"]["mean"] == pytest.approx(1 + 8 / (3 * 95 * 133), rel=1e-3)
     assert 0 < off["scores"]["mean"] <= off["scores"]["p95"] <= off["scores"]["max"] < 0.01
+    repeated, matrix, opencv = result["film_decoders"]
+    assert repeated["pixels"]["mean"] < matrix["pixels"]["mean"]
+    assert opencv["pixels"]["max"] <= 2
+    assert "BT.709, limited range" in result["film_own"]
     table = filled("<!-- table: decoders -->\n<!-- /table -->", tmp_path)
     assert "| brighter 1.0 | 0 | 1.000 | 9 | 0.00" in table
-    assert "3 JPEG files, `toy` 0.1 in f32. " in table
+    assert "| H.264, chroma repeated | 0 | 0." in table
+    assert "3 JPEG files and as many frames of H.264 made of them, `toy` 0.1 in f32. " in table
 
 
 def test_a_folder_with_too_few_is_refused(photographs, capsys):
@@ -101,3 +113,18 @@ def test_whoever_interpolates_chroma_as_libjpeg_turbo_does_was_found_to_give_the
     assert [name for name, most in apart.items() if most == (0, 0)] == ["Pillow", "OpenCV", "nvImageCodec, CPU"]
     assert all(row["scores"]["max"] > 0.3 for row in result["decoders"] if row["identical"] < 60)
     assert not any(row["verdicts_changed"] for row in result["decoders"])
+
+
+def test_films_of_grey_are_the_same_by_every_right_conversion(rng, tmp_path):
+    written = io.BytesIO()
+    grey = cv2.GaussianBlur(scene(rng, 64, 96, high=256)[..., 0], (9, 9), 0)
+    Image.fromarray(grey).save(written, "png")
+    film = decoders.film(written.getvalue())
+    with sdk.load(toy.build(tmp_path / "toy")) as analyzer:
+        own = decoders.filmed(film, analyzer)
+    assert own.is_video
+    for opened in (decoders.chroma_repeated, decoders.opencv_capture, decoders.matrix_mistaken):  # chroma alone differs
+        _, decode = opened()
+        assert cv2.absdiff(decode(film), np.asarray(own.frame)).max() <= 2, opened
+    _, decode = decoders.range_mistaken()
+    np.testing.assert_allclose(decode(film), 16 + np.asarray(own.frame) * (219 / 255), atol=2)
