@@ -61,7 +61,7 @@ def stream(
         matrix: colour matrix of a video that names none; "bt601" is what training's video went through.
         limits: what a video may cost before it is refused.
 
-    A damaged source is an error here, after every frame before the damage was given. Of a folder, or an iterable of
+    A damaged source is an error here, after every frame that can be read was given. Of a folder, or an iterable of
     paths or bytes, every file is a source of its own: one that cannot be analysed is a moment with its error, and the
     stream goes on.
     """

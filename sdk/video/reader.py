@@ -19,6 +19,8 @@ from typing import Any, BinaryIO
 
 from sdk.errors import DecodeFailed, LimitExceeded, MissingExtra, SdkError, UnsupportedImage
 from sdk.limits import check_pixels, raising
+from sdk.video.complaints import PREMATURE, broken
+from sdk.video.ends import within_packet
 from sdk.video.limits import VideoLimits
 
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,ivf"
@@ -40,8 +42,8 @@ ASSUMED = {"bt601": 5, "bt709": 1}
 """What may be taken where the stream names no matrix."""
 MOST_DAMAGED = 256
 """Damaged packets whose frames are waited for; no codec holds back as many."""
-PREMATURE = "File ended prematurely"
-"""What FFmpeg prints of a Matroska file whose last part is shorter than it announces, and otherwise takes for whole."""
+CORRUPT = "Packet corrupt"
+"""As FFmpeg says of a packet whose end, or a part of a transport stream, is missing."""
 UNNAMED, LIMITED, FULL = 2, 1, 2
 TRANSFERS = {16: "PQ", 18: "HLG"}
 ORIENTATIONS = {0: 1, 180: 3, -180: 3, -90: 6, 90: 8}
@@ -62,7 +64,7 @@ class Picture:
     decoder: str
     notes: tuple[str, ...]
     damage: str
-    """What FFmpeg complained about while it decoded this frame or one that this one is predicted from."""
+    """What FFmpeg complained about while it read or decoded this frame or one that this one is predicted from."""
     rows: memoryview
     """RGB, each row ``stride`` bytes of which the first 3 * width are pixels."""
     stride: int
@@ -81,11 +83,12 @@ class Reader:
         live: bool = False,
         heard: Callable[[], str] = str,
     ) -> None:
-        """Open ``source``; ``heard`` gives what FFmpeg printed since it was last asked."""
+        """Open ``source``; ``heard`` gives the lines that FFmpeg printed since it was last asked."""
         self._av = pyav("reading a video")
         self._name, self._limits, self._matrix, self._live = name, limits, matrix, live
         self._count, self._time_s = 0, 0.0
         self._heard, self._damaged = heard, dict[int, str]()
+        self._source = source
         options = LIVE if live else {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}
         with self._told("cannot be opened as a video", REACH if live else READ):
             self._container = self._av.open(source, options={**options, "codec_whitelist": ",".join(sorted(CODECS))})
@@ -105,14 +108,19 @@ class Reader:
         # What FFmpeg complains about then belongs to the packet that it was given, and a live picture is not late.
         self._stream.thread_type = "SLICE"
         self._zero: int | None = None if live else self._stream.start_time
+        self._format = self._container.format.name
+        self._broken = ""
+        self._lost()  # packets that were looked at for the header will be decoded again, lost ones not be told of again
+        if self._broken and self._format != "ogg":  # which does not find its start again when it is damaged
+            with contextlib.suppress(self._av.FFmpegError):
+                self._container.seek(self._stream.start_time or 0, stream=self._stream)
         self._frames = self._decoded()
-        heard()  # about packets that were looked at for the header, and will be decoded again
 
     def read(self) -> Picture | None:
         """The next frame; None after the last.
 
         Raises:
-            DecodeFailed: the file is damaged, or cut off: told after its last whole frame.
+            DecodeFailed: the file is damaged, or cut off: told after its last frame that can be read.
             LimitExceeded: a frame has too many pixels, or there are too many frames.
         """
         start = time.perf_counter()
@@ -143,13 +151,22 @@ class Reader:
 
         Damage lasts until the next key frame: what comes before that is predicted from what is damaged.
         """
-        packets, damage = 0, ""
-        for packet in self._container.demux(self._stream):
+        packets, last, is_cut, was_corrupt, damage = 0, -1, False, False, ""
+        for packet in self._container.demux():
+            # A transport stream has gaps anywhere; in other files a packet is incomplete where the file ends.
+            is_cut |= packet.is_corrupt and self._format != "mpegts"
+            if packet.stream_index != self._stream.index:
+                continue
             packets += packet.size > 0
-            damage = "" if packet.is_keyframe else damage
+            last = last if packet.pos is None else packet.pos
+            lost, printed = self._lost()
+            damage = "" if packet.is_keyframe else lost or damage
+            if packet.is_corrupt or was_corrupt:  # FFmpeg marks the packet before the one with the gap, too
+                damage = CORRUPT
+            was_corrupt = packet.is_corrupt
             try:
                 frames = packet.decode()
-                damage = self._heard() or damage
+                damage = _last(printed + self._heard()) or damage
             except self._av.FFmpegError as error:
                 if packet.is_corrupt and not self._live:
                     for frame in self._stream.decode(None):  # whole ones, held back because of their order
@@ -158,13 +175,31 @@ class Reader:
                     raise self._cut_off() from error
                 if not self._live:
                     raise
-                frames, damage = [], self._heard() or str(error)
+                frames, damage = [], _last(self._heard()) or str(error)
             if damage and packet.pts is not None:
                 self._note_damage(packet.pts, damage)
             yield from frames
-        if PREMATURE in damage:
+        if not isinstance(self._source, str):
+            is_cut |= within_packet(self._source, self._format, last=last)
+            self._check_end(packets, is_cut=is_cut)
+
+    def _lost(self) -> tuple[str, str]:
+        """What was printed while a packet was fetched: of packets lost before it, or of anything else."""
+        printed = self._heard()
+        lost = "" if self._live else broken(self._format, printed)
+        self._broken = lost or self._broken
+        return lost, "" if lost else printed
+
+    def _check_end(self, packets: int, *, is_cut: bool) -> None:
+        """Raise if the file is not whole, though it could be read up to its end."""
+        if is_cut or PREMATURE in self._broken:
             raise self._cut_off()
-        if "mov" in self._container.format.name and packets < self._stream.frames:  # other headers only estimate
+        if self._broken:
+            raise DecodeFailed(
+                f"{self._name} is damaged, and frames may be missing before its end: {self._broken}",
+                remedy="the frames that it gave without damage are good; fetch the whole file",
+            )
+        if "mov" in self._format and packets < self._stream.frames:  # other headers only estimate
             raise DecodeFailed(
                 f"{self._name} is cut off: it announces {self._stream.frames} frames and holds {packets}",
                 remedy="the frames that it holds are good; fetch the whole file",
@@ -261,6 +296,11 @@ def _notes(frame: Any) -> Iterator[str]:  # noqa: ANN401
         yield f"HDR ({TRANSFERS[frame.color_trc]}) was not tone mapped"
     if frame.interlaced_frame:
         yield "interlaced: two fields in one frame"
+
+
+def _last(printed: str) -> str:
+    """Of what FFmpeg printed, the last line, which is about the whole frame."""
+    return printed.strip().rpartition("\n")[2]
 
 
 def pyav(purpose: str) -> ModuleType:

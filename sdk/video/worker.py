@@ -41,13 +41,19 @@ ADDRESS = re.compile(" @ 0x[0-9a-f]+")
 """Part of what FFmpeg prints, and another in every process."""
 
 
+PRINTED = 1 << 18
+"""Bytes of what was printed that are looked at, the last ones; a header with every packet in error prints as much."""
+
+
 def _heard() -> str:
-    """What was printed to standard error since the last time."""
+    """The lines that were printed to standard error since the last time."""
     size = os.fstat(2).st_size
-    text = os.pread(2, 400, max(0, size - 400))
+    if not size:
+        return ""
+    text = os.pread(2, PRINTED, max(0, size - PRINTED))
     os.ftruncate(2, 0)
     os.lseek(2, 0, os.SEEK_SET)
-    return ADDRESS.sub("", text.decode(errors="replace").strip().rpartition("\n")[2])
+    return ADDRESS.sub("", text.decode(errors="replace"))
 
 
 class _Reading:

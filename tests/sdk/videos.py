@@ -23,14 +23,19 @@ def make(
     color_range: int = 1,
     options: dict[str, str] | None = None,
     container: dict[str, str] | None = None,
+    sound: str = "",
 ) -> Path:
-    """Code RGB ``frames``, 25 a second or at ``times``; ``matrix`` 2 and ``color_range`` 0 name none."""
+    """Code RGB ``frames``, 25 a second or at ``times``; ``matrix`` 2 and ``color_range`` 0 name none.
+
+    ``sound`` is a codec, and three seconds of silence.
+    """
     with av.open(str(path), "w", options=container or {}) as file:
         stream = file.add_stream(codec, rate=25, options={"crf": "12", **(options or {})})
         stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pix_fmt
         context = stream.codec_context
         context.time_base, context.thread_count = Fraction(1, CLOCK), 1
         context.colorspace, context.color_range = matrix, color_range
+        heard = file.add_stream(sound, rate=44100, layout="mono") if sound else None
         for index, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             coded = picture.reformat(
@@ -40,7 +45,20 @@ def make(
             coded.time_base = Fraction(1, CLOCK)
             file.mux(stream.encode(coded))
         file.mux(stream.encode(None))
+        if heard is not None:
+            _silence(file, heard)
     return path
+
+
+def _silence(file: av.container.OutputContainer, stream: av.AudioStream) -> None:
+    size = stream.codec_context.frame_size or 1024
+    for start in range(0, 3 * 44100, size):
+        frame = av.AudioFrame(format=stream.format.name, layout="mono", samples=size)
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        frame.sample_rate, frame.pts = 44100, start
+        file.mux(stream.encode(frame))
+    file.mux(stream.encode(None))
 
 
 def noise(rng: np.random.Generator, count: int, height: int = 80, width: int = 96, top: int = 256) -> list[np.ndarray]:
