@@ -84,7 +84,7 @@ def choose(artifact: Artifact, *, device: str = "auto", backend: str | None = No
         for name in [backend] if backend else by_preference():
             reasons = get(name).reasons_against(artifact, device=place)
             if not reasons and not backend and not _has_engine(name, artifact, place):
-                how = f"python -m export {getattr(get(name), 'VERB', name)} {artifact.contract.name}"
+                how = f"python -m export {getattr(get(name), 'VERB', name)} {artifact.named}"
                 reasons = [f"no engine is built for this machine: {how}"]
             usable = [] if reasons else _usable(name, artifact, place)
             runnable.update(usable)
