@@ -57,6 +57,7 @@ def to_tensorrt(args: argparse.Namespace) -> int:
 def to_aotinductor(args: argparse.Namespace) -> int:
     """Compile an artifact with the torch that is here, for this machine's CPU or GPU, for frames of given sizes."""
     found = find(args.artifact)
+    aotinductor.require(args.device)
     photographs, pairs = args.read_photographs(args.photographs), gate.evaluation(args.evaluation)
     kind = aoti_backend.Kind(plugins=args.plugins)
     offered = kind.precisions(args.device)

@@ -7,13 +7,14 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from export import commands
 from export.engines import commands as engines
 from export.targets import aotinductor, tensorrt
 from sdk import artifact
 from sdk.engines.profile import Profile
-from sdk.errors import ArtifactInvalid
+from sdk.errors import ArtifactInvalid, DeviceUnavailable
 from tests.sdk import toy
 
 
@@ -93,6 +94,18 @@ def test_a_shipped_artifact_is_never_written_to(home, monkeypatch):
     shipped = artifact.read(artifact.find())
     graphs = home / "cache" / "imdl-sdk" / "engines" / "graphs"
     assert targets == [graphs / f"{shipped.name}-{shipped.digest}"]
+
+
+def test_a_torch_without_cuda_compiles_nothing_for_it(home, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for built, words in ((False, "it is built without CUDA"), (True, "it finds no GPU")):
+        monkeypatch.setattr(torch.backends.cuda, "is_built", lambda built=built: built)
+        assert commands.main(["aotinductor", "mine"]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith(f"torch {torch.__version__} cannot compile for cuda: {words}\n  -> run this where")
+        with pytest.raises(DeviceUnavailable, match=words):
+            aotinductor.export(engines.find("mine"), device="cuda", precision="f32", profile=Profile(), photographs=())
 
 
 def test_each_precision_is_compiled_for_the_device_that_was_named(home, monkeypatch, capsys):
