@@ -102,4 +102,8 @@ def choose(artifact: Artifact, *, device: str = "auto", backend: str | None = No
         )
     if device == "cuda":
         raise DeviceUnavailable(f"{artifact.name} cannot run on cuda:{why}", remedy='use device="auto" or device="cpu"')
+    if backend:
+        raise BackendUnavailable(
+            artifact.name, against, remedy="name another backend, or none; what each one lacks here says: imdl doctor"
+        )
     raise BackendUnavailable(artifact.name, against)
