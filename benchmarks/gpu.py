@@ -2,12 +2,12 @@
 
     python -m benchmarks.gpu --artifact artifacts/psccnet --host h200
 
-First looks at what is there, and says what is left out for want of what. Then engines are made and pass the gate,
-``benchmarks.throughput`` races them, then eager and compiled PyTorch, and counts the share of the roofline that is
-reached; the kernels are built, and all tests run that need a GPU. All of it works on a copy of the artifact, which gets
-graphs for engines. Writes ``gpu-<artifact>-<host>.json`` with what came of every step, beside
-``throughput-<artifact>-<host>.json``. Nothing is downloaded. A step that fails does not stop the others; one that takes
-too long is ended with all that it started, and cannot use up the time of the races.
+First looks at what is there, and says what is left out for want of what; without a GPU that is all it does. Then
+engines are made and pass the gate, ``benchmarks.throughput`` races them, then eager and compiled PyTorch, and counts
+the share of the roofline that is reached; the kernels are built, and all tests run that need a GPU. All of it works on
+a copy of the artifact, which gets graphs for engines. Writes ``gpu-<artifact>-<host>.json`` with what came of every
+step, beside ``throughput-<artifact>-<host>.json``. Nothing is downloaded. A step that fails does not stop the others;
+one that takes too long is ended with all that it started, and cannot use up the time of the races.
 """
 
 from __future__ import annotations
@@ -229,12 +229,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Look, measure, write; 1 if a step that could be run failed."""
+    """Look, measure, write; 1 if a step that could be run failed, 2 where there is no GPU to measure."""
     options = parser().parse_args(arguments)
     artifact = artifacts.read(artifacts.find(options.artifact).resolve())
     there = facts(options.device)
     for name, value in sorted(there.items()):
         print(f"{name}: {value or 'missing'}", file=sys.stderr)
+    if not there["gpu"]:
+        print("no NVIDIA GPU was found, so nothing was measured\n  -> run it where one is", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as folder:
         copy = artifacts.read(shutil.copytree(artifact.path, Path(folder) / artifact.path.name))
         came = carried_out(steps(copy, options, there), budget_s=options.budget)

@@ -36,6 +36,16 @@ class Artifact:
         """Name and version, for messages."""
         return f"{self.contract.name}-{self.contract.version}"
 
+    @property
+    def ships(self) -> bool:
+        """Whether it is one that comes with the package."""
+        return self.path.parent == SHIPPED.resolve()
+
+    @property
+    def named(self) -> str:
+        """What :func:`find` and every command find it by: its name if it ships, else its path."""
+        return self.path.name if self.ships else str(self.path)
+
     def file(self, graph: str) -> Path:
         """The ONNX file of the graph named ``graph``."""
         if graph not in self.contract.graphs:

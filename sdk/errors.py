@@ -70,12 +70,15 @@ class MissingExtra(SdkError):
 class BackendUnavailable(SdkError):
     """No backend can run an artifact here; carries each backend's own reasons."""
 
-    def __init__(self, artifact: str, reasons: Mapping[str, list[str]]) -> None:
+    def __init__(
+        self,
+        artifact: str,
+        reasons: Mapping[str, list[str]],
+        *,
+        remedy: str = "pip install 'imdl-sdk[cpu]', then: imdl doctor",
+    ) -> None:
         why = "".join(f"\n  {backend}: {reason}" for backend in reasons for reason in reasons[backend])
-        super().__init__(
-            f"no backend can run {artifact} on this machine:{why}",
-            remedy="pip install 'imdl-sdk[cpu]', then: imdl doctor",
-        )
+        super().__init__(f"no backend can run {artifact} on this machine:{why}", remedy=remedy)
 
 
 class RunFailed(SdkError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -12,33 +13,35 @@ from export import parity
 from export.engines import gate
 from export.targets import aotinductor, tensorrt
 from sdk import artifact as artifacts
-from sdk.artifact import SHIPPED, Artifact
-from sdk.engines import gpu, trt
-from sdk.engines.aoti_backend import Kind
+from sdk.artifact import Artifact
+from sdk.engines import aoti_backend, gpu, trt, trt_backend
 from sdk.engines.profile import LARGEST, SMALLEST, Profile, Sides
+from sdk.engines.shipped import home, with_graphs
 from sdk.errors import ArtifactInvalid, SdkError
 
 Photographs = Callable[[Path], list[gate.Frame]]
 HOME = Path("artifacts")
 """Where ``python -m export onnx`` writes when it is not told where."""
+OUT_HELP = "folder of the artifact with the graphs (default: where it is; this user's cache if the model ships)"
 
 
 def to_tensorrt(args: argparse.Namespace) -> int:
     """Give an artifact graphs for TensorRT, and build engines of them for the GPU that is here, if there is one."""
     found = find(args.artifact)
-    home = HOME / found.contract.name if found.path.parent == SHIPPED else found.path
     photographs, pairs = args.read_photographs(args.photographs), gate.evaluation(args.evaluation)
-    wanted = precisions(args, found)
+    wanted, backend = precisions(args, found), trt_backend.Kind(plugins=args.plugins).name
     settings = {"photographs": photographs, "plugins": args.plugins}
-    written = tensorrt.export(found, args.out or home, precisions=wanted, **settings)
+    written = tensorrt.export(with_graphs(found), args.out or home(found), precisions=wanted, **settings)
     print(written.path)
+    model = json.dumps(str(written.path) if args.out else found.named)
     try:
         library = trt.load(gpu.target()) if gpu.count() else None
     except SdkError as error:
         library = None
         print(error, file=sys.stderr)
     if library is None or args.no_build:
-        print("no engine was built: they are built where the GPU is, by this verb or by warmup()", file=sys.stderr)
+        load = f'sdk.load({model}, backend="{backend}").warmup()'
+        print(f"no engine was built: this verb builds it where the GPU is, and so does {load}", file=sys.stderr)
         return 0
     watch(library.name)
     for precision in wanted:
@@ -46,14 +49,18 @@ def to_tensorrt(args: argparse.Namespace) -> int:
         digests, rows = tensorrt.build(written, precision=precision, **frames, **settings)
         print("\n".join(parity.text(row) for row in rows), file=sys.stderr)
         print("\n".join(digests))
+    how = f'backend="{backend}"' if args.plugins else 'device="cuda"'
+    print(f"sdk.load({model}, {how}) uses what was built", file=sys.stderr)
     return 0
 
 
 def to_aotinductor(args: argparse.Namespace) -> int:
     """Compile an artifact with the torch that is here, for this machine's CPU or GPU, for frames of given sizes."""
     found = find(args.artifact)
+    aotinductor.require(args.device)
     photographs, pairs = args.read_photographs(args.photographs), gate.evaluation(args.evaluation)
-    offered = Kind(plugins=args.plugins).precisions(args.device)
+    kind = aoti_backend.Kind(plugins=args.plugins)
+    offered = kind.precisions(args.device)
     asked = args.precision or [one for one in precisions(args, found) if one in offered]
     if refused := [one for one in asked if one not in offered] or ([] if asked else ["any precision of the model"]):
         raise aotinductor.without_operators(args.device, " or ".join(refused))
@@ -70,14 +77,18 @@ def to_aotinductor(args: argparse.Namespace) -> int:
         )
         print("\n".join(parity.text(row) for row in rows), file=sys.stderr)
         print(entry.key.digest)
+    how = f'backend="{kind.name}", device="{args.device}", working_size={args.working_size}'
+    print(f"sdk.load({json.dumps(found.named)}, {how}) uses what was compiled", file=sys.stderr)
     return 0
 
 
 def find(named: str) -> Artifact:
-    """The artifact of that name under ``artifacts/``, which exports are written to, or as ``sdk.load`` finds it."""
+    """The artifact as ``sdk.load`` finds it; by a name that does not ship the one in ``artifacts/``, if it is there."""
     own = HOME / named
     if Path(named).name == named and (own / "contract.json").is_file():
-        return artifacts.read(own)
+        if named not in artifacts.names():
+            return artifacts.read(own)
+        print(f"{named} is the model that ships; give the path of the other one: {own}", file=sys.stderr)
     try:
         return artifacts.read(artifacts.find(named))
     except SdkError as error:
@@ -132,7 +143,7 @@ def add(verbs: argparse._SubParsersAction, *, photographs: Path, read: Photograp
         verb.set_defaults(run=run, read_photographs=read, working_size=None)
         if run is to_tensorrt:
             offered = ["f32", "fp16"]
-            verb.add_argument("--out", type=Path, help="folder of the artifact (default: where it is)")
+            verb.add_argument("--out", type=Path, help=OUT_HELP)
             verb.add_argument("--no-build", action="store_true", help="write the graphs only")
         else:
             offered = ["f32", "bf16", "fp16"]

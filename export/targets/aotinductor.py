@@ -36,7 +36,7 @@ from sdk.engines.aoti_operators import Operators
 from sdk.engines.aoti_run import Package
 from sdk.engines.cache import Cache, Entry
 from sdk.engines.profile import Profile
-from sdk.errors import BadSetting, SdkError
+from sdk.errors import BadSetting, DeviceUnavailable, SdkError
 from training.nn.detector import Detector
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -72,8 +72,9 @@ def export(
     Inductor's. Raises :class:`sdk.errors.ParityFailed`, and keeps nothing, where the package answers differently from
     the model; :class:`sdk.errors.BadSetting`, before it is compiled, where no frame of ``evaluation`` is one for it, or
     no operator of ours is for it to call in this precision on ``device``; :class:`sdk.errors.DeviceUnavailable` where
-    the library that has them is not here.
+    the library that has them is not here, or this torch has no ``device``.
     """
+    require(device)
     kind = Kind(plugins=plugins)
     profile = dataclasses.replace(profile, working_size=profile.working_size or 0)
     pairs = gate.fitting(evaluation, profile)
@@ -101,6 +102,17 @@ def export(
         facts = {"model": artifact.name, "seconds": seconds, "device": device, "worst difference": worst}
         facts |= {"plugins": operators.file} if operators else {}
         return kept or cache.put(key, content, facts=facts), rows
+
+
+def require(device: str) -> None:
+    """Raise :class:`sdk.errors.DeviceUnavailable` where the torch that is here cannot compile for ``device``."""
+    if device != "cuda" or torch.cuda.is_available():
+        return
+    lacks = "it finds no GPU" if torch.backends.cuda.is_built() else "it is built without CUDA"
+    raise DeviceUnavailable(
+        f"torch {torch.__version__} cannot compile for cuda: {lacks}",
+        remedy="run this where the GPU is, with a torch for CUDA, or compile for this machine: --device cpu",
+    )
 
 
 def without_operators(device: str, precision: str) -> BadSetting:

@@ -28,6 +28,7 @@ from sdk.artifact import Artifact
 from sdk.contract import Graph
 from sdk.engines import kept, onepiece
 from sdk.engines.cache import Cache, Entry
+from sdk.engines.shipped import with_graphs
 from sdk.errors import ArtifactInvalid, BadSetting
 
 MANIFEST = "MANIFEST.json"
@@ -136,6 +137,7 @@ def plans(artifact: Artifact, cache: Cache) -> list[Entry]:
 
     None with plugins: a stock server has no library of ours.
     """
+    artifact = with_graphs(artifact)
     graphs = artifact.contract.graphs
     sources = {
         precision: kept.source(artifact, name)

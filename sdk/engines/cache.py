@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -107,6 +108,8 @@ class Cache:
     def __init__(self, folder: Path | None = None, *, cap: int = CAP) -> None:
         self.folder = folder or default_folder()
         self.cap = cap
+        self.graphs = self.folder / "graphs"
+        """What engines of artifacts that ship are built from: a folder for each."""
 
     def entries(self) -> list[Entry]:
         """Every engine, the one used last first; files that are none are passed over."""
@@ -166,9 +169,16 @@ class Cache:
             write(self._remembered(kind, whose), content)
 
     def forget(self) -> None:
-        """Drop all that was remembered."""
+        """Drop all that is kept besides engines: what was remembered, graphs, and locks that nobody holds."""
         for file in self.folder.glob("*.learned"):
             file.unlink(missing_ok=True)
+        if self.graphs.is_dir():
+            shutil.rmtree(self.graphs)
+        for file in (self.folder / "locks").glob("*"):
+            with contextlib.suppress(OSError), file.open("a") as handle:  # one that is held belongs to a builder
+                if fcntl:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.unlink()
 
     def _remembered(self, kind: str, whose: str) -> Path:
         return self.folder / f"{kind}-{hashlib.sha256(whose.encode()).hexdigest()[:16]}.learned"

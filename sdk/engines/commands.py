@@ -30,13 +30,19 @@ def cache(args: argparse.Namespace) -> int:
         return 2
     damaged = 0
     for entry in chosen:
-        problem = entry.problem() if args.action == "verify" else None
-        damaged += problem is not None
-        print(f"{line(entry)}\t{problem or args.action}" if args.action != "ls" else line(entry))
-        if args.action == "rm":
+        fields = [line(entry)]
+        if args.action == "verify":
+            problem = entry.problem()
+            damaged += problem is not None
+            fields.append(problem or "verified")
+        elif args.action == "rm":
             kept.remove(entry)
+            fields.append("removed")
+        print("\t".join(fields))
     if args.action == "rm" and args.all:
         kept.forget()
+    if not chosen and args.action != "ls":
+        print(f"no engine is kept in {kept.folder}", file=sys.stderr)
     if args.action == "ls":
         total = sum(entry.size for entry in chosen) / 2**20
         print(f"{len(chosen)} engines, {total:.1f} MiB of at most {kept.cap >> 20} in {kept.folder}", file=sys.stderr)
@@ -60,4 +66,4 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser], verb: Verb) 
     options = verb(verbs, cache)
     options.add_argument("action", choices=["ls", "verify", "rm"], nargs="?", default="ls")
     options.add_argument("engine", nargs="?", metavar="DIGEST", help="the start of one's digest (default: all)")
-    options.add_argument("--all", action="store_true", help="rm: every engine")
+    options.add_argument("--all", action="store_true", help="rm: every engine, and all else that is kept for them")

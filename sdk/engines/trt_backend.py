@@ -16,8 +16,9 @@ from sdk.engines import gpu, kept, memory, trt
 from sdk.engines.cache import Cache, Entry, Key
 from sdk.engines.onepiece import in_one_piece, named
 from sdk.engines.profile import Profile
+from sdk.engines.shipped import with_graphs
 from sdk.engines.trt_run import Engine, Running
-from sdk.errors import AnalyzerClosed, DeviceUnavailable, MissingExtra, SdkError
+from sdk.errors import AnalyzerClosed, ArtifactInvalid, DeviceUnavailable, MissingExtra, SdkError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,17 +59,17 @@ class Kind:
         if not gpu.count():
             return ["no NVIDIA driver with a GPU was found"]
         graphs = {self.named("native", precision) for precision in self.precisions(device)}
-        if graphs.isdisjoint(artifact.contract.graphs):
-            with_plugins = " with plugins" if self.plugins else ""
-            how = f"python -m export {self.verb} {artifact.contract.name}"
-            return [f"{artifact.name} has no graphs for engines{with_plugins}: {how}"]
         try:
+            if graphs.isdisjoint(with_graphs(artifact).contract.graphs):
+                with_plugins = " with plugins" if self.plugins else ""
+                how = f"python -m export {self.verb} {artifact.named}"
+                return [f"{artifact.name} has no graphs for engines{with_plugins}: {how}"]
             memory.runtime()
             library = trt.load(gpu.target())
             if self.plugins:
                 trt.plugins(library)
         except SdkError as error:
-            return [error.problem]
+            return [f"{error.problem}: {error.remedy}" if isinstance(error, ArtifactInvalid) else error.problem]
         return []
 
     def precisions(self, device: str) -> tuple[str, ...]:
@@ -78,6 +79,7 @@ class Kind:
     def built(self, artifact: Artifact, *, device: str) -> tuple[str, ...]:
         """Precisions of the engines that are kept for this machine."""
         library, target, cache = trt.load(gpu.target()), gpu.target() or "", Cache()
+        artifact = with_graphs(artifact)
         return tuple(
             precision
             for precision in self.precisions(device)
@@ -94,13 +96,14 @@ class Kind:
 
     def open(self, artifact: Artifact, graph: str, *, device: str, precision: str, threads: int | None) -> Session:
         """A session that loads the kept engine for each kind of frame when the first such frame comes."""
+        named, artifact = artifact.named, with_graphs(artifact)
         if self.named(graph, precision) not in artifact.contract.graphs:
             with_plugins = " with plugins" if self.plugins else ""
             raise DeviceUnavailable(
                 f"{artifact.name} has no graph {graph} in {precision}{with_plugins}",
-                remedy=f"python -m export {self.verb} {artifact.contract.name}",
+                remedy=f"python -m export {self.verb} {named}",
             )
-        return Session(self, artifact, graph, precision)
+        return Session(self, artifact, graph, precision, verb=f"{self.verb} {named}")
 
     def key(self, artifact: Artifact, graph: str, precision: str, *, library: trt.Library, target: str) -> Key:
         """The key of the engine for ``graph``, with the default profile."""
@@ -125,11 +128,11 @@ class Session:
 
     parallel = 3
 
-    def __init__(self, kind: Kind, artifact: Artifact, graph: str, precision: str) -> None:
+    def __init__(self, kind: Kind, artifact: Artifact, graph: str, precision: str, *, verb: str) -> None:
         self._library, self._cache = trt.load(gpu.target()), Cache()
         self._artifact, self._file = artifact, artifact.file(kind.named(graph, precision))
         self._key = kind.key(artifact, graph, precision, library=self._library, target=gpu.target() or "")
-        self._shelf = kept.Shelf(self._cache, self._key, verb=f"{kind.verb} {artifact.contract.name}")
+        self._shelf = kept.Shelf(self._cache, self._key, verb=verb)
         self._engines: dict[str, Engine] | None = {}
         self._lock = threading.Lock()
         forks.outlive(self)

@@ -7,6 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, cast
 
 from sdk.batches import is_one
+from sdk.errors import BadFrame
 from sdk.source import Captured
 
 if TYPE_CHECKING:
@@ -25,9 +26,19 @@ def read(source: object, settings: Settings) -> Generator[Captured]:
     elements = iter(cast("Iterable[object]", source))
     try:
         for element in elements:
-            is_pair = isinstance(element, tuple) and len(element) == 2 and isinstance(element[0], Real)
-            time_s, picture = cast("tuple[float, object]", element) if is_pair else (None, element)
-            yield Captured(picture, time_s=None if time_s is None else float(time_s))  # PyAV's are fractions
+            time_s, picture = _pair(element) if isinstance(element, tuple) else (None, element)
+            yield Captured(picture, time_s=time_s)
     finally:
         if hasattr(elements, "close"):
             elements.close()
+
+
+def _pair(element: tuple[object, ...]) -> tuple[float, object]:
+    """Seconds from the start and a frame; :class:`BadFrame` where they are not."""
+    if len(element) != 2 or not isinstance(element[0], Real):
+        kinds = ", ".join(type(one).__name__ for one in element)
+        raise BadFrame(
+            f"a pair is (seconds from the start, frame), got ({kinds})",
+            remedy="give a number of seconds, or the frame alone where its time is not known",
+        )
+    return float(element[0]), element[1]  # PyAV's seconds are fractions

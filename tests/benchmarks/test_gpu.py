@@ -172,6 +172,15 @@ def test_the_suite_fits_into_eight_minutes(shipped):
     assert steps["throughput"].reserved_s + steps["throughput of PyTorch"].reserved_s < gpu.BUDGET_S / 2
 
 
+def test_without_a_gpu_nothing_is_measured_and_nothing_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "facts", lambda device: HERE | {"gpu": ""})
+    monkeypatch.setattr(gpu, "carried_out", None)
+    assert gpu.main(["--host", "none", "--results", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert (said.out, list(tmp_path.iterdir())) == ("", [])
+    assert "no NVIDIA GPU was found, so nothing was measured" in said.err
+
+
 def test_it_works_on_a_copy_of_the_artifact(tmp_path, monkeypatch, shipped):
     """The step for TensorRT writes graphs into it; of one that ships it would put them where no race looks."""
     seen = []

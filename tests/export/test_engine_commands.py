@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from export import commands
 from export.engines import commands as engines
 from export.targets import aotinductor, tensorrt
 from sdk import artifact
 from sdk.engines.profile import Profile
-from sdk.errors import ArtifactInvalid
+from sdk.errors import ArtifactInvalid, DeviceUnavailable
 from tests.sdk import toy
 
 
@@ -28,11 +30,19 @@ def parsed(*arguments: str):
     return commands.parser().parse_args(list(arguments))
 
 
-def test_a_name_is_first_looked_for_where_exports_go(home):
+def test_a_name_that_does_not_ship_is_looked_for_where_exports_go(home):
     assert engines.find("mine").path == home / "artifacts" / "mine"
-    assert engines.find(artifact.DEFAULT).path.parent == artifact.SHIPPED
+    assert engines.find(artifact.DEFAULT).ships
     with pytest.raises(ArtifactInvalid, match=r"no model named 'psccnet'[\s\S]*python -m export onnx psccnet"):
         engines.find("psccnet")
+
+
+def test_a_name_that_ships_is_the_one_that_load_takes_whatever_lies_where_exports_go(home, capsys):
+    own = toy.build(home / "artifacts" / artifact.DEFAULT, name=artifact.DEFAULT)
+    assert engines.find(artifact.DEFAULT).path == artifact.find(artifact.DEFAULT).resolve()
+    assert f"give the path of the other one: {own.relative_to(home)}" in capsys.readouterr().err
+    assert engines.find(str(own)).path == own
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -71,13 +81,31 @@ def test_without_a_gpu_graphs_are_written_and_no_engine_is_built(home, monkeypat
     said = capsys.readouterr()
     assert said.out.split() == 2 * [str(home / "artifacts" / "mine")]
     assert "no engine was built" in said.err
+    path = json.dumps(str(home / "artifacts" / "mine"))
+    assert f'sdk.load({path}, backend="tensorrt").warmup()' in said.err
+    assert f'sdk.load({path}, backend="tensorrt_plugins").warmup()' in said.err
 
 
 def test_a_shipped_artifact_is_never_written_to(home, monkeypatch):
     targets = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     monkeypatch.setattr(tensorrt, "export", lambda found, target, **_: targets.append(target) or found)
     assert commands.main(["tensorrt", artifact.DEFAULT, "--no-build"]) == 0
-    assert targets == [engines.HOME / artifact.DEFAULT]
+    shipped = artifact.read(artifact.find())
+    graphs = home / "cache" / "imdl-sdk" / "engines" / "graphs"
+    assert targets == [graphs / f"{shipped.name}-{shipped.digest}"]
+
+
+def test_a_torch_without_cuda_compiles_nothing_for_it(home, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for built, words in ((False, "it is built without CUDA"), (True, "it finds no GPU")):
+        monkeypatch.setattr(torch.backends.cuda, "is_built", lambda built=built: built)
+        assert commands.main(["aotinductor", "mine"]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith(f"torch {torch.__version__} cannot compile for cuda: {words}\n  -> run this where")
+        with pytest.raises(DeviceUnavailable, match=words):
+            aotinductor.export(engines.find("mine"), device="cuda", precision="f32", profile=Profile(), photographs=())
 
 
 def test_each_precision_is_compiled_for_the_device_that_was_named(home, monkeypatch, capsys):
@@ -92,6 +120,9 @@ def test_each_precision_is_compiled_for_the_device_that_was_named(home, monkeypa
     assert commands.main([*command, "--precision", "bf16", "fp16"]) == 0
     profile = Profile.only(64, 64, working_size=0)
     assert compiled == [("cpu", "bf16", False, profile), ("cpu", "fp16", False, profile)]
-    assert capsys.readouterr().out == "abc\nabc\n"
+    said = capsys.readouterr()
+    assert said.out == "abc\nabc\n"
+    path = json.dumps(str(home / "artifacts" / "mine"))
+    assert f'sdk.load({path}, backend="aotinductor", device="cpu", working_size=0) uses' in said.err
     assert commands.main([*command, "--plugins"]) == 0
     assert compiled[2:] == [("cpu", "f32", True, profile)]  # the one precision of our operators there

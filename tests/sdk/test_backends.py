@@ -102,6 +102,13 @@ def test_nothing_installed_names_the_extra(loaded, monkeypatch):
         backends.choose(loaded)
 
 
+def test_of_a_backend_that_was_named_and_has_reasons_against_it_another_is_advised(loaded, monkeypatch):
+    patch(monkeypatch, "openvino", reasons={"cuda": ["no driver"], "cpu": ["not on cpu"]})
+    words = r"cuda: no driver\n  openvino on cpu: not on cpu\n  -> name another backend, or none; .*: imdl doctor$"
+    with pytest.raises(BackendUnavailable, match=words):
+        backends.choose(loaded, backend="openvino")
+
+
 def test_fp16_is_refused_where_no_backend_offers_it_and_never_recommended(loaded, monkeypatch):
     patch(monkeypatch, "openvino", reasons={"cuda": ["not on cuda"]}, precisions=("f32", "bf16"))
     patch(monkeypatch, "onnxruntime", reasons={"cuda": ["no driver"]})

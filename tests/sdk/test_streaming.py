@@ -145,6 +145,22 @@ def test_what_is_no_frame_by_protocol_is_refused(analyzer):
         list(sdk.stream([Surface(np.zeros((4, 4, 3)))], analyzer))
 
 
+@pytest.mark.parametrize(
+    ("element", "kinds"),
+    [
+        ((None, grey(9)), "NoneType, ndarray"),
+        (("a", grey(9)), "str, ndarray"),
+        ((1.0, grey(9), 2), "float, ndarray, int"),
+    ],
+)
+def test_a_pair_that_is_none_is_told_what_it_needs(analyzer, element, kinds):
+    words = (
+        rf"a pair is \(seconds from the start, frame\), got \({kinds}\)\n  -> give a number of seconds, or the frame"
+    )
+    with pytest.raises(BadFrame, match=words):
+        list(sdk.stream([element], analyzer))
+
+
 @pytest.mark.parametrize("decoder", ["", 9])
 def test_a_decoder_is_told_in_words(analyzer, decoder):
     with pytest.raises(BadSetting, match=f"decoder is {decoder!r}\n  -> give name and version of what made the array"):

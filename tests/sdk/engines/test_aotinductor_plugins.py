@@ -93,7 +93,7 @@ def test_a_package_is_of_the_library_that_was_loaded(loaded, kernels):
 @pytest.mark.parametrize(("kept", "asked"), [(PLAIN, PLUGINS), (PLUGINS, PLAIN)])
 def test_neither_kind_of_package_is_taken_for_the_other(loaded, kept, asked):
     put(kept, loaded)
-    verb = f"{asked.verb} toy --device cuda"
+    verb = f"{asked.verb} {loaded.path} --device cuda"
     with pytest.raises(DeviceUnavailable, match=rf"no engine is kept for 1 x 24x32[\s\S]*python -m export {verb}$"):
         opened(asked, loaded).run({"frame": FRAME})
     (reason,) = asked.reasons_against(loaded, device="cuda")
@@ -106,7 +106,9 @@ def test_with_another_library_a_package_is_not_loaded_and_both_are_named(loaded,
     kernels.write_bytes(b"built again")
     here = hashlib.sha256(b"built again").hexdigest()[:12]
     words = rf"there is an engine with plugins of _cuda\.so {SHA256[:12]}, here is {here}"
-    with pytest.raises(DeviceUnavailable, match=rf"{words}\n  -> .*python -m export aotinductor --plugins toy"):
+    with pytest.raises(
+        DeviceUnavailable, match=rf"{words}\n  -> .*python -m export aotinductor --plugins {loaded.path} "
+    ):
         opened(PLUGINS, loaded).run({"frame": FRAME})
 
 

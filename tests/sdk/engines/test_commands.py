@@ -42,8 +42,8 @@ def test_ls_says_what_each_is_for(kept, capsys):
 
 def test_verify_finds_the_damaged_one(kept, capsys):
     assert main(["cache", "verify"]) == 0
+    assert all(line.endswith("\tverified") for line in capsys.readouterr().out.splitlines())
     kept[0].file.write_bytes(bytes((1 << 20) - 1) + b"x")
-    capsys.readouterr()
     assert main(["cache", "verify"]) == 2
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("\t")[0] for line in lines if line.endswith("has other bytes")] == [kept[0].key.digest[:12]]
@@ -70,6 +70,23 @@ def test_rm_removes_what_is_named_and_wants_a_word_for_all(kept, capsys):
     assert "no engine is kept whose digest begins with zz" in capsys.readouterr().err
     Cache().remember("timings", "tensorrt 11.4 sm_90", b"fast")
     assert Cache().recall("timings", "tensorrt 11.4 sm_90") == b"fast"
-    assert main(["cache", "rm", "--all"]) == 0
-    assert Cache().entries() == []
+    graphs = Cache().graphs / "toy-0.1"
+    graphs.mkdir(parents=True)
+    with Cache().building(kept[0].key), Cache().building(kept[1].key):
+        pass
+    with Cache().building(KEY):
+        capsys.readouterr()
+        assert main(["cache", "rm", "--all"]) == 0
+    assert [line.split("\t")[-1] for line in capsys.readouterr().out.splitlines()] == ["removed"]
     assert Cache().recall("timings", "tensorrt 11.4 sm_90") == b""
+    held = Cache().folder / "locks" / KEY.digest
+    assert sorted(Cache().folder.rglob("*")) == [held.parent, held]  # it belongs to a builder
+    assert main(["cache", "rm", "--all"]) == 2
+    assert list(held.parent.iterdir()) == []
+
+
+def test_an_empty_cache_is_said_to_be_empty(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for action, status in (("verify", 0), ("rm", 2)):
+        assert main(["cache", action, *(["--all"] if action == "rm" else [])]) == status
+        assert capsys.readouterr().err == f"no engine is kept in {Cache().folder}\n"

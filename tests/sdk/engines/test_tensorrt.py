@@ -211,14 +211,14 @@ def test_what_a_build_learned_is_used_by_the_next(session, package):
     ("change", "words"),
     [
         ({"count": lambda: 0}, "no NVIDIA driver with a GPU was found"),
-        ({}, "has no graphs for engines: python -m export tensorrt toy"),
+        ({}, "has no graphs for engines: python -m export tensorrt {path}"),
     ],
 )
 def test_reasons_are_sentences(toy_path, package, monkeypatch, change, words):
     for name, value in change.items():
         monkeypatch.setattr(gpu, name, value)
     (reason,) = tensorrt.reasons_against(artifact.read(toy_path), device="cuda")
-    assert words in reason
+    assert words.format(path=toy_path) in reason
 
 
 def test_without_nvidias_bindings_that_is_the_reason(artifact_path, package, monkeypatch):

@@ -69,7 +69,7 @@ def test_an_engine_is_of_the_library_that_was_loaded_and_says_so(artifact_path, 
 def test_neither_kind_of_engine_is_taken_for_the_other(artifact_path, package, plugins, kept, asked):
     opened(kept, artifact_path).build(SIZE)
     session = opened(asked, artifact_path)
-    verb = "tensorrt --plugins toy" if asked is tensorrt_plugins else "tensorrt toy"
+    verb = f"tensorrt{' --plugins' if asked is tensorrt_plugins else ''} {artifact_path}"
     with pytest.raises(DeviceUnavailable, match=rf"no engine is kept for 1 x 24x32[\s\S]*python -m export {verb}$"):
         session.run({"frame": FRAME})
     session.build(SIZE)
@@ -101,7 +101,7 @@ def test_plugins_are_for_who_names_them_or_built_nothing_else(artifact_path, pac
     loaded = artifact.read(artifact_path)
     choice = backends.choose(loaded)
     assert choice.against["tensorrt_plugins on cuda"] == [
-        "no engine is built for this machine: python -m export tensorrt --plugins toy"
+        f"no engine is built for this machine: python -m export tensorrt --plugins {artifact_path}"
     ]
     with sdk.load(artifact_path, backend="tensorrt_plugins", working_size=0) as analyzer:
         analyzer.warmup(24, 32)
@@ -121,7 +121,7 @@ def test_a_library_that_does_not_load_is_said_and_tried_again(artifact_path, pac
 
 def test_a_package_or_an_artifact_without_plugins_says_so(artifact_path, toy_path, package, plugins, monkeypatch):
     (reason,) = tensorrt_plugins.reasons_against(artifact.read(toy_path), device="cuda")
-    assert reason == "toy-0.1 has no graphs for engines with plugins: python -m export tensorrt --plugins toy"
+    assert reason == f"toy-0.1 has no graphs for engines with plugins: python -m export tensorrt --plugins {toy_path}"
     with pytest.raises(DeviceUnavailable, match="no graph native in fp16 with plugins"):
         opened(tensorrt_plugins, toy_path)
     monkeypatch.setattr(sys.modules["tensorrt"], "INetworkDefinition", SimpleNamespace())
