@@ -43,7 +43,7 @@ class Case(NamedTuple):
 
 
 WAYS = (
-    pytest.param(Case("onnxruntime", "cpu", "f32"), id="onnxruntime-cpu"),
+    pytest.param(Case("onnxruntime", "cpu", "f32"), id="onnxruntime-cpu", marks=pytest.mark.slow),
     pytest.param(Case("aotinductor", "cpu", "f32"), id="aotinductor-cpu", marks=pytest.mark.slow),
     pytest.param(Case("onnxruntime", "cuda", "f32"), id="onnxruntime-cuda", marks=pytest.mark.onnxruntime_gpu),
     pytest.param(Case("aotinductor", "cuda", "fp16"), id="aotinductor-cuda", marks=pytest.mark.gpu),
