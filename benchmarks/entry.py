@@ -28,9 +28,13 @@ def heading(kind: str, artifact: Artifact) -> dict[str, object]:
 
 
 def write(result: Mapping[str, object], folder: Path, *, host: str, hide: Path) -> Path:
-    """Write ``<kind>-<model>-<host>.json`` into ``folder``, whole or not at all; ``hide`` is :func:`rounded`'s."""
+    """Write ``<kind>-<model>-<host>.json`` into ``folder``, whole or not at all; ``hide`` is :func:`rounded`'s.
+
+    A result about no single model has ``<kind>-<host>.json``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{result['kind']}-{result['model']}-{host}.json"
+    named = [str(result[key]) for key in ("kind", "model") if key in result]
+    target = folder / f"{'-'.join([*named, host])}.json"
     beside = target.with_name(f"{target.name}.part")
     beside.write_text(json.dumps(rounded(result, hide=str(hide)), indent=2) + "\n", encoding="utf-8")
     beside.replace(target)

@@ -1,70 +1,72 @@
 """Everything that has to be measured on a GPU, in one go and under eight minutes.
 
-    python -m benchmarks.gpu --artifact artifacts/psccnet --host h200
+    python -m benchmarks.gpu --host h200
 
-First looks at what is there, and says what is left out for want of what; without a GPU that is all it does. Then
-engines are made and pass the gate, ``benchmarks.throughput`` races them, then eager and compiled PyTorch, and counts
-the share of the roofline that is reached; the kernels are built, and all tests run that need a GPU. All of it works on
-a copy of the artifact, which gets graphs for engines. Writes ``gpu-<artifact>-<host>.json`` with what came of every
-step, beside ``throughput-<artifact>-<host>.json``. Nothing is downloaded. A step that fails does not stop the others;
-one that takes too long is ended with all that it started, and cannot use up the time of the races.
+First looks at what is there, and says what is left out for want of what; without a GPU that is all it does, unless
+``--device cpu`` asks for a trial. Then, for each model that frames per second are asked of, engines are made and pass
+the gate, and ``benchmarks.throughput`` races them with eager PyTorch, counts the share of the roofline that is reached,
+and plays a clip. Then all tests run that need a GPU, PyTorch is compiled and raced, and :mod:`benchmarks.kernels_gpu`
+looks at the kernels by themselves. A model whose artifact is neither in ``artifacts/`` nor shipped is exported with
+untrained weights, on which time does not depend; all works on copies, which get graphs for engines. Writes
+``gpu-<host>.json``, with what came of every step and every floor, beside the results of the races and of the kernels.
+Nothing is downloaded. A step that fails does not stop the others; one that takes too long is ended with all that it
+started, and cannot use up the time of the races. Engines are kept: a second run gets to what the first had no time for.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import dataclasses
-import os
+import json
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.entry import RESULTS, heading, write
+from benchmarks import gpu_floors
+from benchmarks.entry import RESULTS, write
 from benchmarks.fps import OF_TORCH
+from benchmarks.provenance import provenance
+from benchmarks.speed import Floor
+from benchmarks.suite import LEFT, Step, as_json, carried_out, failed
 from benchmarks.turn import ROOT
 from kernels import cuda_library
 from sdk import artifact as artifacts
+from sdk import contract
 from sdk.artifact import Artifact
 from sdk.backends import onnxruntime
 from sdk.engines import gpu, trt
-from sdk.errors import PrecisionUnavailable
+from sdk.errors import PrecisionUnavailable, UnknownName
 
 BUDGET_S = 470.0
 """Seconds for all steps together: what a lent machine gives a command, less what writing takes."""
 IN_TENSORRT = ("f32", "fp16")
-TOLD = 12
-"""Last lines of a step's output that are kept."""
+EXPORTED = Path("artifacts")
+"""Where ``python -m export onnx`` writes when it is not told where."""
+TESTS = ("tests/sdk/test_cuda_arrays.py", "tests/export/test_on_a_gpu.py", "tests/training/test_fit.py")
+"""With tests that need a GPU, beside those of the kernels."""
+WITH_KERNELS = "tests/export/test_aotinductor_plugins.py"
+"""Build the kernels for themselves."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """One command of the suite."""
+class Subject(NamedTuple):
+    """A model to measure, on a copy of its artifact."""
 
-    name: str
-    command: tuple[str, ...]
-    lacking: tuple[str, ...] = ()
-    """Why it is left out, one sentence each; none if it is run."""
-    limit_s: float
-    reserved_s: float = 0.0
-    """What steps before it leave it of the time for all."""
+    artifact: Artifact
+    is_untrained: bool
+    """Whether it was exported for this run alone."""
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Came:
-    """What came of a step."""
-
-    name: str
-    seconds: float
-    outcome: str
-    """"done", "failed", "not in time", or why it was left out."""
-    told: tuple[str, ...]
+    def described(self) -> dict[str, object]:
+        """For the result."""
+        terms = self.artifact.contract
+        weights = "untrained: exported for this run" if self.is_untrained else "those of the artifact"
+        return {
+            "model": terms.name, "version": terms.version, "status": terms.status, "artifact": self.artifact.digest,
+            "weights": weights,
+        }  # fmt: skip
 
 
 def facts(device: str) -> dict[str, str]:
@@ -79,49 +81,97 @@ def facts(device: str) -> dict[str, str]:
     return found
 
 
-def steps(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, str]) -> list[Step]:
-    """The suite: engines first, then what times them, then the kernels by themselves."""
-    python, path = sys.executable, str(artifact.path)
-    no_gpu = () if there["gpu"] else ("no NVIDIA GPU was found",)
-    no_torch = tuple(f"{name} is not installed" for name in ("torch", "onnx") if not there[name])
-    size = f"{options.size[0]}x{options.size[1]}"
-    common = ("--photographs", str(options.photographs.resolve()))
-    wanted = precisions(artifact, options.precision)
-    engine = (python, "-m", "export", "aotinductor", path, "--device", options.device, "--frame", size, *common)
-    no_trt = () if any(there[name] for name in trt.PACKAGES) else ("TensorRT is not installed",)
-    typed = [one for one in wanted if one in IN_TENSORRT] or ["f32"]
-    build = (python, "-m", "export", "tensorrt", path, "--frame", size, *common, "--precision", *typed)
-    # First, because it adds graphs to the artifact, of whose digest packages are made.
-    made = [Step(name="tensorrt", command=build, lacking=no_gpu + no_trt + no_torch, limit_s=150)]
-    made += [
+def kept(name: str) -> Path | None:
+    """The artifact of that name or path, if there is one."""
+    exported = EXPORTED / name
+    if Path(name).name == name and (exported / contract.FILE).is_file():
+        return exported
+    try:
+        return artifacts.find(name)
+    except UnknownName:
+        return None
+
+
+def exporting(models: Sequence[str], folder: Path, options: argparse.Namespace, there: Mapping[str, str]) -> list[Step]:
+    """Artifacts of untrained ``models``, in ``folder``. Time does not depend on what bf16 does to their answers."""
+    command = (sys.executable, "-m", "export", "onnx")
+    settings = ("--unjudged", "bf16", "--photographs", str(options.photographs.resolve()))
+    return [
         Step(
-            name=f"aotinductor {precision} at {working_size or 'native'}",
-            command=(*engine, "--precision", precision, "--working-size", str(working_size)),
-            lacking=no_gpu + no_torch,
+            name=f"{model} with untrained weights",
+            command=(*command, model, "--out", str(folder / model), *settings),
+            lacking=(*_no_gpu(there), *_no_torch(there)),
+            limit_s=120,
+        )
+        for model in models
+    ]
+
+
+def steps(copies: Sequence[Artifact], options: argparse.Namespace, there: Mapping[str, str]) -> list[Step]:
+    """The suite: what floors are asked of comes first, model by model, and compiling PyTorch takes minutes."""
+    no_card = _no_gpu(there) if options.device == "cuda" else ("they need a GPU",)
+    python = sys.executable
+    made = []
+    for artifact in copies:
+        made += [*engines(artifact, options, there), first(artifact, options, there)]
+    no_nvcc = () if there["nvcc"] else tuple(cuda_library.missing()) or ("no nvcc",)
+    # A test that is skipped has shown nothing.
+    tests = ("env", "REQUIRE_GPU=1", python, "-m", "pytest", "-q", "-m", markers(there))
+    made.append(Step(name="tests on the GPU", command=(*tests, *TESTS), lacking=no_card, limit_s=150))
+    lacking = no_card + no_nvcc
+    made.append(Step(name="tests with our kernels", command=(*tests, WITH_KERNELS), lacking=lacking, limit_s=150))
+    made += [compiled(artifact, options, there) for artifact in copies]
+    results = str(options.results.resolve())
+    kernels = (python, "-m", "benchmarks.kernels_gpu", "--host", options.host, "--results", results, "--budget", LEFT)
+    made.append(Step(name="kernels", command=kernels, lacking=no_card, limit_s=options.budget))
+    return made
+
+
+def engines(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, str]) -> list[Step]:
+    """Engines of one model. TensorRT's first: it adds graphs to the artifact, of whose digest packages are made."""
+    python, path, name = sys.executable, str(artifact.path), artifact.contract.name
+    lacking = (*_no_gpu(there), *_no_torch(there))
+    no_trt = () if any(there[package] for package in trt.PACKAGES) else ("TensorRT is not installed",)
+    size = f"{options.size[0]}x{options.size[1]}"
+    common = ("--frame", size, "--photographs", str(options.photographs.resolve()))
+    wanted = precisions(artifact, options.precision)
+    build = (python, "-m", "export", "tensorrt", path, *common, "--precision", *typed(wanted))
+    made = [Step(name=f"{name} in tensorrt", command=build, lacking=lacking + no_trt, limit_s=150)]
+    command = (python, "-m", "export", "aotinductor", path, "--device", options.device, *common)
+    return made + [
+        Step(
+            name=f"{name} in aotinductor, {precision} at {working_size or 'native'}",
+            command=(*command, "--precision", precision, "--working-size", str(working_size)),
+            lacking=lacking,
             limit_s=150,
         )
-        for working_size in options.working_size
+        for working_size in working_sizes(artifact, options)
         for precision in wanted
     ]
-    # Two races: what is wanted most is written before PyTorch compiles for minutes.
-    raced = [*dict.fromkeys([*wanted, *(typed if runs_tensorrt(there) else ()), *in_onnxruntime(there)])]
-    ours = race(path, options, there, raced, only="imdl", host=options.host, frames=options.frames)
-    made.append(Step(name="throughput", command=ours, lacking=no_gpu + no_torch, limit_s=200, reserved_s=170))
-    theirs = race(path, options, there, raced, only="torch", host=f"{options.host}{OF_TORCH}", frames=0)
-    made.append(
-        Step(name="throughput of PyTorch", command=theirs, lacking=no_gpu + no_torch, limit_s=200, reserved_s=60)
-    )
-    no_nvcc = () if there["nvcc"] else tuple(cuda_library.missing()) or ("no nvcc",)
-    built = (python, "-m", "kernels", "cuda")
-    made.append(Step(name="kernels", command=built, lacking=no_gpu + no_nvcc, limit_s=240))
-    # A test that is skipped has shown nothing.
-    tests = ("env", "REQUIRE_GPU=1", python, "-m", "pytest", "-q", "-m", "gpu")
-    no_card = no_gpu if options.device == "cuda" else ("they need a GPU",)
-    kernels = (*tests, "tests/kernels", "tests/export/test_aotinductor_plugins.py")
-    made.append(Step(name="kernels' tests", command=kernels, lacking=no_card + no_nvcc, limit_s=180))
-    others = (*tests, "tests/sdk/test_cuda_arrays.py", "tests/training/test_fit.py")
-    made.append(Step(name="other tests on the GPU", command=others, lacking=no_card, limit_s=60))
-    return made
+
+
+def first(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, str]) -> Step:
+    """The race that floors are read off: ours, and eager PyTorch in the same rounds."""
+    command = race(artifact, options, there, only=("imdl", "eager"), host=options.host, frames=options.frames)
+    reserved = 30.0 + 45.0 * len(working_sizes(artifact, options))
+    name = f"throughput of {artifact.contract.name}"
+    lacking = (*_no_gpu(there), *_no_torch(there))
+    return Step(name=name, command=command, lacking=lacking, limit_s=200, reserved_s=reserved)
+
+
+def compiled(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, str]) -> Step:
+    """The race of what PyTorch compiles, in a result of its own."""
+    command = race(artifact, options, there, only=("compiled",), host=f"{options.host}{OF_TORCH}", frames=0)
+    name = f"{artifact.contract.name} by torch.compile"
+    return Step(name=name, command=command, lacking=(*_no_gpu(there), *_no_torch(there)), limit_s=200)
+
+
+def _no_gpu(there: Mapping[str, str]) -> tuple[str, ...]:
+    return () if there["gpu"] else ("no NVIDIA GPU was found",)
+
+
+def _no_torch(there: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{name} is not installed" for name in ("torch", "onnx") if not there[name])
 
 
 def runs_tensorrt(there: Mapping[str, str]) -> bool:
@@ -132,6 +182,17 @@ def runs_tensorrt(there: Mapping[str, str]) -> bool:
 def in_onnxruntime(there: Mapping[str, str]) -> tuple[str, ...]:
     """Precisions that ONNX Runtime offers on the GPU."""
     return ("f32",) if there.get("onnxruntime on CUDA") else ()
+
+
+def markers(there: Mapping[str, str]) -> str:
+    """Tests that can be run here, for ``pytest -m``."""
+    more = {"tensorrt": there["tensorrt"], "onnxruntime_gpu": there.get("onnxruntime on CUDA")}
+    return " or ".join(["gpu", *(name for name, is_there in more.items() if is_there)])
+
+
+def working_sizes(artifact: Artifact, options: argparse.Namespace) -> list[int]:
+    """What is asked for, or those that floors are asked at; of other models the frame's own and 512 px."""
+    return options.working_size or gpu_floors.working_sizes(artifact.contract.name) or [0, 512]
 
 
 def precisions(artifact: Artifact, asked: Sequence[str] | None) -> list[str]:
@@ -147,61 +208,46 @@ def precisions(artifact: Artifact, asked: Sequence[str] | None) -> list[str]:
     return wanted
 
 
+def typed(wanted: Sequence[str]) -> list[str]:
+    """Of ``wanted`` precisions those of TensorRT, or f32."""
+    return [one for one in wanted if one in IN_TENSORRT] or ["f32"]
+
+
 def race(
-    path: str,
+    artifact: Artifact,
     options: argparse.Namespace,
     there: Mapping[str, str],
-    wanted: Sequence[str],
     *,
-    only: str,
+    only: Sequence[str],
     host: str,
     frames: int,
 ) -> tuple[str, ...]:
-    """The command that times what can run here and has ``only`` in its name; clips have ``frames`` frames."""
+    """The command that times what can run here and has a word of ``only`` in its name; clips have ``frames`` frames."""
+    wanted = precisions(artifact, options.precision)
+    raced = [*dict.fromkeys([*wanted, *(typed(wanted) if runs_tensorrt(there) else ()), *in_onnxruntime(there)])]
     backends = ["aotinductor"]
     backends += ["tensorrt"] if runs_tensorrt(there) else []
     backends += ["onnxruntime"] if in_onnxruntime(there) else []
     height, width = options.size
     return (
-        sys.executable, "-m", "benchmarks.throughput", "--artifact", path, "--host", host, "--only", only,
-        "--device", options.device, "--backend", *backends, "--precision", *wanted,
-        "--size", f"{width}x{height}", "--working-size", *map(str, options.working_size), "--batch", "1",
-        "--frames", str(frames), "--rounds", "2", "--calls", str(options.calls), "--warmup", "3",
+        sys.executable, "-m", "benchmarks.throughput", "--artifact", str(artifact.path), "--host", host,
+        "--only", *only, "--device", options.device, "--backend", *backends, "--precision", *raced,
+        "--size", f"{width}x{height}", "--working-size", *map(str, working_sizes(artifact, options)), "--batch", "1",
+        "--frames", str(frames), "--rounds", str(options.rounds), "--calls", str(options.calls), "--warmup", "3",
         "--limit", "120", "--results", str(options.results.resolve()),
     )  # fmt: skip
 
 
-def carried_out(planned: Sequence[Step], *, budget_s: float) -> list[Came]:
-    """Run every step that nothing is lacking for, one after the other, while there is time."""
-    start, came = time.monotonic(), []
-    for place, step in enumerate(planned):
-        reserved = sum(later.reserved_s for later in planned[place + 1 :] if not later.lacking)
-        left = budget_s - reserved - (time.monotonic() - start)
-        if step.lacking or left <= 0:
-            reason = "; ".join(step.lacking) or "no time was left"
-            came.append(Came(name=step.name, seconds=0.0, outcome=f"left out: {reason}", told=()))
-        else:
-            came.append(_run(step, limit_s=min(left, step.limit_s)))
-        print(f"{came[-1].name}: {came[-1].outcome} ({came[-1].seconds:.0f} s)", file=sys.stderr, flush=True)
-    return came
-
-
-def _run(step: Step, *, limit_s: float) -> Came:
-    """The step in a session of its own: what it starts would otherwise outlive it, and hold the GPU."""
-    start = time.monotonic()
-    with tempfile.TemporaryFile("w+", errors="replace") as said:
-        process = subprocess.Popen(step.command, cwd=ROOT, stdout=said, stderr=said, start_new_session=True)
-        try:
-            outcome = "failed" if process.wait(limit_s) else "done"
-        except subprocess.TimeoutExpired:
-            outcome = "not in time"
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        said.seek(0)
-        lines = [line.rstrip()[:300] for line in said if line.strip()]
-    return Came(name=step.name, seconds=time.monotonic() - start, outcome=outcome, told=tuple(lines[-TOLD:]))
+def verdicts(models: Sequence[str], options: argparse.Namespace, *, since: float) -> list[tuple[str, Floor]]:
+    """What is asked of each model and what its race found, by model; no race from before ``since`` (Unix time, s)."""
+    judged = []
+    for model in models:
+        file = options.results / f"throughput-{model}-{options.host}.json"
+        raced = file.exists() and file.stat().st_mtime >= since
+        nothing = {"device": options.device, "model": model, "rows": [], "streams": []}
+        result = json.loads(file.read_text(encoding="utf-8")) if raced else nothing
+        judged += [(model, floor) for floor in gpu_floors.of(result)]
+    return judged
 
 
 def sides(text: str) -> tuple[int, int]:
@@ -213,15 +259,18 @@ def sides(text: str) -> tuple[int, int]:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     root = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    root.add_argument("--artifact", default="psccnet-lite", help="name of a shipped artifact, or a directory")
+    named = "names of models or artifacts, or directories; default: all that floors are asked of"
+    root.add_argument("--artifact", nargs="+", default=list(gpu_floors.ASKED), help=named)
     root.add_argument("--host", required=True, help="kind of machine, for the files' names")
     root.add_argument("--device", choices=["cpu", "cuda"], default="cuda", help="cpu is for trying the suite itself")
     lowest = "default: the fastest that the model is allowed"
     root.add_argument("--precision", nargs="+", choices=["f32", "bf16", "fp16"], help=lowest)
     root.add_argument("--size", type=sides, default=(1080, 1920), metavar="HxW", help="of the frames, px")
-    root.add_argument("--working-size", type=int, nargs="+", default=[0, 512], metavar="PX")
+    sizes = "default: those that floors are asked at, else 0 and 512"
+    root.add_argument("--working-size", type=int, nargs="+", metavar="PX", help=sizes)
     root.add_argument("--frames", type=int, default=300, help="length of the clip; 0 leaves the stream out")
-    root.add_argument("--calls", type=int, default=50)
+    root.add_argument("--calls", type=int, default=100)
+    root.add_argument("--rounds", type=int, default=1)
     root.add_argument("--photographs", type=Path, default=ROOT / "sdk" / "samples", help="for the parity gate")
     root.add_argument("--budget", type=float, default=BUDGET_S, help="seconds for all")
     root.add_argument("--results", type=Path, default=RESULTS)
@@ -231,20 +280,37 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Look, measure, write; 1 if a step that could be run failed, 2 where there is no GPU to measure."""
     options = parser().parse_args(arguments)
-    artifact = artifacts.read(artifacts.find(options.artifact).resolve())
+    since, start = time.time(), time.monotonic()
+    places = {Path(name).name: kept(name) for name in options.artifact}
     there = facts(options.device)
     for name, value in sorted(there.items()):
         print(f"{name}: {value or 'missing'}", file=sys.stderr)
     if not there["gpu"]:
         print("no NVIDIA GPU was found, so nothing was measured\n  -> run it where one is", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory() as folder:
-        copy = artifacts.read(shutil.copytree(artifact.path, Path(folder) / artifact.path.name))
-        came = carried_out(steps(copy, options, there), budget_s=options.budget)
-    result = heading("gpu", artifact) | {"device": options.device, "there": there}
-    result["steps"] = [dataclasses.asdict(one) | {"told": list(one.told)} for one in came]
-    print(write(result, options.results, host=options.host, hide=artifact.path))
-    return int(any(one.outcome in {"failed", "not in time"} for one in came))
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        untrained = [name for name, place in places.items() if place is None]
+        came = carried_out(exporting(untrained, folder, options, there), budget_s=options.budget)
+        for name, place in places.items():
+            if place:
+                shutil.copytree(place, folder / name)
+        subjects = [
+            Subject(artifacts.read(folder / name), name in untrained) for name in places if (folder / name).is_dir()
+        ]
+        left = options.budget - (time.monotonic() - start)
+        came += carried_out(steps([one.artifact for one in subjects], options, there), budget_s=left)
+        models = [subject.described() for subject in subjects]
+    names = dict.fromkeys([*(str(one["model"]) for one in models), *untrained])
+    judged = verdicts(list(names), options, since=since)
+    for model, floor in judged:
+        found = "" if floor.found is None else f", {floor.found:.3g}"
+        print(f"{model}, {floor.what}, {floor.needed:g} asked: {floor.verdict}{found}", file=sys.stderr)
+    result = {"schema": 1, "kind": "gpu", "provenance": provenance(), "device": options.device, "there": there}
+    result |= {"models": models, "steps": as_json(came)}
+    result["floors"] = [{"model": model, "verdict": floor.verdict, **floor._asdict()} for model, floor in judged]
+    print(write(result, options.results, host=options.host, hide=ROOT))
+    return int(failed(came))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,11 @@ ASKED = {
 """By model. An engine that runs layer by layer is bound at 207 FPS of PSCC-Net and 44 FPS of ManTra-Net there."""
 
 
+def working_sizes(model: str) -> list[int]:
+    """Those that something is asked at, px; 0 is the frame's own size."""
+    return sorted({asked.working_size for asked in ASKED.get(model, ())})
+
+
 def of(result: Row, *, beside: Sequence[Row] = ()) -> Iterator[Floor]:
     """Floors from a result of :mod:`benchmarks.throughput` on a GPU; ``beside`` are PyTorch's rows of another."""
     if result["device"] != "cuda":

@@ -5,15 +5,14 @@
 Builds them, runs their tests on the card, has compute-sanitizer look on (memcheck, racecheck, synccheck), asks ncu what
 of memory's bandwidth and of the tensor cores each kernel uses, and times every way to compute either operator. Writes
 ``kernels-gpu-<host>.json`` beside what :mod:`benchmarks.kernels` writes. A step that lacks something is left out and
-says so; one that fails does not stop the others. ``--dry-run`` prints the commands and runs none.
+says so; one that fails does not stop the others. ``--dry-run`` prints the commands and runs none. It is the last step
+of :mod:`benchmarks.gpu`, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import dataclasses
-import json
 import os
 import re
 import shlex
@@ -24,9 +23,9 @@ from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.entry import RESULTS, rounded
-from benchmarks.gpu import Step, carried_out
+from benchmarks.entry import RESULTS, write
 from benchmarks.provenance import provenance
+from benchmarks.suite import Step, as_json, carried_out, failed
 from benchmarks.turn import ROOT
 from kernels import cuda_library
 from sdk.engines import gpu
@@ -133,15 +132,12 @@ def main(arguments: list[str] | None = None) -> int:
         "schema": 1,
         "kind": "kernels-gpu",
         "there": there,
-        "steps": [dataclasses.asdict(one) | {"told": list(one.told)} for one in came],
+        "steps": as_json(came),
         "kernels": seen,
         "provenance": provenance(),
     }
-    options.results.mkdir(parents=True, exist_ok=True)
-    target = options.results / f"kernels-gpu-{options.host}.json"
-    target.write_text(json.dumps(rounded(result, hide=str(ROOT)), indent=2) + "\n", encoding="utf-8")
-    print(target)
-    return int(any(one.outcome in {"failed", "not in time"} for one in came))
+    print(write(result, options.results, host=options.host, hide=ROOT))
+    return int(failed(came))
 
 
 if __name__ == "__main__":

@@ -41,6 +41,11 @@ class Floor(NamedTuple):
     bound: float | None = None
     """What the machine gives at most."""
 
+    @property
+    def verdict(self) -> str:
+        """In a word or two."""
+        return "not measured" if self.found is None else "reached" if self.reached else "missed"
+
 
 def of_latency(result: Row) -> Iterator[Floor]:
     """Floors of speed, from a result of :mod:`benchmarks.latency`."""

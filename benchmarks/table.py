@@ -131,7 +131,7 @@ def floors(folder: Path = RESULTS) -> str:
         "runtime": "the runtime alone", "bound": "this machine at most",
     }  # fmt: skip
     rows = [
-        {"model": f"`{result['model']}`", "what": floor.what, "verdict": _verdict(floor), **_figures(floor)}
+        {"model": f"`{result['model']}`", "what": floor.what, "verdict": floor.verdict, **_figures(floor)}
         for kind, of in (("latency", speed.of_latency), ("memory", speed.of_memory))
         for result in results(kind, folder)
         if result["model"] in speed.MODELS[kind]
@@ -139,7 +139,7 @@ def floors(folder: Path = RESULTS) -> str:
     ]
     raced = results("throughput", folder)
     rows += [
-        {"model": f"`{result['model']}`", "what": floor.what, "verdict": _verdict(floor), **_figures(floor)}
+        {"model": f"`{result['model']}`", "what": floor.what, "verdict": floor.verdict, **_figures(floor)}
         for result in raced
         if not result["host"].endswith(fps.OF_TORCH)
         for floor in gpu_floors.of(result, beside=fps.beside(result, raced))
@@ -151,10 +151,6 @@ def _figures(floor: speed.Floor) -> dict[str, str | None]:
     """Its figures with three digits, or as many more as an integer has."""
     figures = {name: getattr(floor, name) for name in ("needed", "found", "runtime", "bound")}
     return {name: value and (f"{value:,.0f}" if value >= 100 else f"{value:.3g}") for name, value in figures.items()}
-
-
-def _verdict(floor: speed.Floor) -> str:
-    return "not measured" if floor.found is None else "reached" if floor.reached else "missed"
 
 
 def throughput(folder: Path = RESULTS) -> str:
@@ -261,7 +257,7 @@ def kernels(folder: Path = RESULTS) -> str:
         table = markdown(operator_table.headings(result), operator_table.rows(result))
         absent = "".join(f"{sentence}\n" for sentence in operator_table.absent(result))
         asked = [
-            floor._asdict() | {"verdict": _verdict(floor)} | _figures(floor) for floor in operator_table.asked(result)
+            floor._asdict() | {"verdict": floor.verdict} | _figures(floor) for floor in operator_table.asked(result)
         ]
         floors = markdown(operator_table.ASKED, asked) if asked else ""
         parts += [f"{operator_table.caption(result)}\n\n{table}", absent, floors]

@@ -7,6 +7,7 @@ when none was named. ``REQUIRE_GPU=1`` does so for the GPU's, ``REQUIRE_NVCC=1``
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import zlib
@@ -47,14 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     gpu = Path("/dev/nvidiactl").exists()
-    lacks = {
-        "gpu": None if gpu else NO_GPU,
-        "tensorrt": NO_GPU
-        if not gpu
-        else None
-        if importlib.util.find_spec("tensorrt")
-        else "tensorrt is not installed",
+    there = {
+        "gpu": gpu,
+        "tensorrt": importlib.util.find_spec("tensorrt"),
+        "onnxruntime_gpu": any(importlib.metadata.distributions(name="onnxruntime-gpu")),
     }
+    lacks = {name: NO_GPU if not gpu else None if here else f"{name} is not installed" for name, here in there.items()}
     if os.environ.get("REQUIRE_GPU") == "1":
         return
     for item in items:
