@@ -303,7 +303,7 @@ def main(arguments: list[str] | None = None) -> None:
             "backend": analyzer.choice.backend,
             "precision": analyzer.choice.precision,
             "own": analyzer.read(files[0]).decoder,
-            "film_own": filmed(films[0], analyzer).decoder,
+            "film_own": filmed(films[0], analyzer).decoder.rpartition("decoded by ")[2],
             "photographs": len(files),
             "left_out": sorted({*DECODERS, *FILM_DECODERS} - {*decoders, *film_decoders}),
             "decoders": measured(((data, analyzer.read(data)) for data in contents), analyzer, decoders),
