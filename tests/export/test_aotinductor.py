@@ -156,7 +156,7 @@ def test_as_many_runs_are_promised_as_are_computed_side_by_side(loaded, device, 
 
 def test_without_a_package_the_reason_says_how_to_compile_one(loaded):
     (reason,) = aotinductor.reasons_against(loaded, device="cpu")
-    assert reason == "no package is compiled for this machine: python -m export aotinductor toy --device cpu"
+    assert reason == f"no package is compiled for this machine: python -m export aotinductor {loaded.path} --device cpu"
 
 
 def test_without_torch_the_reason_is_that(loaded, monkeypatch):

@@ -170,6 +170,7 @@ def test_without_the_library_nothing_is_compiled_and_what_builds_it_is_said(
 ):
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     monkeypatch.setattr(module, "path", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # a device that torch lacks is refused before
     monkeypatch.setattr(aoti_operators, "loaded", aoti_operators.loaded.__wrapped__)  # as if this were the first time
     settings = {"device": device, "precision": "f32", "profile": PROFILE, "photographs": []}
     words = rf'for {device}: not built: {how} builds it in a checkout\n  -> build it; backend="aotinductor" needs none'

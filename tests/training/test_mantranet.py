@@ -303,7 +303,6 @@ def combined(parts: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[torch.Ten
         ("7-15-31", "far-to-near", (140, 20), 0),
         ("3-5", "near-to-far", (243, 251), 1),
         ("3-5", "near-to-far", (391, 378), 2),
-        ("3-5", "near-to-far", (731, 698), 3),
     ],
     ids=str,
 )
