@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 JUDGED_CHANNELS = 2
 NEWER_OPSET = 22
-"""From opset 19 on ONNX Runtime 1.31 computes AveragePool in a generic way, not in the vectorised one of opset 18, unless
-channels come in multiples of 16, which it lays out in blocks."""
+"""From opset 19 on ONNX Runtime 1.31 computes AveragePool in a generic way, not in the vectorised one of opset 18,
+unless channels come in multiples of 16, which it lays out in blocks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
