@@ -229,14 +229,17 @@ class ManTraNet(nn.Module):
 
         In the copy a filter of the first layer and its bias say one thing twice. Rounded each by itself they disagree,
         and no filter without a bias answers to the last bit as both do: one is given that is rounded to both again,
-        every number of it changed by the same small share.
+        every number of it changed by the same share of what rounding forgives.
         """
         known, first = dict(state), self.extractor.first
         weight, bias = known.pop("extractor.first.weight") / 2, known.pop("extractor.first.bias")
         free, bayar = weight[: len(first.free)], weight[-len(first.bayar) :].clone()
         missing = -bias[: len(free)] - free.sum((1, 2, 3))
-        share = missing / free.abs().sum((1, 2, 3))
-        known["extractor.first.free"] = free + share[:, None, None, None] * free.abs()
+        room = _forgiven(2 * free) / 2
+        known["extractor.first.free"] = free + room * (missing / room.sum((1, 2, 3)))[:, None, None, None]
+        room = _forgiven(2 * bayar) / 2
+        room[..., SIDE // 2, SIDE // 2] = 0  # the centre is -1
+        bayar += room * (-bayar.sum((2, 3)) / room.sum((2, 3)))[..., None, None]
         constrain_bayar(bayar)
         known["extractor.first.bayar"] = bayar
         headroom = self.headroom
@@ -253,6 +256,13 @@ class ManTraNet(nn.Module):
         floor = known["zpool.min_std"] / (length * (variance + self.zpool.norm.eps).sqrt())
         known["zpool.min_std"] = (floor - STD_FLOOR).clamp(min=0)
         return known
+
+
+def _forgiven(halves: Tensor) -> Tensor:
+    """How far from each of these numbers, which float16 has, float16 still rounds to it: half its last place."""
+    mantissa, exponent = torch.frexp(halves.float())
+    place = torch.exp2((exponent.clamp(min=-13) - 11).float())  # subnormal numbers have the last place of the smallest
+    return place / torch.where(mantissa.abs() == 0.5, 4, 2)  # below a power of two numbers lie twice as close
 
 
 def _is_of_traces(name: str) -> bool:
