@@ -27,7 +27,7 @@ from kernels.zpool2d.functional import check_windows, statistics, zpool2d, zscor
 from training.nn.convlstm import ConvLSTM
 from training.nn.detector import Detector
 from training.nn.precision import full_precision
-from training.nn.residuals import SIDE, constrain_bayar
+from training.nn.residuals import EPSILON, SIDE, constrain_bayar
 from training.nn.vgg import BLOCKS, BODIES, Extractor, SymmetricConv, inverse_length
 
 Step = TypeVar("Step")
@@ -239,7 +239,8 @@ class ManTraNet(nn.Module):
         known["extractor.first.free"] = free + room * (missing / room.sum((1, 2, 3)))[:, None, None, None]
         room = _forgiven(2 * bayar) / 2
         room[..., SIDE // 2, SIDE // 2] = 0  # the centre is -1
-        bayar += room * (-bayar.sum((2, 3)) / room.sum((2, 3)))[..., None, None]
+        missing = -bayar.sum((2, 3)) - EPSILON  # which the constraint leaves missing
+        bayar += room * (missing / room.sum((2, 3)))[..., None, None]
         constrain_bayar(bayar)
         known["extractor.first.bayar"] = bayar
         headroom = self.headroom
