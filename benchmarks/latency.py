@@ -23,8 +23,8 @@ import numpy as np
 from benchmarks.bounds import least_s, rates
 from benchmarks.contenders import DETECTOR, FACTS, HARDLY, PLAIN
 from benchmarks.entry import RESULTS, heading, write
-from benchmarks.measure import summary
-from benchmarks.turn import ROOT, Job, Turn, TurnFailed, reason, take
+from benchmarks.measure import percentiles, summary
+from benchmarks.turn import ROOT, Job, Turn, TurnFailed, reason, take, times_of
 from sdk import artifact as artifacts
 from sdk.artifact import Artifact
 
@@ -127,6 +127,7 @@ class Race:
         row: dict[str, object] = {"contender": name.rpartition(" ")[0], "precision": name.rpartition(" ")[2]}
         row |= {"height": self.size[0], "width": self.size[1]}
         row |= dataclasses.asdict(summary([turn.wall_ms for turn in turns]))
+        row |= percentiles(times_of(turns))
         row |= {key: statistics.median(getattr(turn, key) for turn in turns) for key in ("cpu_ms", "ready_s")}
         row |= {"peak_rss_mib": max(turn.peak_rss_mib for turn in turns), "speedup": self._ratio(BASE, name)}
         row |= self.distances.get(name, {})

@@ -27,7 +27,8 @@ from benchmarks.clip import Playback, play, synthesise
 from benchmarks.contenders import DETECTOR, FACTS, HOST_STAGES
 from benchmarks.entry import RESULTS, heading, write
 from benchmarks.latency import Entry, Protocol, Race, size, torch_side
-from benchmarks.turn import Turn, TurnFailed
+from benchmarks.measure import percentiles
+from benchmarks.turn import Turn, TurnFailed, times_of
 from kernels.area_shrink.reference import working_shape
 from sdk import artifact as artifacts
 from sdk.artifact import Artifact
@@ -88,11 +89,10 @@ def field(artifact: Artifact, torch_files: Path, setting: Setting, options: argp
     return {name: entry for name, entry in entries.items() if not options.only or any(w in name for w in options.only)}
 
 
-def percentiles(times_ms: Iterable[float], batch: int) -> dict[str, float | int]:
-    """Milliseconds of a call that half, 95 % and 99 % of calls stay below, frames per second of the median."""
-    times = np.fromiter(times_ms, np.float64)
-    p50, p95, p99 = (float(value) for value in np.percentile(times, [50, 95, 99]))
-    return {"fps": 1e3 * batch / p50, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "calls": int(times.size)}
+def rate(times_ms: Iterable[float], batch: int) -> dict[str, float | int]:
+    """Frames per second of the median call, and the :func:`percentiles` of calls."""
+    found = percentiles(times_ms)
+    return {"fps": 1e3 * batch / found["p50_ms"], **found}
 
 
 def rows(race: Race, setting: Setting, bounds: Mapping[str, float]) -> Iterator[dict[str, object]]:
@@ -105,10 +105,10 @@ def rows(race: Race, setting: Setting, bounds: Mapping[str, float]) -> Iterator[
             continue
         turns, (run_by, _, precision) = race.turns[name], name.rpartition(" ")
         row = {"run_by": run_by, "precision": precision, **setting.row()}
-        row["frame"] = percentiles(_calls(turns), setting.batch)
+        row["frame"] = rate(times_of(turns), setting.batch)
         row |= _by_stage(turns, setting, bounds.get(precision))
         file = f"imdl {FILE}{run_by.removeprefix('imdl ')} {precision}"
-        row["file"] = percentiles(_calls(race.turns[file]), 1) if file in race.present else None
+        row["file"] = rate(times_of(race.turns[file]), 1) if file in race.present else None
         row["peak_rss_mib"] = max(turn.peak_rss_mib for turn in turns)
         row["device_mib"] = max((turn.device_mib for turn in turns if turn.device_mib), default=None)
         yield row
@@ -126,8 +126,8 @@ def _by_stage(turns: Sequence[Turn], setting: Setting, bound_s: float | None) ->
         return {"engine": None, "stages_ms": {}, "accounted": None, "bound_fps": bound_fps, "reached": None}
     graphs = [sum(call) for call in zip(*(ms for name, ms in stages.items() if name not in HOST_STAGES), strict=True)]
     totals = np.array([sum(call) for call in zip(*stages.values(), strict=True)])
-    accounted = float(np.median(totals / np.array(_calls(turns))))
-    engine = percentiles(graphs, setting.batch) if abs(accounted - 1) <= UNACCOUNTED else None
+    accounted = float(np.median(totals / np.array(times_of(turns))))
+    engine = rate(graphs, setting.batch) if abs(accounted - 1) <= UNACCOUNTED else None
     return {
         "engine": engine,
         "stages_ms": {name: float(np.median(ms)) for name, ms in stages.items()},
@@ -189,7 +189,7 @@ def _played(
     except TurnFailed as failure:
         return {**row, "failed": str(failure)}
     print(f"{setting.work} {row['run_by']} {precision}: {playback.fps:.1f} FPS", file=sys.stderr, flush=True)
-    return {**row, **percentiles(playback.gaps_ms, 1), **dataclasses.asdict(playback, dict_factory=_figures)}
+    return {**row, **rate(playback.gaps_ms, 1), **dataclasses.asdict(playback, dict_factory=_figures)}
 
 
 def _figures(pairs: list[tuple[str, object]]) -> dict[str, object]:

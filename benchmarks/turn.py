@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,12 +62,17 @@ class Turn:
     ready_s: float
     """From loading to the end of the first call."""
     peak_rss_mib: float
-    times_ms: Sequence[float] = ()
+    times_ms: Sequence[float]
     """Wall time of every call."""
     stages_ms: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
     """Of every call by stage, where the contender tells them."""
     device_mib: float | None = None
     """Memory of the GPU that the process holds at the end."""
+
+
+def times_of(turns: Iterable[Turn]) -> list[float]:
+    """Wall times of every call of every turn."""
+    return [ms for turn in turns for ms in turn.times_ms]
 
 
 class TurnFailed(RuntimeError):

@@ -63,7 +63,8 @@ def race(monkeypatch, tmp_path):
         if job.answer:
             heatmap = np.full((2, 2), 0.25 if job.load == "base" else 0.5, np.float32)
             np.savez(job.answer, heatmap=heatmap[: 0 if job.load == "score" else 2], score=wall / 1000)
-        return Turn(wall_ms=wall, cpu_ms=2 * wall, ready_s=1.0, peak_rss_mib=10.0 * slow)
+        times = [wall / 2, wall, 2 * wall]
+        return Turn(wall_ms=wall, cpu_ms=2 * wall, ready_s=1.0, peak_rss_mib=10.0 * slow, times_ms=times)
 
     monkeypatch.setattr(latency, "take", take)
     loads = {
@@ -89,6 +90,7 @@ def test_ratios_are_taken_within_a_round(race):
     assert [rows[name]["speedup"] for name in ("eager torch", "imdl openvino", "imdl score only")] == [1, 2, 2.5]
     assert rows["imdl openvino"]["median_ms"] == 100
     assert rows["imdl openvino"]["cpu_ms"] == 200
+    assert (rows["imdl openvino"]["p99_ms"], rows["imdl openvino"]["calls"]) == (pytest.approx(384), 9)
     assert rows["imdl openvino"]["peak_rss_mib"] == 40
     assert rows["imdl score only"]["saved"] == pytest.approx(0.2)
     assert rows["imdl score only"]["saved_at_most"] == 0.16

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import clip, contenders, fps, steady, table, throughput
 from benchmarks.contenders import Answer
-from benchmarks.throughput import Setting, percentiles
+from benchmarks.throughput import Setting, rate
 from benchmarks.turn import LEAST, Turn, TurnFailed, timed
 from tests.sdk import toy
 
@@ -77,8 +77,8 @@ def test_the_table_and_the_picture_show_every_row(result, folder):
     assert "f32 1 TFLOP/s and 10 GB/s" in text
 
 
-def test_percentiles_are_of_all_calls():
-    found = percentiles(range(1, 102), 4)
+def test_the_rate_is_of_the_median_call():
+    found = rate(range(1, 102), 4)
     assert found == {"fps": pytest.approx(4e3 / 51), "p50_ms": 51, "p95_ms": 96, "p99_ms": 100, "calls": 101}
 
 
