@@ -168,9 +168,13 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
             write(self._remembered(kind, whose), content)
 
-    def forget(self) -> None:
-        """Drop all that is kept besides engines: what was remembered, graphs, and locks that nobody holds."""
-        for file in self.folder.glob("*.learned"):
+    def forget(self) -> list[Path]:
+        """Drop all that is kept besides engines: graphs, what was remembered, and locks that nobody holds.
+
+        What is returned says what is gone and was worth a word: folders of graphs and what was remembered.
+        """
+        graphs, remembered = sorted(self.graphs.glob("*")), sorted(self.folder.glob("*.learned"))
+        for file in remembered:
             file.unlink(missing_ok=True)
         if self.graphs.is_dir():
             shutil.rmtree(self.graphs)
@@ -179,6 +183,7 @@ class Cache:
                 if fcntl:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 file.unlink()
+        return graphs + remembered
 
     def _remembered(self, kind: str, whose: str) -> Path:
         return self.folder / f"{kind}-{hashlib.sha256(whose.encode()).hexdigest()[:16]}.learned"

@@ -39,14 +39,15 @@ def cache(args: argparse.Namespace) -> int:
             kept.remove(entry)
             fields.append("removed")
         print("\t".join(fields))
-    if args.action == "rm" and args.all:
-        kept.forget()
-    if not chosen and args.action != "ls":
+    others = kept.forget() if args.action == "rm" and args.all else []
+    for path in others:
+        print(f"{path.relative_to(kept.folder)}\tremoved")
+    if not chosen and not others and args.action != "ls":
         print(f"no engine is kept in {kept.folder}", file=sys.stderr)
     if args.action == "ls":
         total = sum(entry.size for entry in chosen) / 2**20
         print(f"{len(chosen)} engines, {total:.1f} MiB of at most {kept.cap >> 20} in {kept.folder}", file=sys.stderr)
-    return 2 if damaged or (args.action == "rm" and not chosen) else 0
+    return 2 if damaged or (args.action == "rm" and not chosen and not others) else 0
 
 
 def line(entry: Entry) -> str:

@@ -16,7 +16,7 @@ def symmetric(
     TensorFlow's "symmetric". One pixel wide it is torch's "replicate"; torch's "reflect" mirrors at the edge pixel and
     is never the same. Any size, also below ``width``: the mirrored frame is mirrored again.
     """
-    if width == 1:
+    if width == 1 and not torch.compiler.is_dynamo_compiling():  # which takes its gradient to have the frame's layout
         return F.pad(x, (1, 1, 1, 1), mode="replicate")
     for axis in (2, 3):
         x = x.index_select(axis, mirrored(x.shape[axis], width, x.device))

@@ -70,6 +70,7 @@ def test_rm_removes_what_is_named_and_wants_a_word_for_all(kept, capsys):
     assert "no engine is kept whose digest begins with zz" in capsys.readouterr().err
     Cache().remember("timings", "tensorrt 11.4 sm_90", b"fast")
     assert Cache().recall("timings", "tensorrt 11.4 sm_90") == b"fast"
+    (remembered,) = (file.name for file in Cache().folder.glob("timings-*"))
     graphs = Cache().graphs / "toy-0.1"
     graphs.mkdir(parents=True)
     with Cache().building(kept[0].key), Cache().building(kept[1].key):
@@ -77,12 +78,23 @@ def test_rm_removes_what_is_named_and_wants_a_word_for_all(kept, capsys):
     with Cache().building(KEY):
         capsys.readouterr()
         assert main(["cache", "rm", "--all"]) == 0
-    assert [line.split("\t")[-1] for line in capsys.readouterr().out.splitlines()] == ["removed"]
+    engine, *others = capsys.readouterr().out.splitlines()
+    assert engine.startswith(KEY.digest[:12])
+    assert engine.endswith("\tremoved")
+    assert others == ["graphs/toy-0.1\tremoved", f"{remembered}\tremoved"]
     assert Cache().recall("timings", "tensorrt 11.4 sm_90") == b""
     held = Cache().folder / "locks" / KEY.digest
     assert sorted(Cache().folder.rglob("*")) == [held.parent, held]  # it belongs to a builder
     assert main(["cache", "rm", "--all"]) == 2
     assert list(held.parent.iterdir()) == []
+
+
+def test_rm_all_takes_graphs_of_which_no_engine_was_built(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (Cache().graphs / "toy-0.1").mkdir(parents=True)
+    assert main(["cache", "rm", "--all"]) == 0
+    assert capsys.readouterr() == ("graphs/toy-0.1\tremoved\n", "")
+    assert not Cache().graphs.exists()
 
 
 def test_an_empty_cache_is_said_to_be_empty(tmp_path, monkeypatch, capsys):

@@ -47,6 +47,7 @@ class Surfaces:
 def module(gpu, ended: list[str]) -> ModuleType:
     """PyNvVideoCodec 2.2.4, as far as it is used."""
     made = ModuleType("PyNvVideoCodec")
+    made.__version__ = "2.2.4"
     made.OutputColorType = SimpleNamespace(NATIVE=0, RGB=1, RGBP=2)
 
     class ThreadedDecoder:
@@ -84,8 +85,8 @@ def shown(name: str, monkeypatch, changes: dict[str, str]) -> list[sdk.Moment]:
         code = code.replace(words, others)
     seen, stream = [], sdk.stream
 
-    def watched(*arguments):
-        for moment in stream(*arguments):
+    def watched(*arguments, **options):
+        for moment in stream(*arguments, **options):
             seen.append(moment)
             yield moment
 
@@ -104,7 +105,8 @@ def test_its_frames_are_analysed_in_order_where_they_are_and_the_decoder_is_told
     seen = shown("PyNvVideoCodec", monkeypatch, {'"artifacts/psccnet"': repr(str(artifact_path))})
     assert [round(255 * moment.analysis.score) for moment in seen] == list(range(10, 10 + LENGTH))
     assert [moment.time_s for moment in seen] == [index / RATE for index in range(LENGTH)]
-    assert {moment.analysis.runtime.decoder for moment in seen} == {"none: PyNvVideoCodec.DecodedFrame"}
+    told = "none: PyNvVideoCodec.DecodedFrame, decoded by PyNvVideoCodec 2.2.4"
+    assert {moment.analysis.runtime.decoder for moment in seen} == {told}
     assert not any(isinstance(moment.analysis.pixels, np.ndarray) for moment in seen)
     assert ended == ["clip.mp4"]
     assert len(capsys.readouterr().out.splitlines()) == LENGTH
