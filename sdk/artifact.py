@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,11 @@ class Artifact:
     def named(self) -> str:
         """What :func:`find` and every command find it by: its name if it ships, else its path."""
         return self.path.name if self.ships else str(self.path)
+
+    @property
+    def in_shell(self) -> str:
+        """:attr:`named`, as a shell has to read it."""
+        return shlex.quote(self.named)
 
     def file(self, graph: str) -> Path:
         """The ONNX file of the graph named ``graph``."""

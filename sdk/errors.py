@@ -70,13 +70,7 @@ class MissingExtra(SdkError):
 class BackendUnavailable(SdkError):
     """No backend can run an artifact here; carries each backend's own reasons."""
 
-    def __init__(
-        self,
-        artifact: str,
-        reasons: Mapping[str, list[str]],
-        *,
-        remedy: str = "pip install 'imdl-sdk[cpu]', then: imdl doctor",
-    ) -> None:
+    def __init__(self, artifact: str, reasons: Mapping[str, list[str]], *, remedy: str) -> None:
         why = "".join(f"\n  {backend}: {reason}" for backend in reasons for reason in reasons[backend])
         super().__init__(f"no backend can run {artifact} on this machine:{why}", remedy=remedy)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from training.errors import ForeignWeights, UnknownName
 from training.models import create
 from training.nn.detector import Detector
 
+log = logging.getLogger("imdl.training")
 State = Mapping[str, Tensor]
 Published = tuple[dict[str, object], dict[str, Tensor]]
 
@@ -179,6 +181,8 @@ def fitting(file: Path, detector: Detector, *, model: str) -> dict[str, Tensor]:
     if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in wanted.items()}:
         told = differences(trained.settings, detector.settings)
         raise ValueError(f"{file} was trained with {told}\n  -> ask for the same, or for weights with these settings")
+    if told := differences(trained.settings, detector.settings):
+        log.warning("%s was trained with %s: its weights go on as these settings read them", file, told)
     return state
 
 

@@ -84,7 +84,7 @@ def choose(artifact: Artifact, *, device: str = "auto", backend: str | None = No
         for name in [backend] if backend else by_preference():
             reasons = get(name).reasons_against(artifact, device=place)
             if not reasons and not backend and not _has_engine(name, artifact, place):
-                how = f"python -m export {getattr(get(name), 'VERB', name)} {artifact.named}"
+                how = f"python -m export {getattr(get(name), 'VERB', name)} {artifact.in_shell}"
                 reasons = [f"no engine is built for this machine: {how}"]
             usable = [] if reasons else _usable(name, artifact, place)
             runnable.update(usable)
@@ -100,10 +100,8 @@ def choose(artifact: Artifact, *, device: str = "auto", backend: str | None = No
             f"{precision} is not offered here:{why}" if precision in allowed else unshown,
             remedy=f'use precision="auto" or one of: {", ".join(sorted(runnable))}',
         )
+    another = "name another backend, or none; what each one lacks here says: imdl doctor" if backend else ""
     if device == "cuda":
-        raise DeviceUnavailable(f"{artifact.name} cannot run on cuda:{why}", remedy='use device="auto" or device="cpu"')
-    if backend:
-        raise BackendUnavailable(
-            artifact.name, against, remedy="name another backend, or none; what each one lacks here says: imdl doctor"
-        )
-    raise BackendUnavailable(artifact.name, against)
+        remedy = another or 'use device="auto" or device="cpu"'
+        raise DeviceUnavailable(f"{artifact.name} cannot run on cuda:{why}", remedy=remedy)
+    raise BackendUnavailable(artifact.name, against, remedy=another or "pip install 'imdl-sdk[cpu]', then: imdl doctor")

@@ -84,7 +84,8 @@ def open(
         try:
             return _Session(compiled)
         except RuntimeError as error:
-            raise BackendUnavailable(artifact.name, {"openvino": [f"cannot open {graph}: {error}"]}) from error
+            why = {"openvino": [f"cannot open {graph}: {error}"]}
+            raise BackendUnavailable(artifact.name, why, remedy="imdl models verify, then: imdl doctor") from error
 
     if artifact.contract.is_in_passes(graph):
         return _EitherSession(session(), functools.partial(session, NUM_STREAMS=streams), parallel=streams)

@@ -62,7 +62,7 @@ class Kind:
             near = Cache().near(self.key(artifact, "f32", USUAL, device=device))
         except SdkError as error:
             return [error.problem]
-        how = f"python -m export {self.verb} {artifact.named} --device {device}"
+        how = f"python -m export {self.verb} {artifact.in_shell} --device {device}"
         return ["; ".join([f"no package is compiled for this machine: {how}", *near])]
 
     def precisions(self, device: str) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ class Session:
         self._device, self._operators = device, kind.operators(device)
         self.parallel = 3 if device == "cuda" else 1  # on a CPU a package runs one frame after the other
         wanted = kind.key(artifact, precision, USUAL, device=device)
-        self._shelf = kept.Shelf(Cache(), wanted, verb=f"{kind.verb} {artifact.named} --device {device}")
+        self._shelf = kept.Shelf(Cache(), wanted, verb=f"{kind.verb} {artifact.in_shell} --device {device}")
         self._packages: dict[str, Package] | None = {}
         self._lock = threading.Lock()
         forks.outlive(self)

@@ -116,6 +116,12 @@ class Cache:
         found = [entry for file in self.folder.glob("*.json") if (entry := _entry(file))]
         return sorted(found, key=lambda entry: (-entry.used, entry.key.digest))
 
+    @property
+    def besides(self) -> int:
+        """Bytes of all that is kept besides engines: what they are built from, and what building taught."""
+        files = [*self.folder.glob("*.learned"), *self.graphs.rglob("*")]
+        return sum(file.stat().st_size for file in files if file.is_file())
+
     def find(self, key: Key) -> Entry | None:
         """The engine for ``key``."""
         return _entry(self.folder / f"{key.digest}.json")
@@ -146,7 +152,7 @@ class Cache:
         """Drop engines, unused ones first, until the cap is kept; never that of the digest ``keep``."""
         self._sweep()
         total = sum(entry.size for entry in self.entries())
-        total += sum(file.stat().st_size for file in self.folder.glob("*.learned"))
+        total += self.besides
         dropped = []
         for entry in reversed(self.entries()):
             if total <= self.cap:
@@ -176,14 +182,13 @@ class Cache:
         graphs, remembered = sorted(self.graphs.glob("*")), sorted(self.folder.glob("*.learned"))
         for file in remembered:
             file.unlink(missing_ok=True)
-        if self.graphs.is_dir():
-            shutil.rmtree(self.graphs)
+        shutil.rmtree(self.graphs, ignore_errors=True)  # an export may be writing there
         for file in (self.folder / "locks").glob("*"):
             with contextlib.suppress(OSError), file.open("a") as handle:  # one that is held belongs to a builder
                 if fcntl:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 file.unlink()
-        return graphs + remembered
+        return [path for path in graphs + remembered if not path.exists()]
 
     def _remembered(self, kind: str, whose: str) -> Path:
         return self.folder / f"{kind}-{hashlib.sha256(whose.encode()).hexdigest()[:16]}.learned"
@@ -193,10 +198,15 @@ class Cache:
         """Held by the one process that builds ``key``; others wait, and find the engine when they get it."""
         locks = self.folder / "locks"
         locks.mkdir(parents=True, exist_ok=True)
-        with (locks / key.digest).open("a") as handle:
-            if fcntl:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            yield  # closing the file gives the lock back, as the end of a process does, however it ends
+        file = locks / key.digest
+        while True:
+            with file.open("a") as handle:
+                if fcntl:
+                    fcntl.flock(handle, fcntl.LOCK_EX)
+                if _is_behind(handle.fileno(), file):
+                    yield  # closing the file gives the lock back, as the end of a process does, however it ends
+                    return
+            # It was removed between both calls (forget): others lock a new one.
 
     def near(self, key: Key) -> list[str]:
         """Why the engines for the same graph do not serve ``key``, one sentence each."""
@@ -242,6 +252,13 @@ def write(file: Path, content: bytes) -> None:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _is_behind(descriptor: int, file: Path) -> bool:
+    """Whether what is open is still what ``file`` names."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), file.stat())
+    return False
 
 
 def _entry(file: Path) -> Entry | None:

@@ -47,6 +47,8 @@ def cache(args: argparse.Namespace) -> int:
     if args.action == "ls":
         total = sum(entry.size for entry in chosen) / 2**20
         print(f"{len(chosen)} engines, {total:.1f} MiB of at most {kept.cap >> 20} in {kept.folder}", file=sys.stderr)
+        if kept.besides:
+            print(f"{kept.besides / 2**20:.1f} MiB besides: graphs, and what building taught", file=sys.stderr)
     return 2 if damaged or (args.action == "rm" and not chosen and not others) else 0
 
 

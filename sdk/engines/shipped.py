@@ -7,6 +7,7 @@ of TensorRT alone look there: all else is run from the package, and results name
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 from sdk import contract
@@ -28,7 +29,7 @@ def with_graphs(artifact: Artifact) -> Artifact:
     path = home(artifact)
     if path == artifact.path or not (path / contract.FILE).is_file():
         return artifact
-    remedy = f"remove {path}, then python -m export tensorrt {artifact.named}"
+    remedy = f"rm -r {shlex.quote(str(path))}, then python -m export tensorrt {artifact.in_shell}"
     try:
         kept = read(path)
     except SdkError as error:

@@ -62,7 +62,7 @@ class Kind:
         try:
             if graphs.isdisjoint(with_graphs(artifact).contract.graphs):
                 with_plugins = " with plugins" if self.plugins else ""
-                how = f"python -m export {self.verb} {artifact.named}"
+                how = f"python -m export {self.verb} {artifact.in_shell}"
                 return [f"{artifact.name} has no graphs for engines{with_plugins}: {how}"]
             memory.runtime()
             library = trt.load(gpu.target())
@@ -96,14 +96,14 @@ class Kind:
 
     def open(self, artifact: Artifact, graph: str, *, device: str, precision: str, threads: int | None) -> Session:
         """A session that loads the kept engine for each kind of frame when the first such frame comes."""
-        named, artifact = artifact.named, with_graphs(artifact)
+        in_shell, artifact = artifact.in_shell, with_graphs(artifact)
         if self.named(graph, precision) not in artifact.contract.graphs:
             with_plugins = " with plugins" if self.plugins else ""
             raise DeviceUnavailable(
                 f"{artifact.name} has no graph {graph} in {precision}{with_plugins}",
-                remedy=f"python -m export {self.verb} {named}",
+                remedy=f"python -m export {self.verb} {in_shell}",
             )
-        return Session(self, artifact, graph, precision, verb=f"{self.verb} {named}")
+        return Session(self, artifact, graph, precision, verb=f"{self.verb} {in_shell}")
 
     def key(self, artifact: Artifact, graph: str, precision: str, *, library: trt.Library, target: str) -> Key:
         """The key of the engine for ``graph``, with the default profile."""

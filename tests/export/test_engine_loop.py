@@ -112,17 +112,17 @@ def test_graphs_of_other_weights_or_terms_and_damaged_ones_are_refused(shipped):
     kept = with_graphs(shipped)
     weights = (kept.path / "weights.bin").read_bytes()
     (kept.path / "weights.bin").write_bytes(bytes([weights[0] ^ 1]) + weights[1:])
-    words = r"cannot be used: .* is damaged: weights\.bin does not match its SHA-256: remove .*, then python -m export"
+    words = r"cannot be used: .* is damaged: weights\.bin does not match its SHA-256: rm -r .*, then python -m export"
     with pytest.raises(DeviceUnavailable, match=words):
         sdk.load(device="cuda")
     toy.seal(kept.path, kept.contract)
-    with pytest.raises(ArtifactInvalid, match=r"are not of toy-0\.1\n  -> remove "):
+    with pytest.raises(ArtifactInvalid, match=r"are not of toy-0\.1\n  -> rm -r "):
         with_graphs(shipped)
     (kept.path / "weights.bin").write_bytes(weights)
     toy.seal(kept.path, kept.contract)
     assert with_graphs(shipped).digest == kept.digest
     toy.seal(kept.path, dataclasses.replace(kept.contract, mask_threshold=0.25))
-    with pytest.raises(DeviceUnavailable, match=r"are not of toy-0\.1: remove .*, then python -m export tensorrt toy"):
+    with pytest.raises(DeviceUnavailable, match=r"are not of toy-0\.1: rm -r .*, then python -m export tensorrt toy"):
         sdk.load(device="cuda")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from sdk import artifact, backends
 from sdk.backends import openvino
-from sdk.errors import BackendUnavailable, DeviceUnavailable, PrecisionUnavailable, UnknownName
+from sdk.errors import AnalyzerClosed, BackendUnavailable, DeviceUnavailable, PrecisionUnavailable, UnknownName
 
 
 @pytest.fixture
@@ -164,6 +164,23 @@ def test_requests_beyond_the_streams_are_dropped(loaded, rng):
     session.close()
     pending.result()
     assert not pool.idle
+
+
+def test_a_graph_in_two_passes_gets_its_model_for_tiles_with_the_first_tile(rng):
+    shipped = artifact.read(artifact.find("mantranet-lite"))
+    session = openvino.open(shipped, "first", device="cpu", precision="f32", threads=1)
+    feeds = {"pixels": rng.uniform(0, 255, (1, 24, 20, 3)).astype(np.float32)}
+    whole = session.run(feeds)
+    assert session._tiles is None
+    tile = session.submit(feeds).result()
+    tiles = session._tiles
+    np.testing.assert_allclose(tile["r0"], whole["r0"], atol=1e-6)
+    session.submit(feeds).result()
+    assert tiles is session._tiles is not None
+    session.close()
+    for call in (session.run, session.submit):
+        with pytest.raises(AnalyzerClosed, match="closed during an analysis"):
+            call(feeds)
 
 
 def maps(rng, height, width):

@@ -221,12 +221,15 @@ def test_config_refuses(settings: dict[str, object], message: str) -> None:
         Config(**settings)
 
 
-def test_refinements_are_silent_at_first_and_weights_without_them_go_on_with_them(tmp_path: Path) -> None:
+def test_refinements_are_silent_at_first_and_weights_without_them_go_on_with_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     torch.manual_seed(0)
     plain = models.create("mag-lite", **SMALL, refined=0)
     checkpoints.save(tmp_path / "plain.pt", "mag-lite", plain)
     refined = models.create("mag-lite", **SMALL)
     refined.load_state_dict(checkpoints.fitting(tmp_path / "plain.pt", refined, model="mag-lite"))
+    assert "plain.pt was trained with refined=0, not 4: its weights go on" in caplog.text
     frame = torch.randint(0, 256, (1, 37, 50, 3), dtype=torch.uint8)
     for a, b in zip(plain.eval()(frame), refined.eval()(frame), strict=True):
         assert torch.equal(a, b)

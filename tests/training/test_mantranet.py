@@ -12,27 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from kernels.zpool2d import reference
 from sdk import tiles
 from sdk.contract import Tiling
+from tests.training.mantranets import SETTINGS, network, unit
 from training import models
-from training.models.mantranet import Config, ManTraNet, simplified
+from training.models.mantranet import Config, ManTraNet
 from training.nn.residuals import srm
 from training.nn.vgg import BODIES
 
 Map = np.ndarray
-
-
-def network(**settings: object) -> ManTraNet:
-    """Weights as after training: no constant or zero among what is learned or counted."""
-    torch.manual_seed(4)
-    net = models.create("mantranet", **settings).net.double().eval()
-    with torch.no_grad():
-        for name, parameter in net.named_parameters():
-            if name.endswith("bias"):
-                parameter.normal_(0, 0.1)
-        net.zpool.min_std.uniform_(0, 0.02)
-        net.zpool.norm.running_mean.normal_(0, 0.1)
-        net.zpool.norm.running_var.uniform_(1e-4, 1e-2)
-    net.constrain()
-    return net
 
 
 @pytest.fixture
@@ -124,20 +110,6 @@ def anomalies(net: ManTraNet, x: Map) -> Map:
     return 1 / (1 + np.exp(-convolve(state, net.head.weight, net.head.bias, mode="constant")[0]))
 
 
-def unit(frame: Map) -> torch.Tensor:
-    return torch.from_numpy(frame.transpose(2, 0, 1)[None] / 255)
-
-
-SETTINGS = [
-    {},
-    {"body": "table5", "magnitude": False},
-    {"body": "lite", "channels": 16},
-    {"windows": "7-15-31-63", "order": "far-to-near", "bounded": True, "free": 20},
-    {"body": "lite", "channels": 32, "halvings": 3, "magnitude": False},
-    {"body": "table5", "halvings": 1},
-]
-
-
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_equals_plain_numpy(settings: dict[str, object], rng: np.random.Generator) -> None:
     net = network(**settings)
@@ -180,85 +152,6 @@ def test_autocast_leaves_the_first_layer_and_the_projection_in_full_precision(na
     with torch.inference_mode():
         exact = net.adapt(raw.float()) / raw.float().norm(dim=1, keepdim=True)
     torch.testing.assert_close(cast, exact, atol=1e-6, rtol=0)
-
-
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_simplified_answers_the_same(settings: dict[str, object], rng: np.random.Generator) -> None:
-    net = network(**settings)
-    less = simplified(net)
-    x = unit(rng.integers(0, 256, (13, 10, 3), dtype=np.uint8))
-    with torch.inference_mode():
-        (score, (mask,)), (score_of_less, (mask_of_less,)) = (each.rest(each.local(x)) for each in (net, less))
-    torch.testing.assert_close(mask_of_less, mask, atol=1e-10, rtol=0)
-    torch.testing.assert_close(score_of_less, score, atol=1e-6, rtol=0)
-    assert not [module for module in less.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    assert less.zpool.floor.min() >= 2.0**-10
-    assert less.local(x)[0].abs().max() <= less.scale.factors.max() <= 2.0**15  # as float16 holds
-    high_pass = less.extractor.first.weight.float()[net.config.free :][:9]
-    assert (high_pass.half().double().sum((1, 2, 3)) == 0).all()  # nothing leaks where they are stored as halves
-
-
-def test_simplified_keeps_the_floor_that_decides() -> None:
-    """On a flat frame every deviation is below its floor: what is left is the floor's own work."""
-    net = network()
-    net.zpool.min_std.data.fill_(1.0)
-    x = torch.rand(1, 3, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        for each in (net, simplified(net)):
-            assert (each.moments(each.local(x))[1].sqrt() < each.zpool.floor).all()
-        (_, (mask,)), (_, (mask_of_less,)) = (each.rest(each.local(x)) for each in (net, simplified(net)))
-    torch.testing.assert_close(mask_of_less, mask, atol=1e-10, rtol=0)
-
-
-def trained_on(less: ManTraNet, x: torch.Tensor, **settings: object) -> ManTraNet:
-    """What a simplified copy is made into, with the statistics of its channels on ``x``."""
-    again = models.create("mantranet", **settings).net.double().eval()
-    with torch.no_grad():
-        (channels,) = less.local(x)
-    statistics = {"zpool.norm": (channels.mean((0, 2, 3)), channels.var((0, 2, 3), correction=0))}
-    again.load_state_dict(again.unsimplified(less.state_dict(), statistics))
-    return again
-
-
-@pytest.mark.parametrize("settings", SETTINGS[2:], ids=str)
-def test_unsimplified_answers_the_same_in_training_too(settings: dict[str, object], rng: np.random.Generator) -> None:
-    """With floors that decide in every other channel, and the very weights wherever Z-scores show them."""
-    net = network(**settings)
-    net.zpool.min_std.data[::2] = 1.0
-    x = unit(rng.integers(0, 256, (13, 10, 3), dtype=np.uint8))
-    again = trained_on(simplified(net), x, **settings)
-    weights = {name: value.clone() for name, value in again.state_dict().items()}
-    for name, value in net.state_dict().items():
-        if not name.startswith("zpool."):
-            torch.testing.assert_close(weights[name], value, atol=1e-12, rtol=0)
-    again.constrain()
-    for name, value in again.state_dict().items():
-        torch.testing.assert_close(weights[name], value, atol=1e-12, rtol=0)
-    with torch.no_grad():
-        masks = [each.rest(each.local(x))[1][0] for each in (net, again)]
-        deviations = again.moments(again.local(x))[1].sqrt()
-        masks.append(again.train().rest(again.local(x))[1][0])
-    for mask in masks[1:]:
-        torch.testing.assert_close(mask, masks[0], atol=1e-10, rtol=0)
-    assert set((deviations < again.zpool.floor)[0].tolist()) == {True, False}
-
-
-def test_unsimplified_halves_are_what_it_is_rounded_to_again(rng: np.random.Generator) -> None:
-    """Rounded each by itself, filters and their biases do not agree; by what it takes to make them, no half changes."""
-    settings = {"body": "lite", "channels": 16, "free": 20}
-    less = simplified(network(**settings))
-    with torch.no_grad():
-        for parameter in less.parameters():
-            parameter.copy_(parameter.half())
-    free, first = slice(0, 20), less.extractor.first
-    assert (first.bias + first.weight.sum((1, 2, 3)) / 2)[free].abs().min() > 1e-6
-    again = trained_on(less, unit(rng.integers(0, 256, (13, 10, 3), dtype=np.uint8)), **settings)
-    rounded = {name: parameter.half() for name, parameter in simplified(again).named_parameters()}
-    kept = {name: parameter.half() for name, parameter in less.named_parameters()}
-    bias = "extractor.first.bias"
-    assert torch.equal(rounded.pop(bias)[free], kept.pop(bias)[free])
-    assert not [name for name, value in kept.items() if not torch.equal(rounded[name], value)]
-    assert again.extractor.first.bayar.sum((2, 3)).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("halvings", [0, 3])

@@ -42,6 +42,8 @@ SMALLEST_FLOOR = 2.0**-10
 """To this a floor is scaled up, with its channel, where weights are stored as halves (:func:`simplified`)."""
 HEADROOM = 2.0**-6
 """By so much traces are smaller in a simplified network than as they were learned."""
+NEARLY = 1 - 2.0**-10
+"""Share of what rounding forgives that is made use of at most: with all of it a number may be rounded to the next."""
 PROBABILITY_FLOOR = 1e-6
 """A mean probability is kept this far from 0 and 1 where its logit is taken."""
 
@@ -229,18 +231,15 @@ class ManTraNet(nn.Module):
 
         In the copy a filter of the first layer and its bias say one thing twice. Rounded each by itself they disagree,
         and no filter without a bias answers to the last bit as both do: one is given that is rounded to both again,
-        every number of it changed by the same share of what rounding forgives.
+        every number of it changed by the same share of what rounding forgives (:func:`_with_sum`).
         """
         known, first = dict(state), self.extractor.first
         weight, bias = known.pop("extractor.first.weight") / 2, known.pop("extractor.first.bias")
         free, bayar = weight[: len(first.free)], weight[-len(first.bayar) :].clone()
-        missing = -bias[: len(free)] - free.sum((1, 2, 3))
-        room = _forgiven(2 * free) / 2
-        known["extractor.first.free"] = free + room * (missing / room.sum((1, 2, 3)))[:, None, None, None]
-        room = _forgiven(2 * bayar) / 2
-        room[..., SIDE // 2, SIDE // 2] = 0  # the centre is -1
-        missing = -bayar.sum((2, 3)) - EPSILON  # which the constraint leaves missing
-        bayar += room * (missing / room.sum((2, 3)))[..., None, None]
+        known["extractor.first.free"] = _with_sum(free, -bias[: len(free), None, None, None], dims=(1, 2, 3))
+        # Around its centre, which is -1, a plane of Bayar's sums to 1, less what its constraint adds to the divisor.
+        bayar[..., SIDE // 2, SIDE // 2] = 0
+        bayar = _with_sum(bayar, torch.full_like(bayar[..., :1, :1], 1 - EPSILON), dims=(2, 3))
         constrain_bayar(bayar)
         known["extractor.first.bayar"] = bayar
         headroom = self.headroom
@@ -259,11 +258,26 @@ class ManTraNet(nn.Module):
         return known
 
 
+def _with_sum(weight: Tensor, wanted: Tensor, *, dims: tuple[int, ...]) -> Tensor:
+    """``weight``, of which twice is in halves, with the sums over ``dims`` that are ``wanted``, and the same halves.
+
+    Within what halves forgive, that is: sums that the very weights had before both were rounded are.
+    """
+    room = _forgiven(2 * weight) / 2
+    missing = wanted - weight.sum(dims, keepdim=True)
+    share = missing / room.sum(dims, keepdim=True).clamp(min=torch.finfo(room.dtype).tiny)
+    return weight + room * share.clamp(-NEARLY, NEARLY)
+
+
 def _forgiven(halves: Tensor) -> Tensor:
-    """How far from each of these numbers, which float16 has, float16 still rounds to it: half its last place."""
-    mantissa, exponent = torch.frexp(halves.float())
-    place = torch.exp2((exponent.clamp(min=-13) - 11).float())  # subnormal numbers have the last place of the smallest
-    return place / torch.where(mantissa.abs() == 0.5, 4, 2)  # below a power of two numbers lie twice as close
+    """How far from each of these numbers, which float16 has, float16 still rounds to it: half its last place.
+
+    Nothing for 0: filters have it where they are to have nothing.
+    """
+    mantissa, exponent = torch.frexp(halves)
+    place = torch.exp2((exponent.clamp(min=-13) - 11).to(halves.dtype))  # subnormal numbers have that of the smallest
+    closer = (mantissa.abs() == 0.5) & (exponent > -13)  # below a power of two numbers lie twice as close
+    return torch.where(mantissa == 0, 0, place / torch.where(closer, 4, 2))
 
 
 def _is_of_traces(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -159,6 +160,34 @@ def test_of_many_processes_one_builds_and_all_find_it(cache, repository, tmp_pat
     running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for command in commands]
     assert [process.communicate(timeout=300)[0] for process in running] == ["None\n"] * 4
     assert len((cache.folder / "builds").read_text().splitlines()) == 1
+
+
+def test_a_lock_that_was_removed_before_it_was_held_is_none(cache, monkeypatch):
+    """As ``rm --all`` removes it between a builder's two calls."""
+    taken, flock = [], fcntl.flock
+
+    def slow(handle, how):
+        taken.append(how)
+        if len(taken) == 1:
+            cache.forget()
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    with cache.building(KEY), (cache.folder / "locks" / KEY.digest).open("a") as other:
+        with pytest.raises(BlockingIOError, match="temporarily unavailable"):
+            flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert not cache.forget()
+    assert taken.count(fcntl.LOCK_EX) == 2
+
+
+def test_what_is_kept_besides_engines_counts(cache):
+    cache.graphs.mkdir(parents=True)
+    (cache.graphs / "weights.bin").write_bytes(bytes(100))
+    cache.cap = 200
+    for number, age in ((0, 200), (1, 100)):
+        entry = cache.put(dataclasses.replace(KEY, version=str(number)), bytes(60))
+        os.utime(entry.file.with_suffix(".json"), (time.time() - age,) * 2)
+    assert [entry.key.version for entry in cache.entries()] == ["1"]
 
 
 def test_a_reader_never_sees_half_an_engine(cache, tmp_path, repository):

@@ -92,6 +92,9 @@ def test_rm_removes_what_is_named_and_wants_a_word_for_all(kept, capsys):
 def test_rm_all_takes_graphs_of_which_no_engine_was_built(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (Cache().graphs / "toy-0.1").mkdir(parents=True)
+    (Cache().graphs / "toy-0.1" / "weights.bin").write_bytes(bytes(3 << 19))
+    assert main(["cache"]) == 0
+    assert "\n1.5 MiB besides: graphs" in capsys.readouterr().err
     assert main(["cache", "rm", "--all"]) == 0
     assert capsys.readouterr() == ("graphs/toy-0.1\tremoved\n", "")
     assert not Cache().graphs.exists()

@@ -27,10 +27,11 @@ SHA256 = hashlib.sha256(b"plugins").hexdigest()
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """Where the library of plugins is looked for; empty."""
+    """Where libraries are looked for; empty, and none of elsewhere is loaded, whatever other tests did."""
     found = tmp_path / "kernels"
     found.mkdir()
     monkeypatch.setattr(library, "FOLDER", found)
+    monkeypatch.setattr(library, "native", lambda: None)
     return found
 
 
