@@ -31,13 +31,13 @@ from PIL import Image, features
 import sdk
 from benchmarks.entry import RESULTS, heading, write
 from sdk.inputs import Input
-from sdk.video.limits import VideoLimits
-from sdk.video.reader import Reader
+from sdk.source import Settings
+from sdk.sources import video
 
 Frame = NDArray[np.uint8]
 Decode = Callable[[bytes], Frame]
 LONGEST = 1280
-"""Sides of frames of video, px."""
+"""Longest side of a frame of video, px."""
 HEADINGS = {
     "decoder": "decoder", "identical": "of the same pixels", "pixels_mean": "mean difference of pixels",
     "pixels_max": "largest", "scores_mean": "mean difference of scores", "scores_p95": "95th percentile",
@@ -46,7 +46,7 @@ HEADINGS = {
 
 
 def pillow() -> tuple[str, Decode]:
-    """Version, and the decoder itself."""
+    """Version, and what makes RGB of a JPEG file."""
 
     def decode(data: bytes) -> Frame:
         with Image.open(io.BytesIO(data)) as image:
@@ -56,7 +56,7 @@ def pillow() -> tuple[str, Decode]:
 
 
 def opencv() -> tuple[str, Decode]:
-    """The same."""
+    """Version, and what makes RGB of a JPEG file."""
     library = re.search(r"^ *JPEG: *(.*)$", cv2.getBuildInformation(), re.MULTILINE)
     told = re.sub(r"build-|[()]|ver ", "", library[1]) if library else "JPEG library unknown"
 
@@ -68,7 +68,7 @@ def opencv() -> tuple[str, Decode]:
 
 
 def pyav() -> tuple[str, Decode]:
-    """The same; colours are converted by FFmpeg's libswscale with its defaults."""
+    """Version, and what makes RGB of a JPEG file; colours are converted by FFmpeg's libswscale with its defaults."""
     import av
 
     def decode(data: bytes) -> Frame:
@@ -79,7 +79,7 @@ def pyav() -> tuple[str, Decode]:
 
 
 def nvimagecodec(options: str = "") -> tuple[str, Decode]:
-    """The same, on the CPU."""
+    """Version, and what makes RGB of a JPEG file on the CPU."""
     from nvidia import nvimgcodec
 
     backends = [nvimgcodec.Backend(nvimgcodec.CPU_ONLY)]
@@ -90,7 +90,7 @@ def nvimagecodec(options: str = "") -> tuple[str, Decode]:
 
 
 def plain_nvimagecodec() -> tuple[str, Decode]:
-    """The same with chroma that is repeated and not interpolated, as decoders on a GPU may do it."""
+    """:func:`nvimagecodec` with chroma that is repeated and not interpolated, as decoders on a GPU may do it."""
     return nvimagecodec(":fancy_upsampling=0")
 
 
@@ -101,7 +101,7 @@ DECODERS: Mapping[str, Callable[[], tuple[str, Decode]]] = {
 
 
 def opencv_capture() -> tuple[str, Decode]:
-    """The same of a file of video."""
+    """Version, and what makes RGB of a :func:`film`."""
 
     def decode(data: bytes) -> Frame:
         with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
@@ -116,7 +116,7 @@ def opencv_capture() -> tuple[str, Decode]:
 
 
 def chroma_repeated() -> tuple[str, Decode]:
-    """The same, converted by BT.709's numbers from samples of chroma that stand for four pixels each."""
+    """Name, and what makes RGB of a :func:`film` by BT.709's numbers; samples of chroma stand for four pixels each."""
 
     def decode(data: bytes) -> Frame:
         luma, blue, red = (
@@ -131,12 +131,12 @@ def chroma_repeated() -> tuple[str, Decode]:
 
 
 def matrix_mistaken() -> tuple[str, Decode]:
-    """The same with BT.601's matrix, which is not the stream's."""
+    """Name, and what makes RGB of a :func:`film` by BT.601's matrix, which is not the stream's."""
     return "H.264, BT.601 for BT.709", lambda data: _converted(data, src_colorspace="ITU601")
 
 
 def range_mistaken() -> tuple[str, Decode]:
-    """The same as if the limited range were full: black is 16 and white 235."""
+    """Name, and what makes RGB of a :func:`film` as if its limited range were full: black is 16 and white 235."""
     return "H.264, full range for limited", lambda data: _converted(data, src_color_range="JPEG")
 
 
@@ -185,15 +185,10 @@ def film(data: bytes) -> bytes:
     return written.getvalue()
 
 
-def filmed(film: bytes, analyzer: sdk.Analyzer) -> Input:
+def filmed(film: bytes) -> Input:
     """The frame of a :func:`film` as the SDK's streams read it."""
-    reader = Reader(io.BytesIO(film), name="film", limits=VideoLimits())
-    picture = reader.read()
-    assert picture is not None
-    rows = np.frombuffer(picture.rows, np.uint8).reshape(-1, picture.stride)[: picture.height, : 3 * picture.width]
-    frame = rows.reshape(picture.height, picture.width, 3).copy()
-    reader.close()
-    return dataclasses.replace(analyzer.read(frame, decoder=picture.decoder), is_video=True)
+    (captured,) = video.read(film, Settings(decode="inline"))
+    return captured.picture
 
 
 def photographs(folder: Path, count: int) -> list[Path]:
@@ -303,11 +298,11 @@ def main(arguments: list[str] | None = None) -> None:
             "backend": analyzer.choice.backend,
             "precision": analyzer.choice.precision,
             "own": analyzer.read(files[0]).decoder,
-            "film_own": filmed(films[0], analyzer).decoder.rpartition("decoded by ")[2],
+            "film_own": filmed(films[0]).decoder,
             "photographs": len(files),
             "left_out": sorted({*DECODERS, *FILM_DECODERS} - {*decoders, *film_decoders}),
             "decoders": measured(((data, analyzer.read(data)) for data in contents), analyzer, decoders),
-            "film_decoders": measured(((data, filmed(data, analyzer)) for data in films), analyzer, film_decoders),
+            "film_decoders": measured(((data, filmed(data)) for data in films), analyzer, film_decoders),
         }
     print(write(result, options.results, host=options.host, hide=options.photographs))
 

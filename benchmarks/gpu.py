@@ -39,13 +39,13 @@ from sdk import contract
 from sdk.artifact import Artifact
 from sdk.backends import onnxruntime
 from sdk.engines import gpu, trt
-from sdk.errors import PrecisionUnavailable, UnknownName
+from sdk.errors import ArtifactInvalid, BadSetting, PrecisionUnavailable, SdkError
 
 BUDGET_S = 470.0
 """Seconds for all steps together: what a lent machine gives a command, less what writing takes."""
 IN_TENSORRT = ("f32", "fp16")
 EXPORTED = Path("artifacts")
-"""Where ``python -m export onnx`` writes when it is not told where."""
+"""Where ``python -m export onnx`` writes when it is not told where: ``HOME`` of its commands, which import torch."""
 TESTS = ("tests/sdk/test_cuda_arrays.py", "tests/export/test_on_a_gpu.py", "tests/training/test_fit.py")
 """With tests that need a GPU, beside those of the kernels."""
 WITH_KERNELS = "tests/export/test_aotinductor_plugins.py"
@@ -82,14 +82,35 @@ def facts(device: str) -> dict[str, str]:
 
 
 def kept(name: str) -> Path | None:
-    """The artifact of that name or path, if there is one."""
-    exported = EXPORTED / name
-    if Path(name).name == name and (exported / contract.FILE).is_file():
-        return exported
-    try:
+    """Folder of an artifact: of a name the one that ships, else the one in ``artifacts/``; None: to be exported."""
+    if name in artifacts.names():
         return artifacts.find(name)
-    except UnknownName:
-        return None
+    is_path = Path(name).name != name
+    place = Path(name) if is_path else EXPORTED / name
+    if (place / contract.FILE).is_file():
+        return place
+    if is_path:
+        raise ArtifactInvalid(
+            f"{name} holds no {contract.FILE}",
+            remedy="give a folder that python -m export onnx wrote, or a model's name",
+        )
+    return None
+
+
+def looked_up(named: Sequence[str]) -> dict[str, Artifact | None]:
+    """The artifacts that were ``named``, all of them whole, by their models; None: to be exported."""
+    found: dict[str, Artifact | None] = {}
+    for name in named:
+        place = kept(name)
+        artifact = artifacts.read(place) if place else None
+        model = artifact.contract.name if artifact else name
+        if model in found:
+            raise BadSetting(
+                f"{model} is given twice, and results are named after the model",
+                remedy="measure one after the other, with --results FOLDER of its own",
+            )
+        found[model] = artifact
+    return found
 
 
 def exporting(models: Sequence[str], folder: Path, options: argparse.Namespace, there: Mapping[str, str]) -> list[Step]:
@@ -100,7 +121,7 @@ def exporting(models: Sequence[str], folder: Path, options: argparse.Namespace, 
         Step(
             name=f"{model} with untrained weights",
             command=(*command, model, "--out", str(folder / model), *settings),
-            lacking=(*_no_gpu(there), *_no_torch(there)),
+            lacking=_lacking(there),
             limit_s=120,
         )
         for model in models
@@ -130,7 +151,7 @@ def steps(copies: Sequence[Artifact], options: argparse.Namespace, there: Mappin
 def engines(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, str]) -> list[Step]:
     """Engines of one model. TensorRT's first: it adds graphs to the artifact, of whose digest packages are made."""
     python, path, name = sys.executable, str(artifact.path), artifact.contract.name
-    lacking = (*_no_gpu(there), *_no_torch(there))
+    lacking = _lacking(there)
     no_trt = () if any(there[package] for package in trt.PACKAGES) else ("TensorRT is not installed",)
     size = f"{options.size[0]}x{options.size[1]}"
     common = ("--frame", size, "--photographs", str(options.photographs.resolve()))
@@ -145,7 +166,7 @@ def engines(artifact: Artifact, options: argparse.Namespace, there: Mapping[str,
             lacking=lacking,
             limit_s=150,
         )
-        for working_size in working_sizes(artifact, options)
+        for working_size in working_sizes(name, options)
         for precision in wanted
     ]
 
@@ -153,17 +174,21 @@ def engines(artifact: Artifact, options: argparse.Namespace, there: Mapping[str,
 def first(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, str]) -> Step:
     """The race that floors are read off: ours, and eager PyTorch in the same rounds."""
     command = race(artifact, options, there, only=("imdl", "eager"), host=options.host, frames=options.frames)
-    reserved = 30.0 + 45.0 * len(working_sizes(artifact, options))
-    name = f"throughput of {artifact.contract.name}"
-    lacking = (*_no_gpu(there), *_no_torch(there))
-    return Step(name=name, command=command, lacking=lacking, limit_s=200, reserved_s=reserved)
+    model = artifact.contract.name
+    name, reserved = f"throughput of {model}", race_s(model, options)
+    return Step(name=name, command=command, lacking=_lacking(there), limit_s=200, reserved_s=reserved)
+
+
+def race_s(model: str, options: argparse.Namespace) -> float:
+    """Seconds that the race of a model is left by all that comes before it."""
+    return 30.0 + 45.0 * len(working_sizes(model, options))
 
 
 def compiled(artifact: Artifact, options: argparse.Namespace, there: Mapping[str, str]) -> Step:
     """The race of what PyTorch compiles, in a result of its own."""
     command = race(artifact, options, there, only=("compiled",), host=f"{options.host}{OF_TORCH}", frames=0)
     name = f"{artifact.contract.name} by torch.compile"
-    return Step(name=name, command=command, lacking=(*_no_gpu(there), *_no_torch(there)), limit_s=200)
+    return Step(name=name, command=command, lacking=_lacking(there), limit_s=200)
 
 
 def _no_gpu(there: Mapping[str, str]) -> tuple[str, ...]:
@@ -172,6 +197,11 @@ def _no_gpu(there: Mapping[str, str]) -> tuple[str, ...]:
 
 def _no_torch(there: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"{name} is not installed" for name in ("torch", "onnx") if not there[name])
+
+
+def _lacking(there: Mapping[str, str]) -> tuple[str, ...]:
+    """Why no model can be exported, compiled or raced, one sentence each."""
+    return (*_no_gpu(there), *_no_torch(there))
 
 
 def runs_tensorrt(there: Mapping[str, str]) -> bool:
@@ -190,9 +220,9 @@ def markers(there: Mapping[str, str]) -> str:
     return " or ".join(["gpu", *(name for name, is_there in more.items() if is_there)])
 
 
-def working_sizes(artifact: Artifact, options: argparse.Namespace) -> list[int]:
+def working_sizes(model: str, options: argparse.Namespace) -> list[int]:
     """What is asked for, or those that floors are asked at; of other models the frame's own and 512 px."""
-    return options.working_size or gpu_floors.working_sizes(artifact.contract.name) or [0, 512]
+    return options.working_size or gpu_floors.working_sizes(model) or [0, 512]
 
 
 def precisions(artifact: Artifact, asked: Sequence[str] | None) -> list[str]:
@@ -229,10 +259,11 @@ def race(
     backends += ["tensorrt"] if runs_tensorrt(there) else []
     backends += ["onnxruntime"] if in_onnxruntime(there) else []
     height, width = options.size
+    sizes = map(str, working_sizes(artifact.contract.name, options))
     return (
         sys.executable, "-m", "benchmarks.throughput", "--artifact", str(artifact.path), "--host", host,
         "--only", *only, "--device", options.device, "--backend", *backends, "--precision", *raced,
-        "--size", f"{width}x{height}", "--working-size", *map(str, working_sizes(artifact, options)), "--batch", "1",
+        "--size", f"{width}x{height}", "--working-size", *sizes, "--batch", "1",
         "--frames", str(frames), "--rounds", str(options.rounds), "--calls", str(options.calls), "--warmup", "3",
         "--limit", "120", "--results", str(options.results.resolve()),
     )  # fmt: skip
@@ -279,9 +310,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Look, measure, write; 1 if a step that could be run failed, 2 where there is no GPU to measure."""
-    options = parser().parse_args(arguments)
+    root = parser()
+    options = root.parse_args(arguments)
     since, start = time.time(), time.monotonic()
-    places = {Path(name).name: kept(name) for name in options.artifact}
+    try:
+        given = looked_up(options.artifact)
+    except SdkError as error:
+        root.error(str(error))
     there = facts(options.device)
     for name, value in sorted(there.items()):
         print(f"{name}: {value or 'missing'}", file=sys.stderr)
@@ -290,13 +325,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        untrained = [name for name, place in places.items() if place is None]
-        came = carried_out(exporting(untrained, folder, options, there), budget_s=options.budget)
-        for name, place in places.items():
-            if place:
-                shutil.copytree(place, folder / name)
+        untrained = [model for model, artifact in given.items() if artifact is None]
+        races_s = sum(race_s(model, options) for model in given)
+        came = carried_out(exporting(untrained, folder, options, there), budget_s=options.budget - races_s)
+        for model, artifact in given.items():
+            if artifact:
+                shutil.copytree(artifact.path, folder / model)
         subjects = [
-            Subject(artifacts.read(folder / name), name in untrained) for name in places if (folder / name).is_dir()
+            Subject(artifacts.read(folder / model), model in untrained) for model in given if (folder / model).is_dir()
         ]
         left = options.budget - (time.monotonic() - start)
         came += carried_out(steps([one.artifact for one in subjects], options, there), budget_s=left)

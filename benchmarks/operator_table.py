@@ -11,7 +11,7 @@ ASKED = {"what": "what", "needed": "asked", "found": "found", "bound": "as much 
 POOLS = {"separable": 30, "square": 500}
 """How many times as fast as ONNX Runtime's pools ZPool2D is to be on a CPU, at the size that is timed.
 
-500 was asked after a trial with 8 channels, of which ONNX Runtime's pools of k x k take many times as long as of 16.
+500, of pools of k x k, is missed: ONNX Runtime lays the 64 channels of that size out in blocks of 16.
 """
 MOST_OF_FLOOR = 1.3
 """How many times the time of a copy ZPool2D may take on a GPU."""
@@ -79,7 +79,7 @@ def asked(result: Row) -> Iterator[Floor]:
 
 
 def _pools(case: Row, found: Mapping[str, Row]) -> Iterator[Floor]:
-    """In both opsets: in the older one, which this project exports, ONNX Runtime's pools are much the faster."""
+    """In the opset that this project exports, and in a newer one, whose pools ONNX Runtime computes in another way."""
     for kind, needed in POOLS.items():
         for opset in ("", "newer "):
             row = found.get(f"{kind} {opset}onnxruntime", {})

@@ -45,7 +45,7 @@ def to_onnx(args: argparse.Namespace) -> int:
             "bf16 cannot be judged without thresholds: every verdict would be inconclusive",
             remedy="python -m training measure, then --card",
         )
-    target = args.out or Path("artifacts") / args.model
+    target = args.out or engines.HOME / args.model
     artifact.writable(target)
     contract = onnx.export(
         detector,

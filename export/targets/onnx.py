@@ -213,15 +213,16 @@ def _body(frozen: Detector, graphs: dict[str, Graph]) -> tuple[Step, Step]:
     if reach is None:
         return Step(graph="local"), Step(graph="rest")
     halo, align = reach
-    strides = {tensor.name: align // 2 * 2**index for index, tensor in enumerate(graphs["local"].outputs)}
-    height, width, *f32 = (align // 2 * side for side in (*TILE, *TILE_F32))
+    stride = align // 2
+    strides = {tensor.name: stride * 2**index for index, tensor in enumerate(graphs["local"].outputs)}
+    height, width, *f32 = (stride * side for side in (*TILE, *TILE_F32))
     tiling = Tiling(halo=halo, align=align, height=height, width=width, extents={"f32": tuple(f32)}, strides=strides)
     if "answer" not in graphs:
         return Step(graph="local", tiling=tiling), Step(graph="rest")
     # Two passes make most of the map twice, halos included, so that large tiles pay in every precision.
-    height, width = (min(side, most // (align // 2)) for side, most in zip(TILE_F32, WIDEST, strict=True))
+    height, width = (min(side, most // stride) for side, most in zip(TILE_F32, WIDEST, strict=True))
     around = Tiling(halo=frozen.net.answer_halo, align=2, height=height, width=width, strides={"f1": 1})
-    passes = Passes(maps=("first", "local"), halo=halo, stride=align // 2)
+    passes = Passes(maps=("first", "local"), halo=halo, stride=stride)
     return Step(graph="answer", tiling=around, passes=passes), Step(graph="conclude")
 
 

@@ -19,7 +19,7 @@ BROKEN = {
     ),
     "flv": re.compile("Packet mismatch"),
     "ogg": re.compile("CRC mismatch"),
-    "asf": re.compile("packet_(obj|frag)_size .*invalid|packet fragment position invalid"),
+    "asf": re.compile("packet_(obj|frag)_size .*invalid|packet_replic_size|packet fragment position invalid"),
 }
 """By FFmpeg's name of the container; other containers print nothing of the kind."""
 TRUNCATED = "Truncating packet of size"

@@ -128,15 +128,46 @@ def test_an_artifact_that_is_not_there_is_exported_with_untrained_weights(tmp_pa
     monkeypatch.chdir(tmp_path)
     assert gpu.kept("psccnet") is None
     assert gpu.kept("psccnet-lite") == artifact.find("psccnet-lite")
-    assert gpu.kept(str(tmp_path)) == tmp_path
     (tmp_path / "artifacts" / "psccnet").mkdir(parents=True)
     assert gpu.kept("psccnet") is None
     (tmp_path / "artifacts" / "psccnet" / "contract.json").touch()
     assert gpu.kept("psccnet") == Path("artifacts/psccnet")
+    assert gpu.kept(str(tmp_path / "artifacts" / "psccnet")) == tmp_path / "artifacts" / "psccnet"
     (step,) = gpu.exporting(["mantranet"], tmp_path, read(), HERE)
     found = commands.parser().parse_args(list(step.command[3:]))
     assert (found.run, found.model, found.out) == (commands.to_onnx, "mantranet", tmp_path / "mantranet")
     assert (found.checkpoint, found.unjudged) == (None, ["bf16"])
+
+
+def test_a_name_that_ships_means_what_ships_whatever_was_exported_under_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "artifacts" / "psccnet-lite"
+    own.mkdir(parents=True)
+    (own / "contract.json").touch()
+    assert gpu.kept("psccnet-lite") == artifact.find("psccnet-lite")
+    assert gpu.kept("artifacts/psccnet-lite") == Path("artifacts/psccnet-lite")
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        (["psccnet", "runs/psccnet"], r"runs/psccnet holds no contract\.json\n  -> give a folder that"),
+        (["hollow"], r"artifacts/hollow is damaged:\n  .*is missing"),
+        (["psccnet-lite", str(artifact.find("psccnet-lite"))], r"psccnet-lite is given twice[^>]*\n  -> measure one"),
+        (["mag", "mag"], "mag is given twice"),
+    ],
+    ids=["no artifact", "damaged", "twice", "exported twice"],
+)  # fmt: skip
+def test_an_artifact_that_cannot_be_measured_is_told_before_the_first_step(tmp_path, monkeypatch, capsys, named, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "artifacts" / "hollow").mkdir(parents=True)
+    (tmp_path / "artifacts" / "hollow" / "contract.json").write_bytes(
+        (artifact.find("psccnet-lite") / "contract.json").read_bytes()
+    )
+    monkeypatch.setattr(gpu, "facts", None)
+    with pytest.raises(SystemExit, match="2"):
+        gpu.main(["--host", "none", "--artifact", *named])
+    assert re.search(told, capsys.readouterr().err)
 
 
 def test_every_test_that_needs_a_gpu_is_run(shipped, repository, tmp_path):
@@ -225,6 +256,16 @@ def test_what_comes_before_a_race_leaves_it_its_time(monkeypatch):
     assert now[0] == 470
 
 
+def test_exports_leave_every_race_its_time(tmp_path, monkeypatch):
+    budgets = []
+    monkeypatch.setattr(gpu, "facts", lambda device: HERE)
+    monkeypatch.setattr(gpu, "carried_out", lambda steps, *, budget_s: budgets.append((len(steps), budget_s)) or [])
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--host", "short", "--results", str(tmp_path), "--budget", "300", "--artifact"]
+    assert gpu.main([*arguments, "psccnet", "mantranet", "psccnet-lite"]) == 0
+    assert budgets[0] == (2, 300 - (30 + 2 * 45) - (30 + 45) - (30 + 2 * 45))
+
+
 def test_a_command_is_told_how_long_it_may_take():
     told = Step(name="told", command=(sys.executable, "-S", "-c", f"print('{suite.LEFT}')"), limit_s=70)
     assert [one.told for one in carried_out([told], budget_s=100)] == [("60",)]
@@ -284,7 +325,7 @@ def written(tmp_path, monkeypatch, shipped, capsys):
     monkeypatch.setattr(gpu, "exporting", lambda *arguments: [*exporting(*arguments)])
     monkeypatch.setattr(gpu, "steps", race)
     monkeypatch.setattr(artifact, "read", lambda path, read=artifact.read: named(read(path), path.name))
-    arguments = ["--host", "dry", "--results", str(tmp_path), "--budget", "60", "--artifact", "psccnet"]
+    arguments = ["--host", "dry", "--results", str(tmp_path), "--budget", "180", "--artifact", "psccnet"]
     assert gpu.main(arguments) == 0
     target = tmp_path / "gpu-dry.json"
     said = capsys.readouterr()

@@ -6,6 +6,7 @@ The same tests run on the CPU, with the runtimes that it has. The model is the n
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,11 +89,7 @@ def case(request) -> Case:
 def analyzer(case, exported, photographs, tmp_path_factory) -> Iterator[sdk.Analyzer]:
     """With engines of its own, on a copy of the artifact, which gets graphs for them."""
     folder = tmp_path_factory.mktemp(f"{case.backend}-{case.device}")
-    loaded = artifact.read(exported)
-    copy = folder / "narrow"
-    copy.mkdir()
-    for name in (*loaded.contract.sha256, "contract.json"):
-        (copy / name).write_bytes((exported / name).read_bytes())
+    copy = shutil.copytree(exported, folder / "narrow")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         with_engines(case, artifact.read(copy), photographs)
@@ -155,8 +152,8 @@ def by_interface(tensor: Tensor, stream: int) -> SimpleNamespace:
     return SimpleNamespace(__cuda_array_interface__=shown, owner=tensor)
 
 
-def by_dlpack(tensor: Tensor, _stream: int) -> SimpleNamespace:
-    """And by nothing else that a tensor has."""
+def by_dlpack(tensor: Tensor, _stream: int) -> object:
+    """By DLPack, and by nothing else that a tensor has."""
     methods = {
         "__dlpack__": staticmethod(tensor.__dlpack__),
         "__dlpack_device__": staticmethod(tensor.__dlpack_device__),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import av
 import pytest
 
@@ -9,13 +11,16 @@ from sdk.errors import DecodeFailed
 from sdk.source import Settings
 from sdk.sources import video
 from sdk.video.complaints import broken
+from sdk.video.ends import within_packet
 from sdk.video.limits import VideoLimits
 from sdk.video.reader import Reader
 from tests.sdk.videos import make, noise
 
 COUNT = 12
+MPEG = {"codec": "mpeg2video", "clock": 25}
 VP8 = {"codec": "libvpx", "options": {"g": "4", "auto-alt-ref": "0"}}
 H264 = {"options": {"g": "4", "bf": "0", "sc_threshold": "0"}}
+ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 GAP = [*(index / 25 for index in range(6)), *(2 + index / 7 for index in range(6))]
 """Seconds, at a rate that varies."""
 
@@ -46,7 +51,9 @@ def spoil(path, start: int, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [("a.mkv", H264), ("a.webm", VP8), ("a.flv", H264)], ids=["mkv", "webm", "flv"]
+    ("name", "settings"),
+    [("a.mkv", H264), ("a.webm", VP8), ("a.flv", H264), ("a.ogv", VP8)],
+    ids=["mkv", "webm", "flv", "ogg"],
 )
 def test_frames_that_a_container_lost_are_an_error_at_the_end(tmp_path, rng, name, settings):
     path = make(tmp_path / name, noise(rng, COUNT), **settings)
@@ -56,6 +63,23 @@ def test_frames_that_a_container_lost_are_an_error_at_the_end(tmp_path, rng, nam
     assert 6 <= len(got) < COUNT
     assert "is damaged, and frames may be missing before its end: [" in error
     assert "\n  -> the frames that it gave without damage are good; fetch the whole file" in error
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "complaint"),
+    [
+        (2, b"\xff" * 4, "packet fragment position invalid 4294967295"), (7, b"\xff" * 4, "packet_obj_size -1 invalid"),
+        (6, b"\x07", "unexpected packet_replic_size of 7"), (15, b"\xff" * 2, "packet_frag_size is invalid (65535>"),
+    ],
+    ids=["offset", "size", "further fields", "length"],
+)  # fmt: skip
+def test_frames_that_a_wmv_lost_are_an_error_at_the_end(tmp_path, rng, place, content, complaint):
+    path = make(tmp_path / "a.wmv", noise(rng, COUNT), codec="wmv2")
+    parts = path.read_bytes().index(ASF_DATA) + 50
+    spoil(path, parts + 5 * 3200 + 12 + place, content)  # in the first piece of a frame that the sixth part holds
+    got, error = read(path)
+    assert 6 <= len(got) < COUNT
+    assert f"is damaged, and frames may be missing before its end: [asf] {complaint}" in error
 
 
 def test_what_comes_after_lost_frames_is_damaged_until_the_next_key_frame(tmp_path, rng):
@@ -94,7 +118,7 @@ def test_a_packet_that_is_spoilt_is_damage_or_an_error(tmp_path, rng, name):
     ("name", "settings"),
     [
         ("a.mkv", H264), ("a.webm", VP8), ("a.flv", H264), ("a.ts", H264), ("a.avi", {"codec": "mpeg4"}),
-        ("a.mp4", {**H264, "container": {"movflags": "faststart"}}),
+        ("a.mpg", MPEG), ("a.mp4", {**H264, "container": {"movflags": "faststart"}}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -114,13 +138,33 @@ def test_a_file_that_ends_within_a_frame_is_cut_off(tmp_path, rng, name, setting
         ("sound.flv", {"sound": "pcm_s16le"}), ("no-duration.flv", {"container": {"flvflags": "no_duration_filesize"}}),
         ("sound.mp4", {"sound": "aac"}), ("parts.mp4", {"container": {"movflags": "frag_keyframe+empty_moov"}}),
         ("sound.ts", {"sound": "mp2"}), ("offset.ts", {"container": {"output_ts_offset": "3600"}}),
-        ("ordered.ts", {"options": {"bf": "2"}}),
+        ("ordered.ts", {"options": {"bf": "2"}}), ("a.ogv", VP8), ("sound.mpg", {**MPEG, "sound": "mp2"}),
+        ("sound.wmv", {"codec": "wmv2", "sound": "pcm_s16le"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_sound_files_raise_nothing_and_lose_nothing(tmp_path, rng, name, settings):
     path = make(tmp_path / name, noise(rng, COUNT), times=GAP, **settings)
     assert read(path) == ([""] * COUNT, "")
+
+
+PACK, END = bytes.fromhex("000001ba 21"), bytes.fromhex("000001b9")
+PICTURES, FILLING = (bytes.fromhex(head) for head in ("000001e0 0003 0f0f0f", "000001be 0002 ffff"))
+
+
+@pytest.mark.parametrize(
+    ("tail", "is_within"),
+    [
+        (b"", False), (END, False), (END + bytes(5000), False), (bytes(20) + PICTURES, False), (FILLING, False),
+        (PACK.ljust(12, b"\0"), False), (b"\0\0\1\xba\x44".ljust(13, b"\0") + b"\xfa\xff\xff", False),
+        (bytes.fromhex("000001e0 0000 0f 000001b3"), False), (b"of no such stream", False),
+        (bytes(20) + PICTURES[:-1], True), (FILLING[:-1], True), (PACK, True), (PACK[:3], True), (END[:3], True),
+        (PICTURES[:4], True), (b"\0\0\1\xba\x44".ljust(13, b"\0") + b"\xfa\xff", True),
+    ],
+)  # fmt: skip
+def test_a_program_stream_is_walked_from_its_last_pictures_to_its_end(tail, is_within):
+    start = PACK.ljust(12, b"\0")
+    assert within_packet(io.BytesIO(start + PICTURES + tail), "mpeg", last=len(start)) == is_within
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,6 @@ from pathlib import Path
 import av
 import numpy as np
 
-CLOCK = 1000
-
 
 def make(
     path: Path,
@@ -24,16 +22,17 @@ def make(
     options: dict[str, str] | None = None,
     container: dict[str, str] | None = None,
     sound: str = "",
+    clock: int = 1000,
 ) -> Path:
     """Code RGB ``frames``, 25 a second or at ``times``; ``matrix`` 2 and ``color_range`` 0 name none.
 
-    ``sound`` is a codec, and three seconds of silence.
+    ``sound`` is a codec, and three seconds of silence. ``clock`` is what times count, ticks a second; MPEG-2 takes 25.
     """
     with av.open(str(path), "w", options=container or {}) as file:
         stream = file.add_stream(codec, rate=25, options={"crf": "12", **(options or {})})
         stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pix_fmt
         context = stream.codec_context
-        context.time_base, context.thread_count = Fraction(1, CLOCK), 1
+        context.time_base, context.thread_count = Fraction(1, clock), 1
         context.colorspace, context.color_range = matrix, color_range
         heard = file.add_stream(sound, rate=44100, layout="mono") if sound else None
         for index, frame in enumerate(frames):
@@ -41,8 +40,8 @@ def make(
             coded = picture.reformat(
                 format=pix_fmt, dst_colorspace=matrix if matrix != 2 else 5, dst_color_range=color_range or 1
             )
-            coded.pts = round(CLOCK * (times[index] if times else index / 25))
-            coded.time_base = Fraction(1, CLOCK)
+            coded.pts = round(clock * (times[index] if times else index / 25))
+            coded.time_base = Fraction(1, clock)
             file.mux(stream.encode(coded))
         file.mux(stream.encode(None))
         if heard is not None:
