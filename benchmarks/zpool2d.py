@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 JUDGED_CHANNELS = 2
 NEWER_OPSET = 22
 """From opset 19 on ONNX Runtime 1.31 computes AveragePool in a generic way, not in the vectorised one of opset 18,
-unless channels come in multiples of 16 (with AVX-512, else of 8), which it lays out in blocks: its
-``nchwc_transformer.cc``."""
+unless channels come in multiples of 16, which it lays out in blocks with AVX-512: its ``nchwc_transformer.cc``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
