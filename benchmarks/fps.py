@@ -67,13 +67,15 @@ def streams(result: Row) -> Iterator[dict[str, object]]:
 
 
 def remarks(result: Row) -> Iterator[str]:
-    """What did not run, or did not add up, and why."""
+    """What did not run, was not asked to, or did not add up, and why."""
     for name, why in result["absent"].items():
         yield f"Not run: {name} ({why})."
     for row in result["streams"]:
         if "failed" in row:
             frame = f"{row['width']}x{row['height']}, analysed as {row['network_width']}x{row['network_height']}"
             yield f"Not run: {row['run_by']} {row['precision']} at {frame} ({row['failed']})."
+    if result.get("left_out"):
+        yield f"Left out of this measurement: {', '.join(result['left_out'])}."
     for name in result["unaccounted"]:
         yield f"Not told by stages: {name}."
 

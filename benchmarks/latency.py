@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -56,6 +56,11 @@ def field(artifact: Artifact, torch_files: Path, *, threads: int) -> dict[str, E
         entries[f"imdl openvino {precision}"] = ("ours", ready)
         entries[f"imdl score only {precision}"] = ("ours", {**ready, "min_score": HARDLY})
     return {name: (load, {**options, "threads": threads}) for name, (load, options) in entries.items()}
+
+
+def of_words(entries: Mapping[str, Entry], words: Sequence[str]) -> dict[str, Entry]:
+    """The contenders that have one of ``words`` in their name; all where there are none."""
+    return {name: entry for name, entry in entries.items() if not words or any(word in name for word in words)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -221,9 +226,7 @@ def main(arguments: list[str] | None = None) -> None:
         seen = {} if lacking else rates("cpu", ("f32", "bf16"), threads=options.threads)
         facts = {} if lacking else json.loads((folder / FACTS).read_text(encoding="utf-8"))
         entries = field(artifact, folder, threads=options.threads)
-        chosen = {
-            key: entry for key, entry in entries.items() if not options.only or any(w in key for w in options.only)
-        }
+        chosen = of_words(entries, options.only)
         for height, width in options.size or SIZES:
             race = Race(chosen, (height, width), protocol)
             if lacking:

@@ -26,7 +26,7 @@ from benchmarks.bounds import least_s, rates
 from benchmarks.clip import Playback, play, synthesise
 from benchmarks.contenders import DETECTOR, FACTS, HOST_STAGES
 from benchmarks.entry import RESULTS, heading, write
-from benchmarks.latency import Entry, Protocol, Race, size, torch_side
+from benchmarks.latency import Entry, Protocol, Race, of_words, size, torch_side
 from benchmarks.measure import percentiles
 from benchmarks.turn import Turn, TurnFailed, times_of
 from kernels.area_shrink.reference import working_shape
@@ -86,7 +86,7 @@ def field(artifact: Artifact, torch_files: Path, setting: Setting, options: argp
         if precision == "f32" or options.device != "cpu":  # in low precision a CPU is left to the compiler
             entries[f"eager torch {precision}"] = ("eager", weights)
         entries[f"compiled torch {precision}"] = ("compiled", weights)
-    return {name: entry for name, entry in entries.items() if not options.only or any(w in name for w in options.only)}
+    return entries
 
 
 def rate(times_ms: Iterable[float], batch: int) -> dict[str, float | int]:
@@ -238,12 +238,14 @@ def measured(
 ) -> Iterator[dict[str, Any]]:
     """``result`` with more and more of what is measured, once after every setting and every stream."""
     seen = rates(options.device, options.precision, threads=options.threads)
-    result |= {"rates": seen, "rows": [], "streams": [], "absent": {}, "unaccounted": []}
+    result |= {"rates": seen, "rows": [], "streams": [], "absent": {}, "left_out": [], "unaccounted": []}
     options.work = sorted({setting.work for setting in settings(options)})
     lacking = torch_side(artifact.path, folder, options, plain=False)
     facts = {} if lacking else json.loads((folder / FACTS).read_text(encoding="utf-8"))
     for setting in settings(options):
-        race = Race(field(artifact, folder, setting, options), (setting.height, setting.width), _protocol(options))
+        everyone = field(artifact, folder, setting, options)
+        chosen = of_words(everyone, options.only)
+        race = Race(chosen, (setting.height, setting.width), _protocol(options))
         if lacking:
             race.absent = {key: lacking for key, (_, given) in race.entries.items() if str(folder) in str(given)}
         race.run(folder)
@@ -252,6 +254,7 @@ def measured(
         result["absent"] |= {
             f"{name} at {setting.name}": why.replace(str(folder), "") for name, why in race.absent.items()
         }
+        result["left_out"] = sorted({*result["left_out"], *everyone} - set(chosen))
         result["unaccounted"] = unaccounted(result["rows"])
         yield result
     for row in streamed(artifact, options, folder, result["rows"]) if options.frames else ():

@@ -23,6 +23,7 @@ def result(folder):
     model = toy.build(folder / "toy")
     options = ["--size", "128x96", "--working-size", "64", "--batch", "2", "1", "--frames", "6", "--rounds", "1"]
     options += ["--threads", "1", "--backend", "openvino", "--precision", "f32", "--calls", "3"]
+    options += ["--only", "imdl", "eager"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(throughput, "torch_side", lambda *_, **__: "no model named 'toy'")
         patch.setattr(throughput, "rates", lambda *_, **__: {"f32": {"flops_per_s": 1e12, "bytes_per_s": 1e10}})
@@ -34,6 +35,10 @@ def test_every_setting_has_a_row_with_the_size_that_the_network_sees(result):
     seen = [(row["batch"], row["network_width"], row["network_height"]) for row in result["rows"]]
     assert seen == [(2, 64, 48), (1, 64, 48)]
     assert {row["run_by"] for row in result["rows"]} == {"imdl openvino"}
+
+
+def test_who_was_left_out_is_named(result):
+    assert result["left_out"] == ["compiled torch f32"]
 
 
 def test_three_figures_stand_beside_each_other(result):
@@ -57,7 +62,7 @@ def test_the_stream_is_played_from_end_to_end(result):
 
 def test_torch_that_does_not_know_the_model_is_absent_with_the_reason(result):
     assert result["absent"]["eager torch f32 at 128x96@64 x1"] == "no model named 'toy'"
-    assert result["absent"]["compiled torch f32 at 128x96@64 x2"] == "no model named 'toy'"
+    assert result["absent"]["eager torch f32 at 128x96@64 x2"] == "no model named 'toy'"
 
 
 def test_a_working_size_that_changes_nothing_is_left_out():
@@ -159,10 +164,12 @@ def test_of_a_batch_what_is_done_for_each_frame_is_added_up():
 def test_a_stream_that_failed_is_told_and_has_no_row():
     row = {"run_by": "imdl stream openvino", "precision": "bf16", "failed": "no bf16", **Setting(8, 16, 0, 1).row()}
     result = {"rows": [], "streams": [row], "absent": {"eager torch f32 at 16x8@0 x1": "no torch"}, "unaccounted": []}
+    result["left_out"] = ["compiled torch bf16", "compiled torch f32"]
     assert list(fps.streams(result)) == []
     assert list(fps.remarks(result)) == [
         "Not run: eager torch f32 at 16x8@0 x1 (no torch).",
         "Not run: imdl stream openvino bf16 at 16x8, analysed as 16x8 (no bf16).",
+        "Left out of this measurement: compiled torch bf16, compiled torch f32.",
     ]
 
 
