@@ -139,9 +139,11 @@ def _megapixels(row: Row) -> float:
 
 
 def main() -> None:
-    """Draw every committed result."""
+    """Draw every committed result of more than one size: one point is no curve."""
     for file in sorted(RESULTS.glob("throughput-*.json")):
-        print(draw(json.loads(file.read_text(encoding="utf-8")), file.with_suffix(".png")))
+        result = json.loads(file.read_text(encoding="utf-8"))
+        if len({_megapixels(row) for row in result["rows"]}) > 1:
+            print(draw(result, file.with_suffix(".png")))
 
 
 if __name__ == "__main__":
