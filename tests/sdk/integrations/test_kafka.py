@@ -346,11 +346,10 @@ def test_nothing_is_lost_or_repeated_when_a_consumer_joins_and_another_leaves(cl
 
     told, stop = [Told([]), Told([])], [threading.Event(), threading.Event()]
     examiners = [Examines(lambda data: time.sleep(0.02)), Examines(lambda data: time.sleep(0.01))]
-    # The cluster waits a second less than this for who has to finish and join anew, and then does without him.
-    patient = {"session.timeout.ms": "6000", "heartbeat.interval.ms": "200"}
+    quick = {"session.timeout.ms": "2500", "heartbeat.interval.ms": "200"}  # each new round takes a second less
     threads = []
     for examiner, each, asked in zip(examiners, told, stop, strict=True):
-        running = consumption(cluster, examiner, each, group="shared", bounds=Bounds(), properties=patient)
+        running = consumption(cluster, examiner, each, group="shared", bounds=Bounds(), properties=quick)
         threads.append(threading.Thread(target=running.run, args=("shared",), kwargs={"stop": asked.is_set}))
     send()  # which makes the topic
     for thread, each in zip(threads, told, strict=True):
