@@ -100,7 +100,7 @@ def choose(artifact: Artifact, *, device: str = "auto", backend: str | None = No
             f"{precision} is not offered here:{why}" if precision in allowed else unshown,
             remedy=f'use precision="auto" or one of: {", ".join(sorted(runnable))}',
         )
-    another = "name another backend, or none; what each one lacks here says: imdl doctor" if backend else ""
+    another = "name another backend or device, or neither; what each lacks here says: imdl doctor" if backend else ""
     if device == "cuda":
         remedy = another or 'use device="auto" or device="cpu"'
         raise DeviceUnavailable(f"{artifact.name} cannot run on cuda:{why}", remedy=remedy)

@@ -104,9 +104,11 @@ def test_nothing_installed_names_the_extra(loaded, monkeypatch):
 
 def test_of_a_backend_that_was_named_and_has_reasons_against_it_another_is_advised(loaded, monkeypatch):
     patch(monkeypatch, "openvino", reasons={"cuda": ["no driver"], "cpu": ["not on cpu"]})
-    words = r"cuda: no driver\n  openvino on cpu: not on cpu\n  -> name another backend, or none; .*: imdl doctor$"
-    with pytest.raises(BackendUnavailable, match=words):
+    advice = r"\n  -> name another backend or device, or neither; .*: imdl doctor$"
+    with pytest.raises(BackendUnavailable, match=r"cuda: no driver\n  openvino on cpu: not on cpu" + advice):
         backends.choose(loaded, backend="openvino")
+    with pytest.raises(DeviceUnavailable, match="no driver" + advice):
+        backends.choose(loaded, backend="openvino", device="cuda")
 
 
 def test_fp16_is_refused_where_no_backend_offers_it_and_never_recommended(loaded, monkeypatch):
