@@ -1,16 +1,8 @@
-"""The Kafka consumer: what it promises, against a consumer that tells what was asked of it and against a cluster."""
+"""The Kafka consumer: what it promises, against a consumer that tells what was asked of it, and imdl consume."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -19,93 +11,9 @@ pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed"
 
 from sdk import __main__ as cli
 from sdk.errors import BadSetting, BrokerFailed, RunFailed
-from sdk.evidence.chain import check_chain
 from sdk.integrations import brokers
 from sdk.integrations.kafka import COMMITS_IN_A_ROW, IN_A_ROW, Bounds, Consumption
-from sdk.policy import Policy, Thresholds
-from tests.sdk.files import saved, scene
-
-POLICY = Policy(name="any", version=1, sha256="0" * 64, thresholds={"default": Thresholds()})
-
-
-@dataclasses.dataclass
-class Message:
-    """As the client's, as far as it is asked."""
-
-    content: bytes | None
-    number: int
-    problem: object = None
-
-    def topic(self) -> str:
-        return "uploads"
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return self.number
-
-    def value(self) -> bytes | None:
-        return self.content
-
-    def key(self) -> bytes | None:
-        return None
-
-    def headers(self) -> list:
-        return []
-
-    def error(self) -> object:
-        return self.problem
-
-
-class Told:
-    """A consumer, an output and a sender that write down what happens, in its order."""
-
-    def __init__(self, messages: list[Message]) -> None:
-        self.messages, self.events, self.offsets, self.dead = messages, [], [], []
-
-    def subscribe(self, topics, *, on_assign, **callbacks) -> None:
-        on_assign(self, [])
-
-    def incremental_assign(self, partitions) -> None: ...
-
-    def poll(self, seconds: float) -> Message | None:
-        return self.messages.pop(0) if self.messages else time.sleep(0.01)
-
-    def commit(self, *, offsets, asynchronous: bool) -> list:
-        self.events.append("commit")
-        self.offsets += [each.offset for each in offsets]
-        return offsets
-
-    def close(self) -> None: ...
-
-    def write(self, record, *, key: str, headers) -> bool:
-        self.events.append(f"write {headers['source']}")
-        return True
-
-    def flush(self) -> None:
-        self.events.append("flush")
-
-    def send(self, topic, value, *, key, headers) -> None:
-        self.dead.append((topic, value, dict(headers)))
-
-
-class Examines:
-    """An examiner whose answer is given for each file."""
-
-    policy, shadow, analyzers = POLICY, None, {}
-
-    def __init__(self, answer) -> None:
-        self.answer, self.calls = answer, []
-
-    def examine(self, data: bytes, *, content: str):
-        self.policy.at(content)
-        self.calls.append(data)
-        self.answer(data)
-        return type("Examination", (), {"record": {"file": data.decode()}})
-
-
-def nothing(data: bytes) -> None: ...
+from tests.sdk.integrations.consumers import Examines, Message, Told, files, nothing
 
 
 def consumed(told: Told, examiner: Examines, **settings) -> Consumption:
@@ -260,11 +168,6 @@ def test_bounds_are_checked():
         Bounds(max_inflight=0)
 
 
-def files(count: int) -> list[bytes]:
-    rng = np.random.default_rng(11)
-    return [saved(scene(rng, 70, 90, high=200), "PNG") for _ in range(count)]
-
-
 def test_imdl_consume_answers_each_file_and_buries_what_is_none(cluster, toy_path, policy_path, capsys):
     first, second = files(2)
     cluster.send("in", first, key=b"upload-1")
@@ -301,99 +204,3 @@ def test_a_video_holds_up_those_behind_it_no_longer_than_it_may(cluster, toy_pat
     assert cli.main([*told, "1e-9"]) == 0
     video, picture = (json.loads(line) for line in out.read_text().splitlines())
     assert (video["video"]["frames"], video["error"]["type"], picture["error"]) == (1, "LimitExceeded", None)
-
-
-def until(condition, *, every: float = 0.05) -> None:
-    """Wait for what comes within seconds, and within minutes where the machine is starved."""
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(every)
-
-
-def consumption(cluster, examiner, output, *, group: str, bounds: Bounds, properties=None) -> Consumption:
-    consumer, sender = brokers.clients(cluster.brokers, group=group, properties=properties)
-    return Consumption(examiner, output, consumer=consumer, dead_letters=(sender, "dead"), bounds=bounds)
-
-
-def test_a_slow_machine_takes_no_more_than_it_may_and_keeps_its_place(cluster):
-    """While everything stands still for longer than a member may be silent, none is taken and none is lost."""
-    for number in range(10):
-        cluster.send("slow", b"%d" % number)
-    go, told = threading.Event(), Told([])
-    examiner = Examines(lambda data: go.wait(60) or None)
-    patience = {"max.poll.interval.ms": "2500", "session.timeout.ms": "2500", "heartbeat.interval.ms": "200"}
-    bounds = Bounds(max_inflight=4)
-    running = consumption(cluster, examiner, told, group="slow", bounds=bounds, properties=patience)
-    thread = threading.Thread(target=running.run, args=("slow",), kwargs={"stop": lambda: False, "idle_s": 2})
-    thread.start()
-    until(lambda: running._paused)
-    time.sleep(3)  # longer than the 2.5 s
-    in_hand = len(running._taken)
-    go.set()
-    thread.join(60)
-    assert in_hand == 4
-    assert sorted(examiner.calls, key=int) == [b"%d" % number for number in range(10)]
-    assert cluster.lag("slow", "slow") == 0
-
-
-def test_nothing_is_lost_or_repeated_when_a_consumer_joins_and_another_leaves(cluster):
-    sent = itertools.count()
-
-    def send() -> None:
-        number = next(sent)
-        cluster.send("shared", b"%d" % number, partition=number % 4)
-
-    told, stop = [Told([]), Told([])], [threading.Event(), threading.Event()]
-    examiners = [Examines(lambda data: time.sleep(0.02)), Examines(lambda data: time.sleep(0.01))]
-    quick = {"session.timeout.ms": "2500", "heartbeat.interval.ms": "200"}  # each new round takes a second less
-    threads = []
-    for examiner, each, asked in zip(examiners, told, stop, strict=True):
-        running = consumption(cluster, examiner, each, group="shared", bounds=Bounds(), properties=quick)
-        threads.append(threading.Thread(target=running.run, args=("shared",), kwargs={"stop": asked.is_set}))
-    send()  # which makes the topic
-    for thread, each in zip(threads, told, strict=True):
-        thread.start()
-        until(lambda each=each: send() or each.events)  # there is always something to share
-    for _ in range(8):
-        send()
-    stop[0].set()
-    threads[0].join(60)
-    until(lambda: cluster.lag("shared", "shared") == 0)
-    stop[1].set()
-    threads[1].join(60)
-    sources = [event for each in told for event in each.events if event.startswith("write")]
-    assert len(sources) == len(set(sources)) == next(sent)
-    assert all(any(event.startswith("write") for event in each.events) for each in told)
-
-
-def test_killed_at_any_moment_it_has_every_record_once_in_the_end(cluster, toy_path, policy_path, tmp_path):
-    for data in files(24):
-        cluster.send("killed", data)
-    out, properties = tmp_path / "records.jsonl", tmp_path / "client.properties"
-    properties.write_text("session.timeout.ms=2500\nheartbeat.interval.ms=200\n")
-    options = ["--model", toy_path, "--policy", policy_path, "--properties", properties, "--out", out]
-    where = ["--brokers", cluster.brokers, "--topic", "killed", "--group", "killed"]
-    command = [sys.executable, "-m", "sdk", "consume", *where, *options]
-    first = subprocess.Popen([str(part) for part in command])
-    until(lambda: out.exists() and out.read_bytes().count(b"\n") >= 3, every=0.002)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    between = out.read_bytes().count(b"\n")
-    second = subprocess.run([str(p) for p in [*command, "--idle", 2]], capture_output=True, text=True, check=False)
-    assert second.returncode == 0, second.stderr
-    lines = out.read_text("ascii").splitlines()
-    check_chain(lines)
-    assert between < len(lines) == len({json.loads(line)["input"]["sha256"] for line in lines}) == 24
-
-
-def test_sigterm_ends_it_with_what_was_begun_committed(cluster, toy_path, policy_path):
-    for data in files(3):
-        cluster.send("ended", data)
-    options = ["--model", toy_path, "--policy", policy_path, "--to", "ended-records", "--group", "ended"]
-    command = [sys.executable, "-m", "sdk", "consume", "--brokers", cluster.brokers, "--topic", "ended", *options]
-    running = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
-    until(lambda: cluster.lag("ended", "ended") == 0)
-    os.kill(running.pid, signal.SIGTERM)
-    said, _ = running.communicate(timeout=60)
-    assert (running.returncode, json.loads(said)["examined"]) == (0, 3)
