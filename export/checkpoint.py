@@ -49,7 +49,7 @@ def trainable(artifact: Artifact, photographs: Iterable[Frame]) -> Detector:
         ParityFailed: The result does not answer as the artifact does.
     """
     frozen = thaw(artifact)
-    detector = models.create(artifact.contract.model, **artifact.contract.settings).eval()
+    detector = models.restored(artifact.contract.model, artifact.contract.settings).eval()
     state, known, folded = detector.state_dict(), frozen.state_dict(), list(pairs(detector))
     norms = [name for name, module in detector.named_modules() if isinstance(module, nn.BatchNorm2d)]
     frames = list(photographs)

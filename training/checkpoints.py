@@ -13,7 +13,7 @@ from torch import Tensor
 
 from training import keras_weights
 from training.errors import ForeignWeights, UnknownName
-from training.models import create
+from training.models import create, restored
 from training.nn.detector import Detector
 
 log = logging.getLogger("imdl.training")
@@ -146,7 +146,7 @@ def load(file: Path, *, model: str | None = None) -> Detector:
     if missing:
         raise ValueError(f"{file} lacks {missing}\n  -> give a checkpoint written by python -m training fit")
     _check_model(file, content["model"], wanted=model)
-    detector = create(content["model"], **content["settings"])
+    detector = restored(content["model"], content["settings"])
     detector.load_state_dict(content["state"], strict=True)
     return detector
 

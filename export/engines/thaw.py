@@ -25,7 +25,7 @@ def thaw(artifact: Artifact) -> Detector:
     What the exporter merged or left out is guessed: whether rightly is for :func:`export.engines.gate.thawed_row`.
     """
     terms = artifact.contract
-    detector = models.create(terms.model, **terms.settings).eval()
+    detector = models.restored(terms.model, terms.settings).eval()
     detector.citation = terms.citation
     frozen = freeze(detector)
     stored = _stored(artifact)

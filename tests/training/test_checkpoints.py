@@ -149,6 +149,16 @@ def test_ours_come_back_as_they_were(tmp_path: Path) -> None:
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
+def test_what_an_older_file_does_not_tell_is_as_it_was(tmp_path: Path) -> None:
+    """Not as the variant has it now: a score of another meaning would look like any other."""
+    checkpoints.save(tmp_path / "model.pt", "mantranet-lite", models.create("mantranet-lite", score="mean"))
+    content = checkpoints.read(tmp_path / "model.pt")
+    del content["settings"]["score"]
+    torch.save(content, tmp_path / "older.pt")
+    assert checkpoints.load(tmp_path / "older.pt").settings["score"] == "mean"
+    assert models.create("mantranet-lite").settings["score"] == "weighted"
+
+
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     checkpoints.save(tmp_path / "model.pt", "psccnet-lite", models.create("psccnet-lite", grid=32))
     with pytest.raises(ValueError, match="holds weights of psccnet-lite, not of psccnet\n  -> name psccnet-lite"):

@@ -156,16 +156,18 @@ def test_autocast_leaves_the_first_layer_and_the_projection_in_full_precision(na
 
 @pytest.mark.parametrize("halvings", [0, 3])
 @pytest.mark.parametrize("size", [(1, 1), (2, 90), (31, 31), (33, 47)])
-def test_any_size_and_the_score_is_the_mean(size: tuple[int, int], halvings: int, rng: np.random.Generator) -> None:
-    detector = models.create("mantranet", body="table5", halvings=halvings).eval()
+@pytest.mark.parametrize("score", ["mean", "weighted"])
+def test_any_size_and_its_score(size: tuple[int, int], halvings: int, score: str, rng: np.random.Generator) -> None:
+    detector = models.create("mantranet", body="table5", halvings=halvings, score=score).eval()
     frame = torch.from_numpy(rng.integers(0, 256, (2, *size, 3), dtype=np.uint8))
     with torch.inference_mode():
-        heatmap, score = detector(frame)
+        heatmap, found = detector(frame)
         mask = torch.sigmoid(detector.logits(frame).masks[0])
+    expected = mask.mean((1, 2)) if score == "mean" else (mask**2).mean((1, 2)) / mask.mean((1, 2))
     assert heatmap.shape == (2, *size)
     assert ((heatmap >= 0) & (heatmap <= 1)).all()
     assert mask.shape == (2, *(-(-side // 2**halvings) for side in size))
-    torch.testing.assert_close(score, mask.mean((1, 2)), atol=1e-6, rtol=0)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
     if not halvings:
         torch.testing.assert_close(heatmap, mask)
 
@@ -275,6 +277,7 @@ def test_a_step_of_training_moves_everything_and_constraints_hold_after_it() -> 
         ({"windows": "7,15"}, "windows is '7,15'\n  -> write sides in px with dashes"),
         ({"windows": "7-16"}, r"windows are \(7, 16\) px\n  -> use odd sides"),
         ({"free": 0}, "free is 0\n  -> use at least 1 free filter"),
+        ({"score": "most"}, "score is 'most'\n  -> use 'mean', as in the paper, or 'weighted'"),
         ({"halvings": 4}, "halvings is 4\n  -> use 0, as in the paper, or up to 3"),
     ],
 )

@@ -5,6 +5,7 @@ A module may also name ``VARIANTS``: models of their own that are settings of it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -23,6 +24,16 @@ def names() -> list[str]:
 def create(name: str, **settings: object) -> Detector:
     """Build the model ``name`` with fresh weights; ``settings`` are fields of its ``Config``."""
     return _find(name)[0].build(config(name, **settings))
+
+
+def restored(name: str, settings: Mapping[str, object]) -> Detector:
+    """Build the model ``name`` with the ``settings`` that a file tells.
+
+    Those that it does not tell are younger than the file, and are what they were before there were such: the defaults
+    of ``Config``, also of a variant that has others by now.
+    """
+    module, _ = _find(name)
+    return module.build(module.Config(**checked(module.Config, settings, of=name)))
 
 
 def config(name: str, **settings: object) -> object:

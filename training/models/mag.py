@@ -6,8 +6,8 @@ G_A, which ships; the retoucher and the two discriminators stay in training (:mo
 
 The defaults are the paper's: one channel per class, ten classes. Where we differ from it: the last function is the
 sigmoid of these logits, which is the paper's tanh of half of them brought to [0, 1]; borders as in
-:mod:`training.nn.unet_uc`. The paper has no score of a frame. Ours is the mean of the heatmap weighted by the heatmap,
-``mean(p^2) / mean(p)``: the probability at a pixel drawn where manipulation is suspected, whatever the region's size.
+:mod:`training.nn.unet_uc`. The paper has no score of a frame. Ours is the mean of the heatmap weighted by the heatmap
+(:func:`training.nn.scores.weighted`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
+from training.nn import scores
 from training.nn.deeplab import FrameNorm, bare, block, kaiming
 from training.nn.detector import Detector
 from training.nn.folding import fold
 from training.nn.unet_uc import DoublingConv, UNetUC, see_traces
 
 CITATION = "Kniaz, Knyaz, Remondino: The Point Where Reality Meets Fantasy (MAG), NeurIPS 2019"
-SCORE_FLOOR = 1e-4
-"""The score is kept this far from 0 and 1 where its logit is taken."""
 DEEPEST = 12
 
 
@@ -142,13 +141,8 @@ class Annotator(nn.Module):
         return [features[0][:, :1]]
 
     def conclude(self, mask: Tensor) -> Tensor:
-        """Mask logits to class logits ``[N, 2]``: 0, and the logit of the heatmap's mean weighted by itself."""
-        probability = torch.sigmoid(mask.float())
-        # Row by row: over all pixels of a large frame at once, a runtime that adds one by one is off by 1e-4.
-        of_squares, plain = (values.mean(3).mean((1, 2)) for values in (probability.square(), probability))
-        weighted = of_squares / plain.clamp(min=SCORE_FLOOR)
-        logit = torch.logit(weighted, eps=SCORE_FLOOR)
-        return torch.stack([torch.zeros_like(logit), logit], dim=1)
+        """Mask logits to class logits (:func:`training.nn.scores.weighted`)."""
+        return scores.weighted(mask)
 
     def simplified(self) -> Annotator:
         """:func:`simplified`."""

@@ -6,7 +6,8 @@ of Image Forgeries With Anomalous Features", CVPR 2019; the authors' public mode
 Where the two differ, the defaults are the released weights': widths of figure 2 (``body="table5"`` for the table),
 absolute Z-scores (``magnitude=False`` for equations 2 to 7), windows from near to far (``order="far-to-near"`` for the
 text of section 4.1), and a floor of 1e-6 + w under the deviation where equation 5 has 1e-5. The deviation is the
-frame's for every window, as equation 4 has it. The score of a frame is the mean of its heatmap (section 5.1).
+frame's for every window, as equation 4 has it. The score of a frame is the mean of its heatmap (section 5.1), or with
+``score="weighted"``, which is ours, that mean weighted by the heatmap: a small forgery in a large frame then counts.
 
 Where we differ: the projection comes before the division by the traces' length, which is one number per pixel, so that
 256 normalised channels are never written; see also :class:`training.nn.residuals.CombinedConv`.
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels.zpool2d.functional import check_windows, statistics, zpool2d, zscores
+from training.nn import scores
 from training.nn.convlstm import ConvLSTM
 from training.nn.detector import Detector
 from training.nn.precision import full_precision
@@ -34,6 +36,7 @@ Step = TypeVar("Step")
 
 CITATION = "Wu, AbdAlmageed, Natarajan: ManTra-Net, CVPR 2019, doi:10.1109/CVPR.2019.00977"
 UNITS = 8
+SCORES = {"mean": scores.mean, "weighted": scores.weighted}
 KERNEL = 7
 """Side of the kernels that judge Z-scores, px."""
 STD_FLOOR = 1e-6
@@ -44,8 +47,6 @@ HEADROOM = 2.0**-6
 """By so much traces are smaller in a simplified network than as they were learned."""
 NEARLY = 1 - 2.0**-10
 """Share of what rounding forgives that is made use of at most: with all of it a number may be rounded to the next."""
-PROBABILITY_FLOOR = 1e-6
-"""A mean probability is kept this far from 0 and 1 where its logit is taken."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +71,8 @@ class Config:
     """Absolute Z-scores, as released; False keeps their sign, as in the paper."""
     order: Literal["near-to-far", "far-to-near"] = "near-to-far"
     """Whether the smallest window is judged first, as released, or the frame."""
+    score: Literal["mean", "weighted"] = "mean"
+    """How a frame's score is read off its heatmap."""
 
     def __post_init__(self) -> None:
         if self.body not in BODIES or self.order not in {"near-to-far", "far-to-near"}:
@@ -86,6 +89,8 @@ class Config:
             raise ValueError(f"channels is {self.channels}\n  -> use at least 1, 64 in the released model")
         if self.free < 1:
             raise ValueError(f"free is {self.free}\n  -> use at least 1 free filter, 4 in the released model")
+        if self.score not in SCORES:
+            raise ValueError(f"score is {self.score!r}\n  -> use 'mean', as in the paper, or 'weighted'")
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -93,7 +98,7 @@ class Config:
         return tuple(int(side) for side in self.windows.split("-"))
 
 
-VARIANTS = {"mantranet-lite": {"body": "lite", "channels": 32, "halvings": 3, "magnitude": False}}
+VARIANTS = {"mantranet-lite": {"body": "lite", "channels": 32, "halvings": 3, "magnitude": False, "score": "weighted"}}
 """Models of their own that are settings of this one."""
 
 
@@ -211,10 +216,8 @@ class ManTraNet(nn.Module):
         return self.head(self.lstm(self.zpool.given(maps[0], mean, variance)))
 
     def conclude(self, mask: Tensor) -> Tensor:
-        """Mask logits to class logits ``[N, 2]``: 0, and the logit of the mean probability."""
-        probability = torch.sigmoid(mask[:, 0].float()).mean(2).mean(1)[:, None]
-        logit = torch.logit(probability, eps=PROBABILITY_FLOOR)
-        return torch.cat([torch.zeros_like(logit), logit], dim=1)
+        """Mask logits to class logits ``[N, 2]``, as ``score`` says (:mod:`training.nn.scores`)."""
+        return SCORES[self.config.score](mask)
 
     def simplified(self) -> ManTraNet:
         """:func:`simplified`."""
