@@ -30,6 +30,14 @@ class Simplifiable(Protocol):
         """A copy for inference."""
 
 
+@runtime_checkable
+class Rounding(Protocol):
+    """A layer that knows better than number by number how its weights are to become fp16 values."""
+
+    def round_to_halves(self) -> None:
+        """In place."""
+
+
 def freeze(detector: Detector) -> Detector:
     """A copy for inference: batch normalisation folded into convolutions, parameters rounded to fp16 values.
 
@@ -41,6 +49,9 @@ def freeze(detector: Detector) -> Detector:
         frozen.net = frozen.net.simplified()
     frozen.requires_grad_(requires_grad=False)
     fold(frozen)
+    for module in frozen.net.modules():
+        if isinstance(module, Rounding):
+            module.round_to_halves()
     for parameter in frozen.net.parameters():
         parameter.copy_(parameter.half().float())
     return frozen

@@ -73,11 +73,11 @@ class First(nn.Module):
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
-        self.extractor = detector.net.extractor
+        self.detector = detector
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The first layer's residuals."""
-        return channels_last(self.extractor.residuals(unit_range(pixels, pixels.dtype)))
+        return channels_last(self.detector.net.extractor.residuals(self.detector.prepared(pixels)))
 
 
 class FromFirst(nn.Module):

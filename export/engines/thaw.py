@@ -16,6 +16,7 @@ from sdk.errors import ArtifactInvalid
 from training import models
 from training.nn.detector import Detector
 
+REMEDY = "export the model again with this version, from the checkpoint that it was made of"
 NOT_STAGES = frozenset({"whole", "ops"})
 
 
@@ -44,7 +45,13 @@ def thaw(artifact: Artifact) -> Detector:
     if absent:
         raise ArtifactInvalid(
             f"{artifact.name} does not hold these weights of {terms.model} under their names: {', '.join(absent[:5])}",
-            remedy="export the model again with this version",
+            remedy=REMEDY,
+        )
+    if unknown := [name for name in stored if name.endswith((".weight", ".bias")) and name not in frozen.state_dict()]:
+        raise ArtifactInvalid(
+            f"{artifact.name} holds weights that {terms.model} has no more: "
+            + ", ".join(name.removeprefix("net.") for name in unknown[:5]),
+            remedy=REMEDY,
         )
     frozen.calibration.copy_(torch.tensor(_calibration(artifact.file("rest"))))
     return frozen

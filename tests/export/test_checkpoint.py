@@ -13,11 +13,12 @@ from export import checkpoint, parity
 from export.checkpoint import trainable
 from export.commands import main
 from export.engines import gate
+from export.engines import thaw as thaw_module
 from export.engines.thaw import thaw
 from export.freeze import freeze
 from sdk import artifact
 from sdk.artifact import SHIPPED
-from sdk.errors import BadSetting, ParityFailed
+from sdk.errors import ArtifactInvalid, BadSetting, ParityFailed
 from training import checkpoints, models
 from training.models import mag
 from training.nn.folding import pairs, unfold
@@ -34,12 +35,24 @@ def test_normalisation_comes_back_and_the_function_stays(exported, photographs):
     torch.testing.assert_close(trained, settled, atol=1e-3, rtol=0)
 
 
-def test_what_was_rounded_twice_is_rounded_to_the_artifact_again(photographs, monkeypatch):
-    """As halves, mantranet-lite's first filters and their biases disagree; exported, they are these halves again.
+def test_what_was_simplified_is_the_artifact_again(photographs):
+    """What mantranet-lite is trained on from answers as it does, and has its halves once it is exported again."""
+    loaded = artifact.read(SHIPPED / "mantranet-lite")
+    frames = [photograph[:96, :128] for photograph in photographs]
+    detector = trainable(loaded, frames)
+    kept, again = thaw(loaded).net.state_dict(), freeze(detector).net.state_dict()
+    assert kept.keys() == again.keys()
+    assert not [name for name, value in kept.items() if not torch.equal(again[name], value)]
+    with torch.no_grad():
+        settled = detector.eval()(torch.from_numpy(np.stack(frames)))[0]
+        trained = detector.train()(torch.from_numpy(np.stack(frames)))[0]
+    assert settled.std() > 0.01
+    torch.testing.assert_close(trained, settled, atol=1e-3, rtol=0)
 
-    By how much depends on the weights that ship: the first comparison is given no budget, so that there is a second.
-    """
-    loaded, rows, require = artifact.read(SHIPPED / "mantranet-lite"), [], checkpoint.require
+
+def test_what_was_rounded_apart_is_compared_once_it_is_rounded_again(photographs, monkeypatch):
+    """By how much depends on the weights that ship: the first comparison is given no budget, so that there are more."""
+    rows, require = [], checkpoint.require
     monkeypatch.setattr(checkpoint, "require", lambda found, **say: (rows.extend(found), require(found, **say)))
     compared, budgets = gate.thawed_row, iter([0.0])
 
@@ -48,18 +61,26 @@ def test_what_was_rounded_twice_is_rounded_to_the_artifact_again(photographs, mo
         return replace(row, budget=next(budgets, row.budget))
 
     monkeypatch.setattr(gate, "thawed_row", without_budget)
-    frames = [photograph[:96, :128] for photograph in photographs]
-    detector = trainable(loaded, frames)
+    trainable(artifact.read(SHIPPED / "mag-lite"), [photographs[0][:96, :128]])
     assert [row.case for row in rows] == ["weights of the artifact", "weights folded and rounded"]
-    kept, again = thaw(loaded).net.state_dict(), freeze(detector).net.state_dict()
-    bias, free = "extractor.first.bias", detector.net.config.free
-    assert torch.equal(again.pop(bias)[:free], kept.pop(bias)[:free])  # of the others it is zero but for rounding
-    assert not [name for name, value in kept.items() if not torch.equal(again[name], value)]
-    with torch.no_grad():
-        settled = detector.eval()(torch.from_numpy(np.stack(frames)))[0]
-        trained = detector.train()(torch.from_numpy(np.stack(frames)))[0]
-    assert settled.std() > 0.01
-    torch.testing.assert_close(trained, settled, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_an_artifact_with_other_weights_is_refused(missing, monkeypatch):
+    """As one that another version exported, whose network had another first layer."""
+    loaded, name = artifact.read(SHIPPED / "mantranet-lite"), "net.extractor.first.weight"
+    stored = thaw_module._stored(loaded)
+    value = stored.pop(name) if missing else stored[name]
+    if not missing:
+        stored["net.extractor.first.bias"] = value[:, 0, 0, 0]
+    monkeypatch.setattr(thaw_module, "_stored", lambda _: stored)
+    told = (
+        "does not hold these weights of mantranet-lite under"
+        if missing
+        else "holds weights that mantranet-lite has no more"
+    )
+    with pytest.raises(ArtifactInvalid, match=rf"{told}.*extractor\.first\.[\s\S]*export the model again"):
+        thaw(loaded)
 
 
 def test_statistics_are_those_of_the_frames(exported, photographs):

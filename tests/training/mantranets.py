@@ -7,6 +7,7 @@ import torch
 
 from training import models
 from training.models.mantranet import ManTraNet
+from training.nn.residuals import constrain_bayar
 
 SETTINGS = [
     {},
@@ -36,3 +37,17 @@ def network(**settings: object) -> ManTraNet:
 def unit(frame: np.ndarray) -> torch.Tensor:
     """A frame, uint8 [H, W, 3], as the network takes it."""
     return torch.from_numpy(frame.transpose(2, 0, 1)[None] / 255)
+
+
+def levels(frame: np.ndarray) -> torch.Tensor:
+    """A frame, uint8 [H, W, 3], as a simplified network takes it."""
+    return torch.from_numpy(frame.transpose(2, 0, 1)[None].astype(np.float64))
+
+
+def grown_bayar(seed: int, largest: float) -> torch.Tensor:
+    """Bayar's filters as after long training, of either sign and about as large as that, float32 [3, 3, 5, 5]."""
+    weight = torch.randn(3, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
+    weight[..., 2, 2] = 0
+    weight -= (weight.sum((2, 3), keepdim=True) - weight.abs().amax((2, 3), keepdim=True) / largest) / 24
+    constrain_bayar(weight)
+    return weight

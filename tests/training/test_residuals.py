@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.nn.residuals import CombinedConv, constrain_bayar, srm
+from tests.training.mantranets import grown_bayar
+from training.nn.residuals import CombinedConv, WholeStepsConv, constrain_bayar, in_whole_steps, srm
 
 
 def test_srm_filters_are_zero_sum_one_colour_each_and_kernel_major() -> None:
@@ -57,3 +58,39 @@ def test_all_filters_in_their_order(rng: np.random.Generator) -> None:
 def test_flat_surfaces_leave_nothing_behind_the_high_pass_filters() -> None:
     y = CombinedConv(4)(torch.full((1, 3, 8, 8), 0.7))
     torch.testing.assert_close(y[:, 4:], torch.zeros_like(y[:, 4:]), atol=1e-5, rtol=0)
+
+
+@given(seed=st.integers(0, 1000), largest=st.floats(1, 2000), scale=st.sampled_from([1.0, 1 / 128, 2.0**-20]))
+def test_whole_steps_cancel_as_before_and_stay_near(seed: int, largest: float, scale: float) -> None:
+    weight = scale * torch.cat([grown_bayar(seed, largest), srm() * 12])
+    rounded = in_whole_steps(weight)
+    assert torch.equal(rounded.half().float(), rounded)
+    assert (rounded.double().sum((2, 3)) == 0).all()
+    of_filter = weight.abs().sum((1, 2, 3), keepdim=True)
+    assert ((rounded - weight).abs() <= (of_filter / 2**14).clamp(min=2.0**-23)).all()
+    assert torch.equal(in_whole_steps(rounded), rounded)
+    if scale > 2.0**-20:
+        assert torch.equal(rounded[3:], weight[3:])  # SRM's are whole numbers
+
+
+@given(seed=st.integers(0, 1000), level=st.sampled_from([255, 0, 127]))
+def test_whole_steps_are_summed_exactly_in_any_order(seed: int, level: int) -> None:
+    """Next to saturation every partial sum is as large as it gets; free filters do not cancel it."""
+    generator = torch.Generator().manual_seed(seed)
+    layer = WholeStepsConv(5)
+    with torch.no_grad():
+        layer.weight.copy_(torch.cat([grown_bayar(seed, 300.0), torch.rand(2, 3, 5, 5, generator=generator)]))
+    layer.round_to_halves()
+    weight = layer.weight.detach()
+    frame = (torch.randint(-40, 41, (3, 9, 8), generator=generator) + level).clamp(0, 255) - 127.5
+    exact = WholeStepsConv(5).double()
+    exact.load_state_dict(layer.state_dict())
+    with torch.no_grad():
+        wanted = exact(frame.double()[None])
+    assert torch.equal(layer(frame[None]).double(), wanted)
+    patch = frame[:, 2:7, 2:7].flatten()
+    for each, answer in zip(weight.flatten(1), wanted[0, :, 4, 4], strict=True):
+        summed = torch.zeros(())
+        for index in torch.randperm(75, generator=generator):
+            summed = summed + each[index] * patch[index]
+        assert summed.double() == answer

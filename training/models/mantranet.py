@@ -29,8 +29,8 @@ from training.nn import scores
 from training.nn.convlstm import ConvLSTM
 from training.nn.detector import Detector
 from training.nn.precision import full_precision
-from training.nn.residuals import EPSILON, SIDE, constrain_bayar
-from training.nn.vgg import BLOCKS, BODIES, Extractor, SymmetricConv, inverse_length
+from training.nn.residuals import WholeStepsConv, constrain_bayar
+from training.nn.vgg import BLOCKS, BODIES, Extractor, inverse_length
 
 Step = TypeVar("Step")
 
@@ -43,10 +43,12 @@ STD_FLOOR = 1e-6
 """Added to the learned floor under the deviation."""
 SMALLEST_FLOOR = 2.0**-10
 """To this a floor is scaled up, with its channel, where weights are stored as halves (:func:`simplified`)."""
-HEADROOM = 2.0**-6
+HEADROOM = 2.0**-9
 """By so much traces are smaller in a simplified network than as they were learned."""
-NEARLY = 1 - 2.0**-10
-"""Share of what rounding forgives that is made use of at most: with all of it a number may be rounded to the next."""
+PIXELS_SHARE = 128
+"""By so much filters of the first layer are smaller in a simplified network, and its pixels, nearly, larger."""
+OF_SIGNED = 2 * PIXELS_SHARE / 255
+"""What the first layer of the network returns over what that of a simplified one does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,8 +139,8 @@ class ZPool(nn.Module):
 class ManTraNet(nn.Module):
     """Extractor, projection, Z-scores, far-to-near analysis; input float ``[N, 3, H, W]`` in [0, 1], any H and W."""
 
-    rounded_apart = True
-    """Filters and biases of the first layer are rounded one by one: no weights without biases answer quite so."""
+    takes_levels = False
+    """Whether :meth:`local` takes pixels in 0..255, as a simplified copy does."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -231,22 +233,15 @@ class ManTraNet(nn.Module):
 
         Projections of unit length are normalised by ``statistics["zpool.norm"]``, mean and variance ``[C]`` of the
         copy's channels, and the floors follow: Z-scores are the same with any.
-
-        In the copy a filter of the first layer and its bias say one thing twice. Rounded each by itself they disagree,
-        and no filter without a bias answers to the last bit as both do: one is given that is rounded to both again,
-        every number of it changed by the same share of what rounding forgives (:func:`_with_sum`).
         """
         known, first = dict(state), self.extractor.first
-        weight, bias = known.pop("extractor.first.weight") / 2, known.pop("extractor.first.bias")
-        free, bayar = weight[: len(first.free)], weight[-len(first.bayar) :].clone()
-        known["extractor.first.free"] = _with_sum(free, -bias[: len(free), None, None, None], dims=(1, 2, 3))
-        # Around its centre, which is -1, a plane of Bayar's sums to 1, less what its constraint adds to the divisor.
-        bayar[..., SIDE // 2, SIDE // 2] = 0
-        bayar = _with_sum(bayar, torch.full_like(bayar[..., :1, :1], 1 - EPSILON), dims=(2, 3))
-        constrain_bayar(bayar)
-        known["extractor.first.bayar"] = bayar
+        weight = known.pop("extractor.first.weight") * PIXELS_SHARE
+        known["extractor.first.free"] = weight[: len(first.free)]
+        known["extractor.first.bayar"] = weight[-len(first.bayar) :].clone()
+        constrain_bayar(known["extractor.first.bayar"])
         headroom = self.headroom
-        known["extractor.body.0.weight"] = known["extractor.body.0.weight"] * first.divisors[:, None, None] / headroom
+        undone = first.divisors[:, None, None] / (headroom * OF_SIGNED)
+        known["extractor.body.0.weight"] = known["extractor.body.0.weight"] * undone
         known |= {name: bias / headroom for name, bias in known.items() if _is_of_traces(name)}
         length = known["adapt.weight"].flatten(1).norm(dim=1)
         known["adapt.weight"] = known["adapt.weight"] / length[:, None, None, None]
@@ -261,28 +256,6 @@ class ManTraNet(nn.Module):
         return known
 
 
-def _with_sum(weight: Tensor, wanted: Tensor, *, dims: tuple[int, ...]) -> Tensor:
-    """``weight``, of which twice is in halves, with the sums over ``dims`` that are ``wanted``, and the same halves.
-
-    Within what halves forgive, that is: sums that the very weights had before both were rounded are.
-    """
-    room = _forgiven(2 * weight) / 2
-    missing = wanted - weight.sum(dims, keepdim=True)
-    share = missing / room.sum(dims, keepdim=True).clamp(min=torch.finfo(room.dtype).tiny)
-    return weight + room * share.clamp(-NEARLY, NEARLY)
-
-
-def _forgiven(halves: Tensor) -> Tensor:
-    """How far from each of these numbers, which float16 has, float16 still rounds to it: half its last place.
-
-    Nothing for 0: filters have it where they are to have nothing.
-    """
-    mantissa, exponent = torch.frexp(halves)
-    place = torch.exp2((exponent.clamp(min=-13) - 11).to(halves.dtype))  # subnormal numbers have that of the smallest
-    closer = (mantissa.abs() == 0.5) & (exponent > -13)  # below a power of two numbers lie twice as close
-    return torch.where(mantissa == 0, 0, place / torch.where(closer, 4, 2))
-
-
 def _is_of_traces(name: str) -> bool:
     """Whether the parameter ``name`` is a bias of the extractor after its first layer."""
     return name.startswith("extractor.") and name.endswith(".bias")
@@ -292,9 +265,9 @@ def _is_of_traces(name: str) -> bool:
 def simplified(net: ManTraNet) -> ManTraNet:
     """A copy for inference that answers the same with less.
 
-    The range of the pixels and all filters of the first layer become one convolution with a bias. SRM's are in whole
-    numbers there, and the next layer divides: twelfths, rounded where weights are stored as halves, would let a fifth
-    of a grey level of contents through.
+    Pixels are not brought to [-1, 1] but to 127.5 levels on either side of 0, and filters of the first layer to a 128th
+    of what they were, SRM's to a 128th of whole numbers; the next layer makes up for it. Rounded as they ask to be
+    (:class:`training.nn.residuals.WholeStepsConv`), they cancel contents exactly.
 
     Traces are brought down by a power of two with the first weights and all biases after them, which their division by
     their length undoes: those of saturated frames overflow in float16 as they were learned. tanh would not let it pass.
@@ -309,18 +282,26 @@ def simplified(net: ManTraNet) -> ManTraNet:
     divisors = extractor.first.divisors
     weight = extractor.first.weight * divisors[:, None, None, None]
     headroom = net.headroom
-    extractor.body[0].weight.div_(divisors[:, None, None]).mul_(headroom)
+    extractor.body[0].weight.div_(divisors[:, None, None]).mul_(headroom * OF_SIGNED)
     for conv in (*extractor.body, extractor.last):
         conv.bias.mul_(headroom)
-    extractor.first = SymmetricConv(3, len(weight), SIDE).to(weight)
-    extractor.first.weight.copy_(2 * weight)
-    extractor.first.bias.copy_(-weight.sum((1, 2, 3)))
-    extractor.range = nn.Identity()
+    extractor.first = WholeStepsConv(len(weight)).to(weight)
+    extractor.first.weight.copy_(weight / PIXELS_SHARE)
+    extractor.range = Centred()
+    copied.takes_levels = True
     floor = zpool.floor * (zpool.norm.running_var + zpool.norm.eps).sqrt()
     scale = torch.exp2(torch.log2(SMALLEST_FLOOR / floor).ceil().clamp(min=0))
     copied.scale = Scale(scale)
     copied.zpool = FoldedZPool(zpool.config, floor * scale)
     return copied
+
+
+class Centred(nn.Module):
+    """[0, 255] to [-127.5, 127.5], exactly."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x - 127.5``."""
+        return x - 127.5
 
 
 class Scale(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.nn.pixels import area_shrink, unit_range
+from training.nn.pixels import area_shrink, channels_first, unit_range
 
 
 class Logits(NamedTuple):
@@ -62,7 +62,11 @@ class Detector(nn.Module):
 
     def local(self, pixels: Tensor) -> list[Tensor]:
         """The network's local part on float pixels ``[N, h, w, 3]`` in 0..255."""
-        return self.net.local(unit_range(pixels, self.dtype))
+        return self.net.local(self.prepared(pixels))
+
+    def prepared(self, pixels: Tensor) -> Tensor:
+        """The same pixels as the network takes them, ``[N, 3, h, w]``: in [0, 1], or as they are if it says so."""
+        return (channels_first if getattr(self.net, "takes_levels", False) else unit_range)(pixels, self.dtype)
 
     def score(self, logits: Tensor) -> Tensor:
         """Two-class logits to the calibrated probability of class 1, float32 [N]."""

@@ -20,6 +20,12 @@ SRM_DIVISORS = (4, 12, 2)
 """What each of SRM's filters is divided by; before that they are whole numbers."""
 EPSILON = 1e-7
 """Added to the sum that Bayar's filters are divided by; Keras' value."""
+MOST_STEPS = 2**11
+"""Whole numbers up to it are exact in float16."""
+MOST_IN_ALL = 2**24 // 255 - 3 * SIDE**2
+"""So many steps of a filter, and what rounding may add to each number of it, are over 255 half levels exact in float32.
+"""
+SMALLEST_HALF = 2.0**-24
 
 
 def srm() -> Tensor:  # float32 [9, 3, 5, 5]
@@ -46,6 +52,25 @@ def constrain_bayar(weight: Tensor) -> None:  # [O, C, 5, 5], in place
     weight[..., middle, middle] = 0
     weight /= weight.sum((2, 3), keepdim=True) + EPSILON
     weight[..., middle, middle] = -1
+
+
+@torch.no_grad()
+def in_whole_steps(weight: Tensor) -> Tensor:  # [O, C, 5, 5]
+    """Filters rounded so that they cancel contents exactly wherever they are computed, in any order.
+
+    Every number of a filter becomes a multiple of one power of two, small but such that float16 holds all of them and
+    float32 every sum of products with half grey levels. What a plane sums to is rounded as a whole, and of its numbers
+    those nearest to it are rounded up until that is their sum: planes of SRM's and of Bayar's filters sum to 0 before
+    and after. Filters rounded number by number would let more of the contents through than traces are.
+    """
+    flat = weight.flatten(1).abs()
+    finest = torch.maximum(flat.amax(1) / MOST_STEPS, flat.sum(1) / MOST_IN_ALL).clamp(min=SMALLEST_HALF)
+    step = torch.exp2(torch.frexp(finest).exponent.to(weight.dtype))[:, None, None]
+    planes = weight.flatten(2) / step
+    lower = planes.floor()
+    missing = planes.sum(2, keepdim=True).round() - lower.sum(2, keepdim=True)
+    rank = (planes - lower).argsort(dim=2, descending=True, stable=True).argsort(dim=2)
+    return ((lower + (rank < missing)) * step).reshape(weight.shape)
 
 
 class CombinedConv(nn.Module):
@@ -82,3 +107,22 @@ class CombinedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[N, 3, H, W]`` to ``[N, free + 12, H, W]``."""
         return F.conv2d(symmetric(x, SIDE // 2), self.weight)
+
+
+class WholeStepsConv(nn.Conv2d):
+    """The filters of a :class:`CombinedConv` for inference, whatever they are scaled by; 5x5, mirrored borders.
+
+    Of pixels in whole or half grey levels they return, once rounded, the very same wherever they are computed.
+    """
+
+    def __init__(self, filters: int) -> None:
+        super().__init__(3, filters, SIDE, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, 3, H, W]`` to ``[N, filters, H, W]``."""
+        return super().forward(symmetric(x, SIDE // 2))
+
+    @torch.no_grad()
+    def round_to_halves(self) -> None:
+        """:func:`in_whole_steps`, in place."""
+        self.weight.copy_(in_whole_steps(self.weight))
