@@ -17,7 +17,6 @@ from kernels.area_shrink import lowering as area_shrink
 from kernels.sccm_attention import lowering as sccm_attention
 from kernels.zpool2d import lowering as zpool2d
 from training.nn.detector import Detector
-from training.nn.pixels import unit_range
 
 OPSET = 18
 IR_VERSION = 10
@@ -60,11 +59,12 @@ class Local(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.net = doubled(detector.net)
+        self.prepared = detector.prepared
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """The network's local maps."""
         levels = pixels.to(torch.int32).to(pixels.dtype)
-        maps = self.net.local(unit_range(torch.cat([levels, pixels - levels], dim=-1), pixels.dtype))
+        maps = self.net.local(self.prepared(torch.cat([levels, pixels - levels], dim=-1)))
         return [channels_last(x) for x in maps]
 
 

@@ -24,6 +24,9 @@ def thaw(artifact: Artifact) -> Detector:
     """The frozen detector with the artifact's own weights and calibration, float32.
 
     What the exporter merged or left out is guessed: whether rightly is for :func:`export.engines.gate.thawed_row`.
+
+    Raises:
+        ArtifactInvalid: Weights are missing under their names, or there are some that the network has no more.
     """
     terms = artifact.contract
     detector = models.restored(terms.model, terms.settings).eval()

@@ -102,7 +102,8 @@ def renew(before: Artifact, target: Path, *, photographs: Sequence[NDArray[np.ui
     again, is allowed from now on where ``photographs`` bear it out. Other graphs than these (for engines, say) go.
     Returns the contract as written. Raises :class:`sdk.errors.ParityFailed` and writes nothing where the new graphs do
     not answer, on ``photographs``, as the torch model of these weights and, on the first two in every precision that a
-    CPU has, as ``before`` does; :class:`sdk.errors.ArtifactInvalid` where ``target`` is something else.
+    CPU has, as ``before`` does; :class:`sdk.errors.ArtifactInvalid` where ``target`` is something else, or
+    ``before`` has other weights than the network of this version.
     """
     artifact.writable(target)
     frozen = thaw(before)

@@ -99,7 +99,7 @@ def test_unsimplified_halves_are_what_it_is_rounded_to_again(rng: np.random.Gene
     torch.testing.assert_close(again.extractor.first.bayar, bayar, atol=1e-12, rtol=0)
 
 
-def test_rounded_it_answers_nearly_the_same_however_bayars_filters_grow(rng: np.random.Generator) -> None:
+def test_rounded_residuals_are_nearly_the_same_however_bayars_filters_grow(rng: np.random.Generator) -> None:
     """Around the middle they have large numbers of either sign after long training: rounded one by one they leak."""
     net = network(body="lite", channels=16)
     net.extractor.first.bayar.data = grown_bayar(4, 26.0).double()

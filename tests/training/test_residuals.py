@@ -67,10 +67,27 @@ def test_whole_steps_cancel_as_before_and_stay_near(seed: int, largest: float, s
     assert torch.equal(rounded.half().float(), rounded)
     assert (rounded.double().sum((2, 3)) == 0).all()
     of_filter = weight.abs().sum((1, 2, 3), keepdim=True)
-    assert ((rounded - weight).abs() <= (of_filter / 2**14).clamp(min=2.0**-23)).all()
+    assert ((rounded - weight).abs() <= (of_filter / 2**14).clamp(min=2.0**-24)).all()
     assert torch.equal(in_whole_steps(rounded), rounded)
     if scale > 2.0**-20:
         assert torch.equal(rounded[3:], weight[3:])  # SRM's are whole numbers
+
+
+def test_whole_steps_stay_as_they_are_on_the_next_power_of_two() -> None:
+    """Rounded up to 2048 steps, a number leaves the others theirs; so does the sum, though a step more would not."""
+    weight = torch.zeros(3, 3, 5, 5)
+    weight[0, 0, 0, :2] = torch.tensor([2047.6, -1023.0])
+    weight[1:] = 877.0
+    weight[1, :, 0, 0] += torch.tensor([6.4, 5.8, 5.7])
+    weight[2, :, 0, 0] += torch.tensor([5.6, 5.6, 6.7])
+    rounded = in_whole_steps(weight)
+    assert rounded[0, 0, 0, :2].tolist() == [2048, -1023]
+    assert rounded[1].sum() == 65_793  # and 255 times that, next to 2^24
+    assert (rounded[2] % 2 == 0).all()
+    assert torch.equal(in_whole_steps(rounded), rounded)
+    smallest = torch.full((1, 3, 5, 5), 2.0**-24)
+    assert torch.equal(in_whole_steps(smallest), smallest)
+    assert not in_whole_steps(torch.zeros(1, 3, 5, 5)).any()
 
 
 @given(seed=st.integers(0, 1000), level=st.sampled_from([255, 0, 127]))

@@ -46,7 +46,7 @@ SMALLEST_FLOOR = 2.0**-10
 HEADROOM = 2.0**-9
 """By so much traces are smaller in a simplified network than as they were learned."""
 PIXELS_SHARE = 128
-"""By so much filters of the first layer are smaller in a simplified network, and its pixels, nearly, larger."""
+"""Filters of the first layer are divided by it in a simplified network, whose pixels come 127.5 times as large."""
 OF_SIGNED = 2 * PIXELS_SHARE / 255
 """What the first layer of the network returns over what that of a simplified one does."""
 
@@ -267,7 +267,7 @@ def simplified(net: ManTraNet) -> ManTraNet:
 
     Pixels are not brought to [-1, 1] but to 127.5 levels on either side of 0, and filters of the first layer to a 128th
     of what they were, SRM's to a 128th of whole numbers; the next layer makes up for it. Rounded as they ask to be
-    (:class:`training.nn.residuals.WholeStepsConv`), they cancel contents exactly.
+    (:class:`training.nn.residuals.WholeStepsConv`), they cancel the contents of a frame at native size exactly.
 
     Traces are brought down by a power of two with the first weights and all biases after them, which their division by
     their length undoes: those of saturated frames overflow in float16 as they were learned. tanh would not let it pass.
@@ -297,7 +297,7 @@ def simplified(net: ManTraNet) -> ManTraNet:
 
 
 class Centred(nn.Module):
-    """[0, 255] to [-127.5, 127.5], exactly."""
+    """[0, 255] to [-127.5, 127.5]; exact of whole and half levels."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``x - 127.5``."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.nn.pixels import area_shrink, channels_first, unit_range
+from training.nn.pixels import area_shrink, levels, unit_range
 
 
 class Logits(NamedTuple):
@@ -29,7 +29,10 @@ class Net(Protocol):
     """A network in the three parts that an artifact's plan runs one by one."""
 
     def local(self, x: Tensor) -> list[Tensor]:
-        """Float ``[N, 3, H, W]`` in [0, 1] to maps of small receptive field; exact on tiles with a halo."""
+        """Float ``[N, 3, H, W]`` to maps of small receptive field; exact on tiles with a halo.
+
+        In [0, 1], or in 0..255 where the network says that it ``takes_levels``.
+        """
 
     def rest(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Two-class logits ``[N, 2]``, and the features that localisation wants."""
@@ -65,8 +68,8 @@ class Detector(nn.Module):
         return self.net.local(self.prepared(pixels))
 
     def prepared(self, pixels: Tensor) -> Tensor:
-        """The same pixels as the network takes them, ``[N, 3, h, w]``: in [0, 1], or as they are if it says so."""
-        return (channels_first if getattr(self.net, "takes_levels", False) else unit_range)(pixels, self.dtype)
+        """Pixels for the network, ``[N, 3, h, w]``: in [0, 1], or as they are for one that ``takes_levels``."""
+        return (levels if getattr(self.net, "takes_levels", False) else unit_range)(pixels, self.dtype)
 
     def score(self, logits: Tensor) -> Tensor:
         """Two-class logits to the calibrated probability of class 1, float32 [N]."""

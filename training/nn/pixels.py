@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kernels.area_shrink.functional import area_shrink, working_shape
 
-__all__ = ["area_shrink", "channels_first", "unit_range", "working_shape"]
+__all__ = ["area_shrink", "levels", "unit_range", "working_shape"]
 
 
 def unit_range(
@@ -15,9 +15,9 @@ def unit_range(
     dtype: torch.dtype,
 ) -> Tensor:  # [N, C, H, W], 0..1
     """Scale to [0, 1] without mean or deviation, as PSCC-Net was trained; channels first."""
-    return channels_first(pixels, dtype) / 255
+    return levels(pixels, dtype) / 255
 
 
-def channels_first(pixels: Tensor, dtype: torch.dtype) -> Tensor:  # [N, H, W, C] -> [N, C, H, W]
+def levels(pixels: Tensor, dtype: torch.dtype) -> Tensor:  # [N, H, W, C] -> [N, C, H, W]
     """As they are, in another order and type."""
     return pixels.permute(0, 3, 1, 2).to(dtype)

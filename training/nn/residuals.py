@@ -21,10 +21,9 @@ SRM_DIVISORS = (4, 12, 2)
 EPSILON = 1e-7
 """Added to the sum that Bayar's filters are divided by; Keras' value."""
 MOST_STEPS = 2**11
-"""Whole numbers up to it are exact in float16."""
-MOST_IN_ALL = 2**24 // 255 - 3 * SIDE**2
-"""So many steps of a filter, and what rounding may add to each number of it, are over 255 half levels exact in float32.
-"""
+"""Whole numbers up to it are exact in float16. Bayar's filters with numbers beyond it would lose their middle, of 1."""
+MOST_IN_ALL = 2**24 // 255
+"""Most that the steps of a filter may add up to: times 255 half levels, float32 is exact."""
 SMALLEST_HALF = 2.0**-24
 
 
@@ -56,21 +55,30 @@ def constrain_bayar(weight: Tensor) -> None:  # [O, C, 5, 5], in place
 
 @torch.no_grad()
 def in_whole_steps(weight: Tensor) -> Tensor:  # [O, C, 5, 5]
-    """Filters rounded so that they cancel contents exactly wherever they are computed, in any order.
+    """Filters rounded so that of whole and half grey levels they cancel contents exactly, in any order of summing.
 
     Every number of a filter becomes a multiple of one power of two, small but such that float16 holds all of them and
-    float32 every sum of products with half grey levels. What a plane sums to is rounded as a whole, and of its numbers
+    float32 every sum of their products with half levels. What a plane sums to is rounded as a whole, and of its numbers
     those nearest to it are rounded up until that is their sum: planes of SRM's and of Bayar's filters sum to 0 before
-    and after. Filters rounded number by number would let more of the contents through than traces are.
+    and after. Filters rounded number by number would let more of the contents through than traces are. What is rounded
+    already stays as it is. One number far above all others costs its filter the small ones.
     """
     flat = weight.flatten(1).abs()
     finest = torch.maximum(flat.amax(1) / MOST_STEPS, flat.sum(1) / MOST_IN_ALL).clamp(min=SMALLEST_HALF)
-    step = torch.exp2(torch.frexp(finest).exponent.to(weight.dtype))[:, None, None]
-    planes = weight.flatten(2) / step
+    mantissa, exponent = torch.frexp(finest)
+    step = torch.exp2((exponent - (mantissa == 0.5).to(exponent)).to(weight.dtype))[:, None, None, None]
+    rounded = _planes_in(step, weight)
+    in_all = rounded.abs().sum((1, 2, 3), keepdim=True)
+    return torch.where(in_all > MOST_IN_ALL * step, _planes_in(2 * step, weight), rounded)
+
+
+def _planes_in(step: Tensor, weight: Tensor) -> Tensor:
+    """Multiples of ``step``, ``[O, 1, 1, 1]``, next to every number; planes have the sum that is next to theirs."""
+    planes = (weight / step).flatten(2)
     lower = planes.floor()
     missing = planes.sum(2, keepdim=True).round() - lower.sum(2, keepdim=True)
     rank = (planes - lower).argsort(dim=2, descending=True, stable=True).argsort(dim=2)
-    return ((lower + (rank < missing)) * step).reshape(weight.shape)
+    return (lower + (rank < missing)).reshape(weight.shape) * step
 
 
 class CombinedConv(nn.Module):
@@ -112,7 +120,7 @@ class CombinedConv(nn.Module):
 class WholeStepsConv(nn.Conv2d):
     """The filters of a :class:`CombinedConv` for inference, whatever they are scaled by; 5x5, mirrored borders.
 
-    Of pixels in whole or half grey levels they return, once rounded, the very same wherever they are computed.
+    Of pixels in whole or half grey levels they return, once rounded, the very same however products are summed.
     """
 
     def __init__(self, filters: int) -> None:
