@@ -44,7 +44,7 @@ def trainable(artifact: Artifact, photographs: Iterable[Frame]) -> Detector:
     again, and before that differs by no more than rounding may change.
 
     Raises:
-        ArtifactInvalid: Weights are missing under their names, or there are some that the network has no more.
+        ArtifactInvalid: Weights are missing under their names, or a layer has others than its own.
         BadSetting: The model is simplified on its way into an artifact in ways that cannot be undone.
         ParityFailed: The result does not answer as the artifact does.
     """

@@ -26,7 +26,7 @@ def thaw(artifact: Artifact) -> Detector:
     What the exporter merged or left out is guessed: whether rightly is for :func:`export.engines.gate.thawed_row`.
 
     Raises:
-        ArtifactInvalid: Weights are missing under their names, or there are some that the network has no more.
+        ArtifactInvalid: Weights are missing under their names, or a layer has others than its own.
     """
     terms = artifact.contract
     detector = models.restored(terms.model, terms.settings).eval()
@@ -50,9 +50,11 @@ def thaw(artifact: Artifact) -> Detector:
             f"{artifact.name} does not hold these weights of {terms.model} under their names: {', '.join(absent[:5])}",
             remedy=REMEDY,
         )
-    if unknown := [name for name in stored if name.endswith((".weight", ".bias")) and name not in frozen.state_dict()]:
+    layers, known = dict(frozen.named_modules()), frozen.state_dict()
+    unknown = [name for name in stored if name.endswith((".weight", ".bias")) and name not in known]
+    if unknown := [name for name in unknown if name.rpartition(".")[0] in layers]:
         raise ArtifactInvalid(
-            f"{artifact.name} holds weights that {terms.model} has no more: "
+            f"{artifact.name} holds weights that layers of {terms.model} no longer have: "
             + ", ".join(name.removeprefix("net.") for name in unknown[:5]),
             remedy=REMEDY,
         )

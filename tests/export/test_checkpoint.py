@@ -77,7 +77,7 @@ def test_an_artifact_with_other_weights_is_refused(missing, monkeypatch):
     told = (
         "does not hold these weights of mantranet-lite under"
         if missing
-        else "holds weights that mantranet-lite has no more"
+        else "holds weights that layers of mantranet-lite no longer have"
     )
     with pytest.raises(ArtifactInvalid, match=rf"{told}.*extractor\.first\.[\s\S]*export the model again"):
         thaw(loaded)
