@@ -3,8 +3,9 @@
     python -m benchmarks.kernels [--op sccm_attention] [--size 288x4096 ...] [--device cuda] [--rounds 5] [--host NAME]
 
 The floor is memory's for ZPool2D, that of the matrix products alone for SCCM attention. Writes
-``benchmarks/results/kernels-<op>-<host>.json``. Every turn is a process of its own. Run it on a quiet machine, after
-``make native``, on a GPU after ``python -m kernels cuda``: the load is recorded.
+``benchmarks/results/kernels-<op>-<host>.json``. Every turn is a process of its own; on a GPU torch's ways are replayed
+as CUDA graphs. Run it on a quiet machine, after ``make native``, on a GPU after ``python -m kernels cuda``: the load is
+recorded.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from benchmarks import sccm_attention, zpool2d
 from benchmarks.entry import RESULTS, rounded
 from benchmarks.measure import summary
 from benchmarks.memory import high_water_mib
-from benchmarks.operators import Case, Way
+from benchmarks.operators import Case, InTorch, Way
 from benchmarks.provenance import provenance
 
 OPERATORS = {module.Case.op: module for module in (zpool2d, sccm_attention)}
@@ -68,6 +69,8 @@ def ways(case: Case) -> Mapping[str, Way]:
 def turn(name: str, case: Case, patience: Patience) -> Turn:
     """Prepare, call once to warm up, then time as many calls as patience allows."""
     call, sync, repeats = ways(case)[name](case), waits(case.device), REPEATS[case.device]
+    if isinstance(call, InTorch) and case.device == "cuda":
+        call = call.captured()
     answer: object = None
 
     def timed(repeats: int = 1) -> tuple[float, float]:

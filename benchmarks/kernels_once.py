@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -36,14 +37,22 @@ def works(device: str, *, is_full: bool) -> Iterator[Case]:
         yield from (Attention.of(size, **shared) for size in ("20x300", "144x136", "288x136"))
 
 
-def ours(work: Case) -> Call:
-    """Our kernels, whatever the device."""
-    return kernels.OPERATORS[work.op].CONTENDERS["cuda"]["op torch"](work)
+def ours(work: Case) -> Iterator[Call]:
+    """Our kernels, whatever the device: those in CUDA, and those in Triton where they are for this type and device."""
+    ways = kernels.OPERATORS[work.op].CONTENDERS["cuda"]
+    yield ways["op torch"](work)
+    if work.op != Attention.op or find_spec("triton") is None:
+        return
+    from kernels.sccm_attention import torch_triton
+
+    call = ways["triton torch"](work)
+    if torch_triton.reason_against(call.inputs[0]) is None:
+        yield call
 
 
-def differs(work: Case) -> str | None:
+def differs(work: Case, call: Call) -> str | None:
     """Do it; what is wrong with the answer, if anything is."""
-    answer = ours(work)()
+    answer = call()
     if work.device == "cuda":
         torch.cuda.synchronize()
     found = kernels.arrays(answer)
@@ -60,10 +69,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     wrong = []
     for work in works(options.device, is_full=options.full):
-        if options.full:
-            ours(work)()
-        elif said := differs(work):
-            wrong.append(said)
+        for call in ours(work):
+            if options.full:
+                call()
+            elif said := differs(work, call):
+                wrong.append(said)
     print("\n".join(wrong) or "done", file=sys.stderr)
     return int(bool(wrong))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -137,6 +138,15 @@ def cuda_torch(case: Case) -> Call:
     return in_torch(case, lambda *inputs: torch_cuda.sccm_attention(kernels, *inputs))
 
 
+def triton_torch(case: Case) -> Call:
+    """Our Triton kernels on torch's tensors."""
+    if find_spec("triton") is None:
+        raise RuntimeError("no Triton: pip install triton")
+    from kernels.sccm_attention import torch_triton
+
+    return in_torch(case, torch_triton.sccm_attention)
+
+
 CONTENDERS: Mapping[str, Mapping[str, Way]] = {
     "cpu": {
         "products": lambda case: in_torch(case, products),
@@ -152,6 +162,7 @@ CONTENDERS: Mapping[str, Mapping[str, Way]] = {
     "cuda": {
         "products": lambda case: in_torch(case, products),
         "op torch": cuda_torch,
+        "triton torch": triton_torch,
         "op onnxruntime": operators.with_cuda_kernels,
         "lowering onnxruntime": lambda case: in_onnxruntime(case, portable(case)),
         "whole torch": lambda case: in_torch(case, whole_torch),

@@ -21,10 +21,7 @@ def sccm_attention(
 
     Raises ValueError with the reason where it is not offered, and where the kernel would read beyond an array.
     """
-    kinds = {(each.shape, each.dtype, each.device) for each in (theta, phi, g)}
-    if theta.dim() != 3 or len(kinds) > 1:
-        shapes = ", ".join(f"{list(each.shape)} of {each.dtype} on {each.device}" for each in (theta, phi, g))
-        raise ValueError(f"theta, phi and g are {shapes}\n  -> give [B, C', N] of one type on one device")
+    check_arrays(theta, phi, g)
     b, d, n = theta.shape
     work = Work(shape=(b, d, n), dtype=str(theta.dtype).removeprefix("torch."))
     reason = work.reason_against(library)
@@ -39,3 +36,11 @@ def sccm_attention(
         addresses = [tensor.data_ptr() for tensor in (*inputs, spatial, channel)]
         work.launch(library, addresses, workspace=workspace.data_ptr(), stream=stream)
     return spatial, channel
+
+
+def check_arrays(theta: Tensor, phi: Tensor, g: Tensor) -> None:
+    """Raise ValueError unless they fit together."""
+    kinds = {(each.shape, each.dtype, each.device) for each in (theta, phi, g)}
+    if theta.dim() != 3 or len(kinds) > 1:
+        shapes = ", ".join(f"{list(each.shape)} of {each.dtype} on {each.device}" for each in (theta, phi, g))
+        raise ValueError(f"theta, phi and g are {shapes}\n  -> give [B, C', N] of one type on one device")

@@ -6,12 +6,14 @@ import ctypes
 import dataclasses
 import json
 import shutil
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import kernels, kernels_once, sccm_attention, table, zpool2d
+from benchmarks import kernels, kernels_once, operators, sccm_attention, table, zpool2d
 from benchmarks.kernels import Patience, Turn
 from kernels import cuda_library, library
 from kernels.sccm_attention import reference as attention_reference
@@ -23,6 +25,7 @@ POOLING = zpool2d.Case(channels=3, height=40, width=37, windows=(3, 7), threads=
 ATTENTION = sccm_attention.Case(batch=2, channels=6, positions=40, threads=1)
 CASES = (POOLING, ATTENTION)
 FLOORS = {"copy", "products"}
+INTERPRETED = {"triton torch"}  # takes no float32, and in tests/kernels Triton's interpreter runs it
 FLOOR, BASE = list(kernels.ways(POOLING))[:2]
 PATIENT = Patience(calls=1, seconds=1e9)
 
@@ -33,7 +36,7 @@ def contenders(device: str, *, slow: bool = False) -> list[object]:
         pytest.param(case, name, id=f"{case.op} {name}")
         for case in CASES
         for name in kernels.OPERATORS[case.op].CONTENDERS[device]
-        if name not in FLOORS and slow == name.startswith("compiled")
+        if name not in FLOORS | INTERPRETED and slow == name.startswith("compiled")
     ]
 
 
@@ -107,6 +110,9 @@ def test_what_a_gpu_lacks_is_said(monkeypatch):
         for name in ("op torch", "op onnxruntime"):
             with pytest.raises(RuntimeError, match="not built: python -m kernels cuda"):
                 of_gpu(case, name)
+    monkeypatch.setattr(sccm_attention, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match="no Triton: pip install triton"):
+        of_gpu(ATTENTION, "triton torch")
     monkeypatch.setattr(cuda_library, "cuda", lambda: ctypes.CDLL(None))
     with pytest.raises(RuntimeError, match="has no CUDA"):
         of_gpu(dataclasses.replace(POOLING, device="cuda"), "separable onnxruntime")
@@ -120,10 +126,26 @@ def test_once_takes_every_kernel_and_judges_the_answers(cuda, monkeypatch, capsy
     monkeypatch.setattr(kernels_once, "works", lambda device, is_full: iter(CASES))
     assert kernels_once.main(["--device", "cpu"]) == 0
     assert kernels_once.main(["--device", "cpu", "--full"]) == 0
-    monkeypatch.setattr(kernels_once, "ours", lambda work: lambda: 2 * of_gpu(POOLING, "op torch")())
+    monkeypatch.setattr(kernels_once, "ours", lambda work: [lambda: 2 * of_gpu(POOLING, "op torch")()])
     monkeypatch.setattr(kernels_once, "works", lambda device, is_full: iter([POOLING]))
     assert kernels_once.main(["--device", "cpu"]) == 1
     assert "windows=(3, 7)" in capsys.readouterr().err
+
+
+def test_of_a_gpu_a_graph_is_timed_that_was_captured_when_all_was_compiled(monkeypatch):
+    """On a simulated one."""
+    done: list[str] = []
+    graph = SimpleNamespace(replay=lambda: done.append("replay"))
+    for name, stands_for in {
+        "Stream": lambda: None, "stream": nullcontext, "CUDAGraph": lambda: graph, "graph": nullcontext,
+        "synchronize": lambda: done.append("wait"),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, stands_for)
+    call = operators.in_torch(POOLING, lambda x, floor: done.append("run") or x)
+    replay = call.captured()
+    assert done == ["run", "run", "run", "wait", "run"]
+    assert torch.equal(replay(), call.inputs[0])
+    assert done[5:] == ["replay"]
 
 
 @pytest.mark.parametrize("device", kernels.REPEATS)
