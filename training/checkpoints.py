@@ -20,6 +20,9 @@ log = logging.getLogger("imdl.training")
 State = Mapping[str, Tensor]
 Published = tuple[dict[str, object], dict[str, Tensor]]
 
+FIRST_STEP = "-imc"
+"""Follows the name of the model whose extractor was trained, in the first step of ManTra-Net's training."""
+
 PSCCNET = (
     (r"^module\.", ""),
     (r"^(conv|bn|layer|transition|stage)(\d)", r"trunk.\1\2"),
@@ -121,10 +124,16 @@ def read(file: Path) -> dict[str, Any]:
     except OSError:
         raise
     except Exception as error:  # the unpickler raises whatever foreign bytes lead it to
-        raise ValueError(f"{file} is no checkpoint: {error}\n  -> give a file written by torch.save") from error
+        raise ValueError(f"{file} is no checkpoint: {_told(error)}\n  -> give a file written by torch.save") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds a {type(content).__name__}, not a dictionary\n  -> give a state dict")
     return content
+
+
+def _told(error: Exception) -> str:
+    """What torch says of the file, without its advice to load what may run code."""
+    words = str(error).partition("WeightsUnpickler error:")[2] or str(error)
+    return f"{type(error).__name__} {words.strip().splitlines()[0].partition('. ')[0] if words.strip() else ''}".strip()
 
 
 def load(file: Path, *, model: str | None = None) -> Detector:
@@ -145,6 +154,11 @@ def load(file: Path, *, model: str | None = None) -> Detector:
     missing = sorted({"model", "settings", "state"} - set(content))
     if missing:
         raise ValueError(f"{file} lacks {missing}\n  -> give a checkpoint written by python -m training fit")
+    if str(content["model"]).endswith(FIRST_STEP):
+        raise ValueError(
+            f"{file} holds weights of {content['model']}, which classifies patches and locates nothing\n"
+            "  -> python -m training classify judges them; python -m training fit goes on from them by --weights"
+        )
     _check_model(file, content["model"], wanted=model)
     detector = restored(content["model"], content["settings"])
     detector.load_state_dict(content["state"], strict=True)

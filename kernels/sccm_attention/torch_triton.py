@@ -9,13 +9,15 @@ import torch
 import triton
 from torch import Tensor
 
+from kernels import torch_stream
 from kernels.sccm_attention import triton_kernels as kernels
 from kernels.sccm_attention.torch_cuda import check_arrays
 
 CAPABILITY = (9, 0)
 """Whose matrix instructions the tiles are cut for. Elsewhere the CUDA kernels are the way."""
 DTYPES = (torch.float16, torch.bfloat16)
-MOST_CHANNELS = 288
+MOST_ITEMS, MOST_CHANNELS, MOST_POSITIONS = 8192, 288, 1 << 23
+"""Of what a grid and the sums in registers have room for."""
 FEWEST_KEYS = 128
 """A range of fewer is hardly worth its start."""
 POSITIONS = 256
@@ -63,16 +65,23 @@ def sccm_attention(
     if not theta.numel():
         return theta.new_empty(theta.mT.shape), theta.new_empty(theta.mT.shape)
     count = multiprocessors or torch.cuda.get_device_properties(theta.device).multi_processor_count
-    return _spatial(theta, phi, g, count), _channel(theta, phi, g)
+    with torch_stream.current(theta):
+        return _spatial(theta, phi, g, count), _channel(theta, phi, g)
 
 
 def reason_against(theta: Tensor) -> str | None:
     """Why the kernels cannot do this; None if they can."""
     if theta.dtype not in DTYPES:
         return f"dtype is {theta.dtype}"
-    if theta.shape[1] > MOST_CHANNELS:
-        return f"there are more than {MOST_CHANNELS} channels"
-    if theta.shape[1] * theta.shape[2] >= 1 << 31:
+    b, d, n = theta.shape
+    for size, most, what in (
+        (b, MOST_ITEMS, "items"),
+        (d, MOST_CHANNELS, "channels"),
+        (n, MOST_POSITIONS, "positions"),
+    ):
+        if size > most:
+            return f"there are more than {most} {what}"
+    if d * n >= 1 << 31:
         return "there are 2^31 numbers or more in an item"
     if not theta.is_cuda:
         return None if triton.knobs.runtime.interpret else f"it lies on {theta.device}"

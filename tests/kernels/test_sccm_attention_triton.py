@@ -59,22 +59,22 @@ class Launched:
             assert all(0 < side < 1 << 16 for side in grid[1:])
             self.arguments = dict(zip(self.kernel.arg_names, arguments, strict=False)) | constants
             self.options = {"num_warps": num_warps, "num_stages": num_stages}
-            self.constants = constants
 
         return launch
 
     def compiled(self):
-        signature, multiples = {}, {}
-        for place, name in enumerate(self.kernel.arg_names):
-            value = self.arguments[name]
-            if name in self.constants:
-                signature[name] = "constexpr"
+        """As a launch would have it: numbers that are 1 are constants, and multiples of 16 are known as such."""
+        signature, constants, multiples = {}, {}, {}
+        for place, parameter in enumerate(self.kernel.params):
+            value = self.arguments[parameter.name]
+            is_tensor = isinstance(value, torch.Tensor)
+            if parameter.is_constexpr or (not is_tensor and value == 1):
+                signature[parameter.name], constants[(place,)] = "constexpr", value
                 continue
-            signature[name] = POINTERS[value.dtype] if isinstance(value, torch.Tensor) else "i32"
-            if isinstance(value, torch.Tensor) or value % 16 == 0:
+            signature[parameter.name] = POINTERS[value.dtype] if is_tensor else "i32"
+            if is_tensor or value % 16 == 0:
                 multiples[(place,)] = [["tt.divisibility", 16]]
-        places = {(self.kernel.arg_names.index(name),): value for name, value in self.constants.items()}
-        source = ASTSource(self.kernel, signature, places, multiples)
+        source = ASTSource(self.kernel, signature, constants, multiples)
         return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=self.options)
 
 
@@ -114,9 +114,11 @@ def test_compiled_for_hopper_they_multiply_in_its_own_instructions_and_spill_not
         (torch.ones(1, 3, 4), "dtype is torch.float32"),
         (torch.ones(1, 289, 4, dtype=torch.float16), "more than 288 channels"),
         (torch.ones(1, 3, 4, dtype=torch.float16), "it lies on cpu"),
+        (torch.empty(8193, 3, 4, dtype=torch.float16, device="meta"), "more than 8192 items"),
+        (torch.empty(1, 3, (1 << 23) + 1, dtype=torch.float16, device="meta"), "more than 8388608 positions"),
         (torch.empty(1, 256, 1 << 23, dtype=torch.float16, device="meta"), r"2\^31 numbers or more"),
     ],
-    ids=["type", "channels", "place", "size"],
+    ids=["type", "channels", "place", "items", "positions", "size"],
 )
 def test_what_they_do_not_do_is_refused_with_a_reason_and_a_remedy(inputs, reason):
     with pytest.raises(ValueError, match=rf"no Triton kernel for this: .*{reason}.*\n  -> kernels\.sccm_attention"):

@@ -166,9 +166,25 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_checkpoint_is_told(tmp_path: Path) -> None:
-    (tmp_path / "model.pt").write_bytes(b"hello")
-    with pytest.raises(ValueError, match=r"(?s)model.pt is no checkpoint: .*-> give a file written by torch.save"):
-        checkpoints.load(tmp_path / "model.pt")
+    """In one line of torch's, without its advice to load it all the same."""
+    for content, reason in {
+        b"": "EOFError",
+        b"hello": r"KeyError 101",
+        b"\xff\xd8\xff\xe0": "UnpicklingError Unsupported operand 255",
+        b"PK\x03\x04": "RuntimeError PytorchStreamReader failed reading zip archive: .*",
+    }.items():
+        (tmp_path / "model.pt").write_bytes(content)
+        words = rf"model.pt is no checkpoint: {reason}\n  -> give a file written by torch.save$"
+        with pytest.raises(ValueError, match=words):
+            checkpoints.load(tmp_path / "model.pt")
+
+
+def test_of_a_first_step_it_is_told_what_takes_it(tmp_path: Path) -> None:
+    torch.save({"model": "mantranet-lite-imc", "settings": {}, "state": {}}, tmp_path / "ema.pt")
+    with pytest.raises(
+        ValueError, match=r"locates nothing\n  -> python -m training classify judges them; .* --weights"
+    ):
+        checkpoints.load(tmp_path / "ema.pt")
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:

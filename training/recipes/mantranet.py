@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
 from training import checkpoints, keras_weights, models
+from training.checkpoints import FIRST_STEP
 from training.data import Photographs, Samples
 from training.fit import Fit, FitSettings
 from training.forgers import Forger
@@ -35,8 +36,6 @@ from training.synthesis.hierarchy import FAMILIES, LEAVES, LEVELS, classes
 from training.synthesis.imc import locally, patch
 from training.synthesis.sample import Sample
 
-FIRST_STEP = "-imc"
-"""Follows the name of the model whose extractor is trained."""
 EXTRACTOR_RATE = 0.5
 """Rate of a trained extractor over that of the rest: 5e-5 over 1e-4."""
 LOCAL_EVERY = 4
