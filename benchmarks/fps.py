@@ -7,6 +7,7 @@ draws ``benchmarks/results/throughput-<artifact>-<host>.png`` beside each commit
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -140,6 +141,7 @@ def _megapixels(row: Row) -> float:
 
 def main() -> None:
     """Draw every committed result of more than one size: one point is no curve."""
+    argparse.ArgumentParser(prog="python -m benchmarks.fps", description=main.__doc__).parse_args()
     for file in sorted(RESULTS.glob("throughput-*.json")):
         result = json.loads(file.read_text(encoding="utf-8"))
         if len({_megapixels(row) for row in result["rows"]}) > 1:

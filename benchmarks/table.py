@@ -179,16 +179,24 @@ def _rates(result: Row) -> str:
     return f"Bound by a matrix product and a copy on this machine: {seen}."
 
 
+WHERE = {"cpu": "processor", "commit": "commit"}
+
+
+def _where(result: Mapping[str, Any]) -> dict[str, object]:
+    return {name: result["provenance"][name] for name in WHERE}
+
+
 def steady(folder: Path = RESULTS) -> str:
     """Memory of a long stream."""
     headings = {
         "model": "model", "analysed": "frames", "working_size": "analysed at, px", "fps": "FPS",
         "quarters": "median MiB held in each quarter", "growth_mib": "last less second, MiB",
-        "peak_rss_mib": "peak MiB",
+        "peak_rss_mib": "peak MiB", **WHERE,
     }  # fmt: skip
     rows = [
         {
             **result,
+            **_where(result),
             "model": f"`{result['model']}`",
             "quarters": ", ".join(f"{one:.0f}" for one in result["quarters_mib"]),
         }
@@ -204,8 +212,9 @@ def memory(folder: Path = RESULTS) -> str:
         "analyze_1080p_native_peak_rss_mib": "peak memory of `imdl analyze`, 1080p at native size, MiB",
         "analyze_24mp_native_peak_rss_mib": "the same, 24 megapixels",
         "analyze_8k_native_peak_rss_mib": "7680x4320", "analyze_8k_native_s": "7680x4320, s", "precision": "precision",
+        **WHERE,
     }  # fmt: skip
-    rows = [{**result, "model": f"`{result['model']}`"} for result in results("memory", folder)]
+    rows = [{**result, **_where(result), "model": f"`{result['model']}`"} for result in results("memory", folder)]
     return markdown(headings, rows) if rows else ""
 
 

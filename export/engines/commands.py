@@ -31,6 +31,7 @@ def to_tensorrt(args: argparse.Namespace) -> int:
     photographs, pairs = args.read_photographs(args.photographs), gate.evaluation(args.evaluation)
     wanted, backend = precisions(args, found), trt_backend.Kind(plugins=args.plugins).name
     settings = {"photographs": photographs, "plugins": args.plugins}
+    print(f"making the graphs of {found.name} that engines are built of: this takes minutes", file=sys.stderr)
     written = tensorrt.export(with_graphs(found), args.out or home(found), precisions=wanted, **settings)
     print(written.path)
     model = json.dumps(str(written.path) if args.out else found.named)
@@ -93,7 +94,8 @@ def find(named: str) -> Artifact:
         return artifacts.read(artifacts.find(named))
     except SdkError as error:
         raise ArtifactInvalid(
-            error.problem, remedy=f"python -m export onnx {named}, which makes one; with --checkpoint, if you have one"
+            error.problem,
+            remedy=f"python -m export onnx {Path(named).name}, which makes one; with --checkpoint, if you have one",
         ) from error
 
 

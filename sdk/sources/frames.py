@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+import math
+from collections.abc import Generator, Iterable, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, cast
 
@@ -17,8 +18,9 @@ RANK = 40
 
 
 def claims(source: object) -> bool:
-    """Whether ``source`` can be iterated over; of a path, a file or one frame the elements are no frames."""
-    return isinstance(source, Iterable) and not is_one(source)
+    """Whether ``source`` can be iterated over; of a path, a file, a mapping or one frame the elements are no frames."""
+    is_other = isinstance(source, Mapping) or hasattr(source, "readline")
+    return isinstance(source, Iterable) and not is_one(source) and not is_other
 
 
 def read(source: object, settings: Settings) -> Generator[Captured]:
@@ -41,4 +43,10 @@ def _pair(element: tuple[object, ...]) -> tuple[float, object]:
             f"a pair is (seconds from the start, frame), got ({kinds})",
             remedy="give a number of seconds, or the frame alone where its time is not known",
         )
-    return float(element[0]), element[1]  # PyAV's seconds are fractions
+    time_s = float(element[0])  # PyAV's seconds are fractions
+    if not math.isfinite(time_s):
+        raise BadFrame(
+            f"a frame's time is {time_s} seconds",
+            remedy="give seconds from the start, or the frame alone where its time is not known",
+        )
+    return time_s, element[1]

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from collections import deque
@@ -33,9 +34,9 @@ REFRESH_S = 0.1
 def stream(args: argparse.Namespace) -> int:
     """Analyse a video, rtsp:// address, camera (its number) or folder of images, frame by frame, in order.
 
-    At the end, or after Ctrl-C, a line for each span of frames with one verdict: verdict, highest score, seconds,
-    frames. With --json a line for each frame, and a last one with the summary, as sdk/stream.schema.json describes.
-    An image of a folder that cannot be analysed is told on stderr, and the others are analysed.
+    At the end, or after Ctrl-C or SIGTERM, a line for each span of frames with one verdict: verdict, highest score,
+    seconds, frames. With --json a line for each frame, and a last one with the summary, as sdk/stream.schema.json
+    describes. An image of a folder that cannot be analysed is told on stderr, and the others are analysed.
 
     Exit code: 2 if the source, an image of a folder or FILE failed, else 1 if a frame is judged manipulated or
     suspicious, else 0. Thresholds are shares of single frames: a flagged frame is a place to look at.
@@ -49,6 +50,7 @@ def stream(args: argparse.Namespace) -> int:
     recording = Recording(args.save) if args.save else None
     failed = False
     with contextlib.ExitStack() as held:
+        held.enter_context(_terminated_as_interrupted())
         analyzer = held.enter_context(args.loaded(args))
         running = held.enter_context(
             opened(args.source, analyzer, keep=args.keep, matrix=args.matrix, limits=_limits(args))
@@ -74,6 +76,16 @@ def stream(args: argparse.Namespace) -> int:
     else:
         print_spans(summary)
     return FAILED if failed or summary.failed else FOUND if summary.found else CLEAN
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """What ends services and containers ends a stream as Ctrl-C does: with its summary, and its video whole."""
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def print_spans(summary: Summary) -> None:

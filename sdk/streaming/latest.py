@@ -27,7 +27,7 @@ class Latest:
         self._slot: Captured | None = None
         self._passed = 0
         self._stopped = self._ended = False
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._fill, name="imdl-latest", daemon=True)
         self._thread.start()
@@ -62,7 +62,7 @@ class Latest:
                     self._passed += self._slot is not None
                     self._slot = captured
                     self._changed.notify()
-        except Exception as error:
+        except BaseException as error:  # whoever asks for the next frame gets it, as without this thread
             self._error = error
         finally:
             self._captured.close()

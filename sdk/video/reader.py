@@ -219,6 +219,9 @@ class Reader:
 
     def _picture(self, frame: Any, start: float) -> Picture:  # noqa: ANN401  PyAV is an extra
         matrix, span, colour, notes = self._colour(frame)
+        time_s, started_anew = self._time(frame)
+        if started_anew:
+            notes.append("the time stamps of the file start anew here; times go on from the frame before")
         converted = frame.reformat(format="rgb24", src_colorspace=matrix, src_color_range=span)
         plane = converted.planes[0]
         rotation = round(frame.rotation)
@@ -229,7 +232,7 @@ class Reader:
         return Picture(
             width=frame.width,
             height=frame.height,
-            time_s=self._time(frame),
+            time_s=time_s,
             decode_ms=1e3 * (time.perf_counter() - start),
             orientation=ORIENTATIONS.get(rotation, 1),
             decoder=f"{library}: {self._stream.codec_context.name}, {frame.format.name}, {colour}",
@@ -259,16 +262,24 @@ class Reader:
             notes.append("the stream names no range; limited was taken")
         return matrix, span, f"{MATRICES[matrix]}, {'full' if span == FULL else 'limited'} range", notes
 
-    def _time(self, frame: Any) -> float:  # noqa: ANN401
-        """Seconds from the start; of a frame without a time stamp, one frame after the one before."""
+    def _time(self, frame: Any) -> tuple[float, bool]:  # noqa: ANN401
+        """Seconds from the start, and whether time stamps start anew, as they do where files were joined.
+
+        Of a frame without a time stamp, or where they start anew, one frame after the one before.
+        """
         following = self._time_s + float(1 / (self._stream.average_rate or 25)) if self._count > 1 else 0.0
         if frame.pts is None:
             self._time_s = following
-            return following
+            return following, False
         if self._zero is None:  # of a live source, whose first frames may lack them
             self._zero = frame.pts - round(following / frame.time_base)
-        self._time_s = float((frame.pts - self._zero) * frame.time_base)
-        return self._time_s
+        time_s = float((frame.pts - self._zero) * frame.time_base)
+        started_anew = self._count > 1 and time_s < self._time_s
+        if started_anew:
+            self._zero = frame.pts - round(following / frame.time_base)
+            time_s = following
+        self._time_s = time_s
+        return time_s, started_anew
 
     @contextlib.contextmanager
     def _told(self, problem: str, remedy: str) -> Iterator[None]:

@@ -29,7 +29,8 @@ def folder(tmp_path):
         "absent": {"compiled torch bf16 at 640x512": "no compiler"}, "left_out": ["plain openvino f32"],
     }  # fmt: skip
     (tmp_path / "latency-toy-cpu.json").write_text(json.dumps(latency), encoding="utf-8")
-    (tmp_path / "memory-toy-cpu.json").write_text(json.dumps({"kind": "memory", **common, "import_s": 0.1}))
+    memory = {"kind": "memory", **common, "import_s": 0.1, "provenance": {"cpu": "Abacus", "commit": "abc"}}
+    (tmp_path / "memory-toy-cpu.json").write_text(json.dumps(memory))
     return tmp_path
 
 
@@ -53,7 +54,7 @@ def test_what_stopping_saves_stands_beside_its_bound(folder):
 
 
 def test_what_was_not_measured_is_a_dash(folder):
-    assert "| `toy` | 0.100 | – | – | – | – | – | – |" in table.memory(folder)
+    assert "| `toy` | 0.100 | – | – | – | – | – | – | Abacus | abc |" in table.memory(folder)
 
 
 def test_the_service_stands_beside_the_bare_analyzer(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import tempfile
 import threading
 import weakref
 from fractions import Fraction
@@ -161,6 +162,12 @@ def test_a_pair_that_is_none_is_told_what_it_needs(analyzer, element, kinds):
         list(sdk.stream([element], analyzer))
 
 
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")], ids=str)
+def test_a_time_is_finite(analyzer, seconds):
+    with pytest.raises(BadFrame, match=f"a frame's time is {seconds} seconds\n  -> give seconds from the start"):
+        list(sdk.stream([(seconds, grey(9))], analyzer))
+
+
 @pytest.mark.parametrize("decoder", ["", 9])
 def test_a_decoder_is_told_in_words(analyzer, decoder):
     with pytest.raises(BadSetting, match=f"decoder is {decoder!r}\n  -> give name and version of what made the array"):
@@ -224,6 +231,14 @@ def test_a_number_that_no_camera_can_have_is_a_camera_that_cannot_be_opened(anal
 def test_what_is_no_source_is_refused_at_once(analyzer, source):
     with pytest.raises(BadSetting, match=r"(?s)a stream cannot be made of .*\n  -> give the path of a video or folder"):
         sdk.stream(source, analyzer)
+
+
+def test_an_open_file_and_a_mapping_are_no_iterables_of_frames(analyzer, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"1\n2\n")
+    with (tmp_path / "clip.mp4").open("rb") as file, tempfile.NamedTemporaryFile() as other:
+        for source in (file, other, {"clip.mp4": 1}):
+            with pytest.raises(BadSetting, match=r"(?s)a stream cannot be made of .*-> give the path of a video"):
+                sdk.stream(source, analyzer)
 
 
 def test_one_frame_is_refused_by_its_shape(analyzer):

@@ -84,9 +84,10 @@ def test_the_source_is_never_written_over(imdl, clip):
     assert clip.read_bytes() == before
 
 
-@pytest.mark.parametrize("file", ["folder.mp4", "a.txt/out.mp4"])
+@pytest.mark.parametrize("file", ["folder.mp4", "folder", "a.txt/out.mp4"])
 def test_where_no_file_can_be_is_refused_before_anything_is_analysed(imdl, clip, tmp_path, file):
-    (tmp_path / "folder.mp4").mkdir()
+    for folder in ("folder.mp4", "folder"):
+        (tmp_path / folder).mkdir()
     (tmp_path / "a.txt").write_text("")
     status, lines, words = imdl(clip, "--save", tmp_path / file)
     assert (status, lines) == (2, [])
@@ -185,6 +186,20 @@ def test_ctrl_c_ends_it_with_what_was_found(imdl, monkeypatch):
     summary = json.loads(lines[-1])["summary"]
     assert (summary["ended"], summary["problem"]) == ("closed", None)
     assert summary["frames"] == len(lines) - 1
+
+
+def test_sigterm_ends_it_as_ctrl_c_does_and_the_video_is_whole(imdl, monkeypatch, tmp_path):
+    def terminated(*_):
+        yield from frames.read([np.full((64, 64, 3), 200, np.uint8)] * 2, None)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("sdk.sources.read", terminated)
+    _, lines, _ = imdl("0", "--json", "--save", tmp_path / "out.mkv")
+    assert json.loads(lines[-1])["summary"]["ended"] == "closed"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mkv"]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.fixture

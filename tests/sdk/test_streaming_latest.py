@@ -12,7 +12,7 @@ from sdk import sources
 from sdk.errors import DecodeFailed
 from sdk.streaming import stream as streaming
 from sdk.streaming.latest import Latest
-from tests.sdk.clips import Clip, fail, grey, level, toy_of_video
+from tests.sdk.clips import Clip, fail, grey, interrupt, level, toy_of_video
 from tests.sdk.videos import make, noise
 
 
@@ -81,6 +81,13 @@ def test_latest_gives_the_last_frame_before_an_error(analyzer):
         got.extend(moments)
     assert got[-1].index == 4
     assert moments.summary.frames + moments.summary.dropped == 5
+
+
+def test_an_interrupt_of_the_source_is_the_callers(analyzer):
+    moments = sdk.stream(Clip(9, {2: interrupt}), analyzer, keep="latest")
+    with moments, pytest.raises(KeyboardInterrupt, match=r"^$"):
+        list(moments)
+    assert moments.summary.ended == "closed"
 
 
 def test_a_file_plays_at_its_own_pace(tmp_path, rng, analyzer):

@@ -91,6 +91,16 @@ def test_times_are_those_of_the_stream(tmp_path, rng):
     assert [one.time_s for one in read(path)] == pytest.approx(times, abs=1e-3)
 
 
+def test_times_go_on_where_files_were_joined_and_that_is_noted(tmp_path, rng):
+    """As ``cat`` joins transport streams: the second's time stamps are those of the first."""
+    one = make(tmp_path / "a.ts", noise(rng, 5), codec="mpeg2video", clock=25)
+    (tmp_path / "joined.ts").write_bytes(one.read_bytes() * 2)
+    frames = read(tmp_path / "joined.ts")
+    assert [one.time_s for one in frames] == pytest.approx([index / 25 for index in range(10)], abs=1e-3)
+    anew = [any("start anew here" in note for note in one.picture.notes) for one in frames]
+    assert anew == [index == 5 for index in range(10)]
+
+
 @pytest.mark.parametrize(
     ("matrix", "orientation"),
     [((0, ONE, -ONE, 0), 6), ((-ONE, 0, 0, -ONE), 3), ((0, -ONE, ONE, 0), 8)],
