@@ -143,6 +143,15 @@ def test_mantranet_builds_in_one_piece(repository, small_graphs, precision):
 
 @needs_rtx
 @pytest.mark.slow
+@pytest.mark.parametrize("name", artifact.models())
+def test_what_ships_builds_in_one_piece(repository, tmp_path, name):
+    """Of its own weights, as ``python -m export tensorrt`` makes the graphs."""
+    answers = built(repository, *saved(thaw(artifact.read(artifact.find(name))), tmp_path, "fp16"))
+    assert [answer.get("problem") for answer in answers] == [None, None]
+
+
+@needs_rtx
+@pytest.mark.slow
 def test_psccnet_builds_in_one_piece(repository, tmp_path):
     """The paper's model, fresh, in fp16: in f32 its lighter variant is built above, stage by stage."""
     answers = built(repository, *saved(frozen("psccnet"), tmp_path, "fp16"))
