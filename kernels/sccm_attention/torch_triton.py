@@ -18,6 +18,8 @@ CAPABILITY = (9, 0)
 DTYPES = (torch.float16, torch.bfloat16)
 MOST_ITEMS, MOST_CHANNELS, MOST_POSITIONS = 8192, 288, 1 << 23
 """Of what a grid and the sums in registers have room for."""
+FEW_CHANNELS = 192
+"""Of as many, padding counted, shared memory has room for 64 keys at once in three stages."""
 FEWEST_KEYS = 128
 """A range of fewer is hardly worth its start."""
 POSITIONS = 256
@@ -26,7 +28,7 @@ POSITIONS = 256
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tiles:
-    """How the spatial kernel is cut: what compiles for compute capability 9.0 without spilling a register."""
+    """How the spatial kernel is cut: for PSCC-Net's 144 and 288 channels what compiles without spilling a register."""
 
     queries: int = 128
     keys: int
@@ -41,7 +43,7 @@ class Tiles:
         """For that many, at most :data:`MOST_CHANNELS`."""
         head = max(16, 1 << (channels.bit_length() - 1))
         tail = max(16, triton.next_power_of_2(channels - head))
-        return cls(keys=64 if head <= 128 else 32, head=head, tail=tail)
+        return cls(keys=64 if head + tail <= FEW_CHANNELS else 32, head=head, tail=tail)
 
 
 def sccm_attention(

@@ -108,6 +108,14 @@ def test_compiled_for_hopper_they_multiply_in_its_own_instructions_and_spill_not
         assert made.metadata.shared <= SHARED_LIMIT, name
 
 
+@pytest.mark.parametrize("channels", [1, 192, 193, 256])
+def test_any_number_of_channels_fits_into_shared_memory(channels, launched, monkeypatch, tmp_path):
+    """With the one that fills a power of two and its half, and the next, of which the tail is padded most."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    torch_triton.sccm_attention(*[torch.empty((1, channels, 1024), dtype=torch.float16)] * 3, multiprocessors=132)
+    assert launched["spatial"].compiled().metadata.shared <= SHARED_LIMIT
+
+
 @pytest.mark.parametrize(
     ("inputs", "reason"),
     [
