@@ -34,15 +34,15 @@ class Recording:
     """A context in which moments are added; the file is there, whole, when it is left, also by an error."""
 
     def __init__(self, path: Path) -> None:
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
+            raise BadSetting(f"{path} cannot be written", remedy="name another file: --save FILE")
         kind = CONTAINERS.get(path.suffix.lower())
-        if kind is None and not path.is_dir():
+        if kind is None:
             raise UnsupportedImage(
                 f"a video cannot be written as {path.suffix or 'a file without suffix'}",
                 remedy=f"use one of: {', '.join(CONTAINERS)}",
             )
-        above = next(folder for folder in path.absolute().parents if folder.exists())
-        if kind is None or path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
-            raise BadSetting(f"{path} cannot be written", remedy="name another file: --save FILE")
         self._av = pyav("writing a video")
         self.path, self._kind = path, kind
         self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

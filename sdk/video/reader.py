@@ -221,7 +221,7 @@ class Reader:
         matrix, span, colour, notes = self._colour(frame)
         time_s, started_anew = self._time(frame)
         if started_anew:
-            notes.append("the time stamps of the file start anew here; times go on from the frame before")
+            notes.append("the time stamps start anew here; times go on from the frame before")
         converted = frame.reformat(format="rgb24", src_colorspace=matrix, src_color_range=span)
         plane = converted.planes[0]
         rotation = round(frame.rotation)
